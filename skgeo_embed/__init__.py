@@ -1,0 +1,36 @@
+"""skgeo_embed: learned features for longitude/latitude columns in scikit-learn pipelines."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "SatCLIPEncoder": "skgeo_embed._satclip",
+    "SatCLIPImageEncoder": "skgeo_embed._satclip",
+    "SatCLIPPretrainer": "skgeo_embed._pretrainer",
+}
+_SUBPACKAGES = ("datasets",)
+
+__all__ = ["SatCLIPEncoder", "SatCLIPImageEncoder", "SatCLIPPretrainer", "__version__"]
+
+if TYPE_CHECKING:
+    from skgeo_embed._pretrainer import SatCLIPPretrainer
+    from skgeo_embed._satclip import SatCLIPEncoder, SatCLIPImageEncoder
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    elif name in _SUBPACKAGES:
+        value = importlib.import_module(f"skgeo_embed.{name}")
+    else:
+        raise AttributeError(f"module 'skgeo_embed' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBPACKAGES})

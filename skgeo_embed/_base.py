@@ -1,0 +1,135 @@
+"""What every transformer of coordinates has in common."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skgeo_embed._coordinates import Coordinates, is_geo, read_coordinates
+from skgeo_embed._errors import InvalidCoordinateWarning
+
+
+class CoordinateTransformer(TransformerMixin, BaseEstimator):
+    """Base of transformers that turn (n, 2) coordinates into (n, d) features.
+
+    Subclasses set `on_invalid` in their constructor and provide `_prepare` (called by `fit`),
+    `_encode` for canonical coordinates, `_feature_names` and `_output_dtype`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+    on_invalid: str
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any = None, y: Any = None) -> CoordinateTransformer:
+        """Load what the transformer needs and check the coordinates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, 2), default=None
+            Longitude and latitude in degrees: array, list, tensor, pandas, polars,
+            GeoDataFrame or GeoSeries. None skips the check.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        CoordinateError
+            If the coordinates cannot be used; a ValueError.
+        """
+        if X is None:
+            self.n_features_in_ = 2
+        else:
+            self._read(X, reset=True)
+        self._prepare()
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Encode coordinates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, 2)
+            Longitude and latitude in degrees, as for `fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n, d), or the frame chosen with `set_output`
+            One row of features per row of `X`.
+
+        Raises
+        ------
+        CoordinateError
+            If the coordinates cannot be used; a ValueError.
+        """
+        check_is_fitted(self)
+        coordinates = self._read(X, reset=False)
+        if coordinates.valid.all():
+            return self._encode(coordinates.lonlat)
+        width = len(self._feature_names())
+        features = np.full((len(coordinates.valid), width), np.nan, dtype=self._output_dtype())
+        if coordinates.valid.any():
+            features[coordinates.valid] = self._encode(coordinates.lonlat[coordinates.valid])
+        return features
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the output columns.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored: the names do not depend on the input.
+
+        Returns
+        -------
+        names : ndarray of str objects
+            One name per output column.
+        """
+        check_is_fitted(self)
+        return np.asarray(self._feature_names(), dtype=object)
+
+    def _prepare(self) -> None:
+        """Load weights, set fitted attributes."""
+
+    def _encode(self, lonlat: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _feature_names(self) -> list[str]:
+        raise NotImplementedError
+
+    def _output_dtype(self) -> Any:
+        return np.float64
+
+    def _read(self, X: Any, *, reset: bool) -> Coordinates:
+        coordinates = read_coordinates(X, on_invalid=self.on_invalid)
+        self._check_columns(X, reset=reset)
+        if coordinates.out_of_range:
+            warnings.warn(
+                f"{coordinates.out_of_range} Their features are NaN.",
+                InvalidCoordinateWarning,
+                stacklevel=4,  # past scikit-learn's wrapper around fit and transform
+            )
+        return coordinates
+
+    def _check_columns(self, X: Any, *, reset: bool) -> None:
+        """Remember or compare the columns as scikit-learn does; their order is free."""
+        known = getattr(self, "feature_names_in_", None)
+        if is_geo(X):
+            self.n_features_in_ = 2
+        elif reset or known is None or set(getattr(X, "columns", ())) != set(known):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.on_invalid == "nan"
+        tags.input_tags.sparse = False
+        return tags

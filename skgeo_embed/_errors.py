@@ -1,0 +1,31 @@
+"""Exceptions of skgeo_embed; each is also the builtin that callers would catch."""
+
+from __future__ import annotations
+
+
+class SkgeoEmbedError(Exception):
+    """Base class of every error that skgeo_embed raises on purpose."""
+
+
+class CoordinateError(SkgeoEmbedError, ValueError):
+    """Longitudes or latitudes that cannot be read or lie outside their range."""
+
+
+class ImageError(SkgeoEmbedError, ValueError):
+    """Images whose shape, type or values cannot be used."""
+
+
+class ModelNotFoundError(SkgeoEmbedError, FileNotFoundError):
+    """A model name, folder or file that leads nowhere."""
+
+    # FileNotFoundError formats itself from errno; the message is all we carry.
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ModelFormatError(SkgeoEmbedError, ValueError):
+    """A model file whose content is not what its format promises."""
+
+
+class InvalidCoordinateWarning(UserWarning):
+    """Rows left out (as NaN) because their coordinates are outside the valid range."""

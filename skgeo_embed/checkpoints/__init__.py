@@ -1,0 +1,1 @@
+"""From a model's name to its weights: what can be named, where it lies, how it is read."""

@@ -1,0 +1,62 @@
+"""Model cards: the README.md beside saved weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEMPLATE = """\
+---
+library_name: skgeo-embed
+license: {licence}
+tags:
+- location-encoder
+- geospatial
+- satclip
+---
+
+# {title}
+
+A location encoder in the manner of SatCLIP (Klemmer et al., AAAI 2025, arXiv 2311.17179): it turns
+longitude and latitude (degrees, WGS84) into {embed_dim} numbers that describe the place.
+
+```python
+from skgeo_embed import SatCLIPEncoder
+
+encoder = SatCLIPEncoder({name!r})
+```
+
+| | |
+| --- | --- |
+{rows}
+{body}"""
+
+
+def model_card(
+    *,
+    title: str,
+    name: str,
+    licence: str,
+    config: dict[str, Any],
+    scores: dict[str, Any],
+    body: str = "",
+) -> str:
+    """Write a card from the encoder's config and its training scores."""
+    location = config["location"]
+    facts = {
+        "Trained on": config.get("trained_on"),
+        "Harmonics": f"L = {location['legendre_polys']} ({location['harmonics_calculation']})",
+        "Network": (
+            f"SIREN, {location['num_hidden_layers']} hidden layers of {location['hidden_dim']}"
+        ),
+        **scores,
+        "Licence": licence,
+    }
+    rows = "".join(f"| {key} | {value} |\n" for key, value in facts.items() if value is not None)
+    return _TEMPLATE.format(
+        licence=licence.lower(),
+        title=title,
+        embed_dim=location["embed_dim"],
+        name=name,
+        rows=rows,
+        body=f"\n{body}\n" if body else "",
+    )

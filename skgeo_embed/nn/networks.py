@@ -1,0 +1,101 @@
+"""Networks that map a positional encoding to an embedding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Siren(nn.Module):
+    r"""One sine layer, :math:`\sin(w_0 (W x + b))` (Sitzmann et al. 2020, arXiv 2006.09661).
+
+    Parameters
+    ----------
+    dim_in, dim_out : int
+        Columns in and out.
+    w0 : float, default=1.0
+        Frequency of the sine.
+    is_first : bool, default=False
+        Initialise uniformly within 1 / dim_in instead of sqrt(6 / dim_in) / w0.
+    activation : bool, default=True
+        False leaves the layer linear.
+    dropout : float, default=0.0
+        Probability of dropout between the linear map and the sine while training.
+    """
+
+    def __init__(
+        self,
+        dim_in: int,
+        dim_out: int,
+        *,
+        w0: float = 1.0,
+        is_first: bool = False,
+        activation: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        bound = 1 / dim_in if is_first else math.sqrt(6 / dim_in) / w0
+        self.w0 = w0
+        self.activation = activation
+        self.dropout = dropout
+        self.weight = nn.Parameter(torch.empty(dim_out, dim_in).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(dim_out).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, dim_in) to (n, dim_out)."""
+        x = nn.functional.linear(x, self.weight, self.bias)
+        if not self.activation:
+            return x
+        x = nn.functional.dropout(x, self.dropout, self.training)
+        return torch.sin(x * self.w0 if self.w0 != 1.0 else x)
+
+
+class SirenNet(nn.Module):
+    """Sine layers and a linear last layer.
+
+    Parameters
+    ----------
+    dim_in, dim_hidden, dim_out : int
+        Columns in, in each hidden layer, and out.
+    num_layers : int, default=2
+        Number of hidden layers.
+    w0_initial : float, default=30.0
+        Frequency of the first layer; the others have 1.
+    dropout : float, default=0.5
+        Dropout between each hidden layer's linear map and its sine while training.
+    """
+
+    def __init__(
+        self,
+        dim_in: int,
+        dim_hidden: int,
+        dim_out: int,
+        num_layers: int = 2,
+        *,
+        w0_initial: float = 30.0,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            Siren(
+                dim_hidden if i else dim_in,
+                dim_hidden,
+                w0=1.0 if i else w0_initial,
+                is_first=i == 0,
+                dropout=dropout,
+            )
+            for i in range(num_layers)
+        )
+        self.last_layer = Siren(dim_hidden, dim_out, activation=False)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return the last hidden layer, (n, dim_hidden)."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, dim_in) to (n, dim_out)."""
+        return self.last_layer(self.hidden(x))

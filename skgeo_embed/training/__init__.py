@@ -1,0 +1,1 @@
+"""Pretraining with Lightning: data sources, augmentation, the module, callbacks."""

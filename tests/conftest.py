@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from skgeo_embed.nn.location import LocationEncoder
+from tests.recipe import REFERENCE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def positional_reference():
+    with np.load(REFERENCE / "positional_encodings.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def checkpoint_reference():
+    with np.load(REFERENCE / "satclip_checkpoints.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def sphere_points():
+    """500 points uniform on the sphere, and the awkward ones."""
+    rng = np.random.RandomState(0)
+    lon, lat = rng.uniform(-180, 180, 500), np.rad2deg(np.arcsin(rng.uniform(-1, 1, 500)))
+    special = [[0, 90], [77, -90], [-180, 0], [180, 0], [10, 89.9999], [10, -89.9999], [0, 0]]
+    return np.concatenate([np.column_stack([lon, lat]), special])
+
+
+@pytest.fixture
+def small_location():
+    torch.manual_seed(0)
+    return LocationEncoder(legendre_polys=6, embed_dim=8, hidden_dim=16)
+
+
+@pytest.fixture(scope="session")
+def pairs():
+    """120 images whose colours follow their coordinates, so that matching can be learned."""
+    rng = np.random.RandomState(0)
+    lon, lat = rng.uniform(-180, 180, 120), rng.uniform(-60, 80, 120)
+    colours = np.column_stack([lat / 90, np.cos(np.deg2rad(lon)), np.sin(np.deg2rad(lon))])
+    images = colours[:, :, None, None] + 0.05 * rng.standard_normal((120, 3, 8, 8))
+    return images.astype(np.float32), np.column_stack([lon, lat])

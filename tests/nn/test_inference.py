@@ -1,0 +1,113 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skgeo_embed.nn.inference import InferenceEngine, encode_images, resolve_device
+from skgeo_embed.nn.location import LocationEncoder
+from tests.recipe import checkpoints_json, state_dict
+
+
+def _direct(module, points, layer="embedding"):
+    double = copy.deepcopy(module).double().eval()
+    with torch.no_grad():
+        return double(torch.from_numpy(points), layer).numpy()
+
+
+@pytest.mark.parametrize("variant", ["resnet18_l10", "default_yaml", "resnet18_l40"])
+def test_published_architecture_against_the_original(checkpoint_reference, variant):
+    spec = checkpoints_json()["variants"][variant]
+    entries = [e for e in spec["state_dict"] if e[0].startswith("model.nnet.")]
+    weights = state_dict(entries, {})
+    hyper = spec["hyper_parameters"]
+    module = LocationEncoder(
+        hyper["legendre_polys"], hyper["embed_dim"], hyper["capacity"], hyper["num_hidden_layers"]
+    ).double()
+    module.load_state_dict({k.removeprefix("model."): v for k, v in weights.items()})
+    points = checkpoint_reference["points_lonlat"]
+    exact = checkpoint_reference[f"{variant}__location_exact_sh"]
+    ours = InferenceEngine(module).encode(points, dtype="float64")
+    np.testing.assert_allclose(ours, exact, rtol=0, atol=1e-10)
+    single = InferenceEngine(module).encode(points)
+    assert single.dtype == np.float32
+    rms = np.sqrt(np.mean(exact**2))
+    np.testing.assert_allclose(single, exact, rtol=0, atol=1e-5 * rms)
+
+
+@pytest.mark.parametrize("layer", ["embedding", "hidden"])
+@pytest.mark.parametrize("num_hidden_layers", [1, 2, 3, 4])
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_batches_give_what_the_module_gives(sphere_points, layer, num_hidden_layers, batch_size):
+    torch.manual_seed(0)
+    module = LocationEncoder(5, 8, 16, num_hidden_layers)
+    points = sphere_points[:50]
+    engine = InferenceEngine(module)
+    ours = engine.encode(points, layer=layer, dtype="float64", batch_size=batch_size)
+    np.testing.assert_allclose(ours, _direct(module, points, layer), rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    lon=st.lists(st.floats(-180, 180), min_size=1, max_size=9),
+    lat=st.lists(st.floats(-90, 90), min_size=1, max_size=9),
+    size=st.integers(1, 12),
+    layer=st.sampled_from(["embedding", "hidden"]),
+    calculation=st.sampled_from(["analytic", "closed-form"]),
+    batch_size=st.integers(1, 40),
+)
+def test_grid_is_the_points_of_the_grid(lon, lat, size, layer, calculation, batch_size):
+    torch.manual_seed(0)
+    module = LocationEncoder(size, 8, 16, harmonics_calculation=calculation)
+    grid = InferenceEngine(module).encode_grid(
+        np.array(lon), np.array(lat), layer=layer, dtype="float64", batch_size=batch_size
+    )
+    points = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
+    expected = _direct(module, points, layer).reshape(grid.shape)
+    np.testing.assert_allclose(grid, expected, rtol=0, atol=1e-11)
+
+
+def test_single_precision_grid():
+    torch.manual_seed(0)
+    module = LocationEncoder(40, 32, 64)
+    lon, lat = np.arange(-180.0, 180, 20), np.linspace(-90.0, 90, 19)
+    points = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
+    expected = _direct(module, points)
+    grid = InferenceEngine(module).encode_grid(lon, lat)
+    rms = np.sqrt(np.mean(expected**2))
+    np.testing.assert_allclose(grid.reshape(-1, 32), expected, rtol=0, atol=1e-5 * rms)
+
+
+def test_pickle_carries_the_module_only(small_location):
+    engine = InferenceEngine(small_location)
+    points = np.array([[10.0, 20.0]])
+    before = len(pickle.dumps(engine))
+    expected = engine.encode(points)
+    engine.encode_grid(points[0], points[0])
+    assert len(pickle.dumps(engine)) == before
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(engine)).encode(points), expected)
+
+
+def test_device_names():
+    assert resolve_device("cpu") == torch.device("cpu")
+    expected = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    best = next((name for name, there in expected.items() if there), "cpu")
+    assert resolve_device(None).type == best
+
+
+def test_double_precision_on_mps_is_refused(small_location):
+    with pytest.raises(ValueError, match="no float64"):
+        InferenceEngine(small_location).encode(np.zeros((1, 2)), device="mps", dtype="float64")
+
+
+def test_images_in_batches():
+    torch.manual_seed(0)
+    tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
+    images = np.random.RandomState(0).rand(7, 3, 2, 2).astype(np.float32)
+    parts = encode_images(tower, (images[i : i + 3] for i in range(0, 7, 3)))
+    with torch.no_grad():
+        expected = tower(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(parts, expected, atol=1e-6)

@@ -1,0 +1,44 @@
+import math
+
+import pytest
+import torch
+
+from skgeo_embed.nn.networks import Siren, SirenNet
+from tests.recipe import checkpoints_json, state_dict
+
+
+@pytest.mark.parametrize("name", ["siren", "siren3"])
+def test_against_the_original(checkpoint_reference, positional_reference, name):
+    spec = checkpoints_json()["location_nets"][name]
+    weights = state_dict(spec["state_dict"], spec["aliases"])
+    weights = {key.removeprefix("model.nnet."): value for key, value in weights.items()}
+    net = SirenNet(4, 16, 8, num_layers=spec["num_hidden_layers"]).double().eval()
+    net.load_state_dict(weights)
+    inputs = torch.from_numpy(positional_reference["wrap"][positional_reference["subset"]])
+    expected = torch.from_numpy(checkpoint_reference[f"wrap_{name}__location"])
+    torch.testing.assert_close(net(inputs), expected, rtol=0, atol=1e-12)
+
+
+def test_initial_bounds():
+    torch.manual_seed(0)
+    net = SirenNet(100, 512, 256)
+    for layer, bound in (
+        (net.layers[0], 1 / 100),
+        (net.layers[1], math.sqrt(6 / 512)),
+        (net.last_layer, math.sqrt(6 / 512)),
+    ):
+        largest = layer.weight.abs().max().item()
+        assert 0.99 * bound < largest <= bound
+        assert layer.bias.abs().max().item() <= bound
+
+
+def test_dropout_sits_before_the_sine_and_only_in_training():
+    torch.manual_seed(0)
+    layer = Siren(4, 1000, dropout=0.5)
+    x = torch.randn(1, 4)
+    linear = torch.nn.functional.linear(x, layer.weight, layer.bias)
+    out = layer.train()(x)
+    dropped = out == 0
+    assert 0.4 < dropped.float().mean() < 0.6
+    torch.testing.assert_close(out[~dropped], torch.sin(2 * linear)[~dropped])
+    torch.testing.assert_close(layer.eval()(x), torch.sin(linear))

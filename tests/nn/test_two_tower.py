@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.loss import contrastive_loss, retrieval_hits
+from skgeo_embed.nn.towers import ProjectedTower, SmallConvNet
+from skgeo_embed.nn.two_tower import SatCLIP
+
+
+def test_loss_against_the_original(checkpoint_reference):
+    logits = torch.from_numpy(checkpoint_reference["loss__logits_per_image"])
+    # any matrix is a product of embeddings if one side is the identity
+    loss = contrastive_loss(logits, torch.eye(8, dtype=torch.float64), torch.tensor(0.0))
+    assert loss.item() == pytest.approx(7.656425120824764, abs=1e-12)
+
+
+def test_perfect_and_constant_embeddings():
+    eye = torch.eye(6)
+    assert contrastive_loss(eye, eye, torch.tensor(10.0)).item() < 1e-6
+    constant = torch.ones(6, 4)
+    uninformed = contrastive_loss(constant, constant, torch.tensor(0.0)).item()
+    assert uninformed == pytest.approx(math.log(6), abs=1e-6)
+
+
+def test_retrieval_counts_ties_as_misses():
+    assert not retrieval_hits(torch.ones(5, 3), torch.ones(5, 3)).any()
+    assert retrieval_hits(torch.eye(5), torch.eye(5)).all()
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_retrieval_in_chunks(k, chunk):
+    rng = np.random.RandomState(0)
+    queries, keys = torch.from_numpy(rng.randn(10, 4)), torch.from_numpy(rng.randn(10, 4))
+    order = (queries @ keys.T).argsort(dim=1, descending=True)
+    expected = (order[:, :k] == torch.arange(10)[:, None]).any(dim=1)
+    assert torch.equal(retrieval_hits(queries, keys, k=k, chunk=chunk), expected)
+
+
+def test_two_towers_give_unit_rows():
+    torch.manual_seed(0)
+    model = SatCLIP(SmallConvNet(3, 8, widths=(4, 8)), LocationEncoder(4, 8, 16)).eval()
+    assert model.logit_scale.exp().item() == pytest.approx(1 / 0.07, rel=1e-6)
+    for embeddings in model(torch.rand(5, 3, 9, 7), torch.rand(5, 2)):
+        torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(5))
+
+
+def test_small_tower_takes_any_size_and_scale():
+    torch.manual_seed(0)
+    tower = SmallConvNet(4, 8).train()
+    for size in (1, 5, 32):
+        assert tower(torch.rand(6, 4, size, size)).shape == (6, 8)
+    torch.testing.assert_close(
+        tower(torch.arange(6 * 4 * 64.0).reshape(6, 4, 8, 8) * 1000),
+        tower(torch.arange(6 * 4 * 64.0).reshape(6, 4, 8, 8) / 1000),
+        atol=1e-2,
+        rtol=0,
+    )
+
+
+def test_projected_tower():
+    tower = ProjectedTower(torch.nn.Flatten(), 12, 5)
+    assert tower(torch.rand(2, 3, 2, 2)).shape == (2, 5)
