@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.neighbors import BallTree, KNeighborsRegressor
@@ -24,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.datasets import load_air_temperature
+from skgeo_embed.nn.location import LocationEncoder
 
 EARTH_RADIUS_KM = 6371.0088
 
@@ -41,6 +43,11 @@ def linear_model(*features):
     return make_pipeline(*features, StandardScaler(), RidgeCV(alphas=np.logspace(-2, 3, 11)))
 
 
+def untrained_encoder():
+    torch.manual_seed(0)
+    return SatCLIPEncoder(LocationEncoder(legendre_polys=10), layer="hidden")
+
+
 def compare(X, y):
     models = {
         "longitude, latitude + ridge": linear_model(),
@@ -49,6 +56,7 @@ def compare(X, y):
             FunctionTransformer(lat_lon_radians),
             KNeighborsRegressor(5, weights="distance", metric="haversine"),
         ),
+        "the same network, untrained + ridge": linear_model(untrained_encoder()),
         "SatCLIPEncoder() + ridge": linear_model(SatCLIPEncoder()),
     }
     blocks = np.floor((X["lon"] + 180) / 10) * 18 + np.floor((X["lat"] + 90) / 10)

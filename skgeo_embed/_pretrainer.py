@@ -45,6 +45,10 @@ class SatCLIPPretrainer(BaseEstimator):
         Width of the location network's hidden layers.
     num_hidden_layers : int, default=2
         Hidden layers of the location network.
+    dropout : float, default=0.5
+        Dropout before each sine of the location network while training. With a few hundred
+        pairs use 0: the sine does not average over dropout, so the network that is trained
+        and the one that is used differ.
     vision_tower : "small_cnn" or torch.nn.Module, default="small_cnn"
         The image tower. A module must map (n, bands, height, width) to (n, d); where d is not
         `embed_dim`, a linear layer is added. It is copied, not changed.
@@ -113,6 +117,7 @@ class SatCLIPPretrainer(BaseEstimator):
         "embed_dim": [Interval(Integral, 1, None, closed="left")],
         "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "num_hidden_layers": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
         "vision_tower": "no_validation",  # a torch module: not imported for a check
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
@@ -137,6 +142,7 @@ class SatCLIPPretrainer(BaseEstimator):
         embed_dim: int = 256,
         hidden_dim: int = 512,
         num_hidden_layers: int = 2,
+        dropout: float = 0.5,
         vision_tower: str | torch.nn.Module = "small_cnn",
         max_epochs: int = 100,
         batch_size: int = 256,
@@ -157,6 +163,7 @@ class SatCLIPPretrainer(BaseEstimator):
         self.embed_dim = embed_dim
         self.hidden_dim = hidden_dim
         self.num_hidden_layers = num_hidden_layers
+        self.dropout = dropout
         self.vision_tower = vision_tower
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -348,6 +355,7 @@ class SatCLIPPretrainer(BaseEstimator):
             embed_dim=self.embed_dim,
             hidden_dim=self.hidden_dim,
             num_hidden_layers=self.num_hidden_layers,
+            dropout=self.dropout,
         )
         return SatCLIP(self._build_tower(image), location)
 

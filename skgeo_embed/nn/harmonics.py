@@ -88,9 +88,10 @@ class SphericalHarmonics(nn.Module):
                 negative.copy_(legendre[1:].flip(0)).mul_(sin_m[-degree:])
         return out.T
 
-    def longitude_terms(self, lon: Tensor) -> tuple[Tensor, Tensor]:
+    def longitude_terms(self, lon: Tensor, n_orders: int | None = None) -> tuple[Tensor, Tensor]:
         """Return cos(m φ) and sin(m φ) for m = 0 ... L-1 with their norm, each (L, n)."""
-        orders = torch.arange(self.legendre_polys, dtype=torch.float64, device=lon.device)
+        count = self.legendre_polys if n_orders is None else n_orders
+        orders = torch.arange(count, dtype=torch.float64, device=lon.device)
         angles = orders[:, None] * torch.deg2rad(lon + 180.0)
         if self.calculation == "analytic":
             norm = torch.full_like(orders, math.sqrt(2.0))

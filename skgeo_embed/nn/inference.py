@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed.nn.location import Layer, LocationEncoder
+from skgeo_embed.nn.tables import N_NODES, BinnedTables, LatitudeTables
+
+# Points from which tables pay although they have to be built. Whether they are there already
+# does not count: the same call must give the same numbers, to the last bit.
+MIN_TABULATED_POINTS = 20_000
 
 DTypeName = Literal["float32", "float64"]
 
@@ -59,15 +65,20 @@ class InferenceEngine:
         dtype: DTypeName = "float32",
         batch_size: int = 4096,
     ) -> np.ndarray:
-        """Encode (n, 2) degrees to (n, d), `batch_size` points at a time."""
+        """Encode (n, 2) degrees to (n, d), `batch_size` points at a time.
+
+        Many points in float32 use the tabulated first layer, see
+        :mod:`skgeo_embed.nn.tables`; float64 and few points use the harmonics themselves.
+        """
         network = self._network(device, dtype)
         out = np.empty((len(lonlat), self.module.output_dim(layer)), dtype=dtype)
         points, target = torch.from_numpy(lonlat), torch.from_numpy(out)
         with torch.inference_mode():
             workspace = network.workspace(min(batch_size, len(lonlat)))
-            for start in range(0, len(lonlat), batch_size):
-                stop = min(start + batch_size, len(lonlat))
-                network.encode(points[start:stop], layer, workspace, target[start:stop])
+            encode = network.encode
+            if network.worth_tabulating(len(lonlat)):
+                encode = network.encode_tabulated
+            encode(points, layer, workspace, target)
         return out
 
     def encode_grid(
@@ -80,27 +91,18 @@ class InferenceEngine:
         dtype: DTypeName = "float32",
         batch_size: int = 4096,
     ) -> np.ndarray:
-        """Encode every pair of two axes to (n_lat, n_lon, d).
-
-        The first layer is, for hidden unit h, a sum over orders m of
-        cos(m φ) A_mh(θ) + sin(m φ) B_mh(θ); A and B are computed once a latitude, which
-        leaves 2 L terms a point instead of L².
-        """
+        """Encode every pair of two axes to (n_lat, n_lon, d)."""
         network = self._network(device, dtype)
         out = np.empty((len(lat), len(lon), self.module.output_dim(layer)), dtype=dtype)
-        target = torch.from_numpy(out)
-        rows = max(1, batch_size // len(lon))
         with torch.inference_mode():
             workspace = network.workspace(min(batch_size, len(lon)))
-            waves = network.waves(torch.from_numpy(lon))  # (n_lon, 2 L)
-            for start in range(0, len(lat), rows):
-                tables = network.latitude_tables(torch.from_numpy(lat[start : start + rows]))
-                for row, table in enumerate(tables, start):  # table: (2 L, hidden)
-                    for left in range(0, len(lon), batch_size):
-                        right = min(left + batch_size, len(lon))
-                        network.encode_row(
-                            waves[left:right], table, layer, workspace, target[row, left:right]
-                        )
+            network.encode_grid(
+                torch.from_numpy(lon),
+                torch.from_numpy(lat),
+                layer,
+                workspace,
+                torch.from_numpy(out),
+            )
         return out
 
     def _network(self, device: str | torch.device | None, dtype: DTypeName) -> _SineNetwork:
@@ -128,76 +130,88 @@ class _SineNetwork:
         self.weights = [weight.to(device, dtype) for weight, _ in folded]
         self.biases = [bias.to(device, dtype) for _, bias in folded]
         self._first_weight = folded[0][0]
-        self._by_order: Tensor | None = None
+
+    @cached_property
+    def tables(self) -> LatitudeTables:
+        return LatitudeTables(self.posenc, self._first_weight.to(self.harmonics_device))
+
+    @cached_property
+    def binned(self) -> BinnedTables:
+        return BinnedTables(self.tables, self.dtype)
+
+    def worth_tabulating(self, n_points: int) -> bool:
+        size = self.posenc.legendre_polys
+        fewer_terms = N_NODES * (2 * size - 1) < size**2 / 2
+        return self.dtype == torch.float32 and fewer_terms and n_points >= MIN_TABULATED_POINTS
 
     def workspace(self, n_points: int) -> list[Tensor]:
-        """Buffers for the features and two hidden layers; fresh memory each batch is slow."""
-        widths = [len(weight) for weight in self.weights[:-1]]
-        hidden = torch.empty((2, n_points, max(widths)), dtype=self.dtype, device=self.device)
-        features = torch.empty(
-            (self.posenc.embedding_dim, n_points), dtype=self.dtype, device=self.harmonics_device
-        )
-        return [features, *hidden]
+        """Two buffers for hidden layers; fresh memory for each batch would be slow."""
+        width = max(len(weight) for weight in self.weights[:-1])
+        return list(torch.empty((2, n_points, width), dtype=self.dtype, device=self.device))
 
     def encode(self, lonlat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor) -> None:
-        """Write the encoding of (n, 2) points to `out` (n, d)."""
-        n_points = len(lonlat)
-        features = self.posenc(lonlat.to(self.harmonics_device), out=workspace[0][:, :n_points]).to(
-            self.device
+        """Write the encoding of (n, 2) points to `out` (n, d), harmonics and all."""
+        step = len(workspace[0])
+        buffer = torch.empty(
+            (self.posenc.embedding_dim, step), dtype=self.dtype, device=self.harmonics_device
         )
-        first = workspace[1][:n_points, : len(self.weights[0])]
-        torch.addmm(self.biases[0], features, self.weights[0].T, out=first)
-        self.finish(first, layer, workspace, out)
+        for start in range(0, len(lonlat), step):
+            batch = lonlat[start : start + step].to(self.harmonics_device)
+            features = self.posenc(batch, out=buffer[:, : len(batch)]).to(self.device)
+            first = workspace[0][: len(batch), : len(self.weights[0])]
+            torch.addmm(self.biases[0], features, self.weights[0].T, out=first)
+            out[start : start + step].copy_(self.finish(first, layer, workspace[1]))
 
-    def encode_row(
-        self, waves: Tensor, table: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
+    def encode_tabulated(
+        self, lonlat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
     ) -> None:
-        """Write the encoding of points on one latitude, given its table (2 L, hidden)."""
-        first = workspace[1][: len(waves), : len(self.weights[0])]
-        torch.addmm(self.biases[0], waves, table, out=first)
-        self.finish(first, layer, workspace, out)
+        """Write the encoding of (n, 2) points to `out`, bin of latitude by bin."""
+        bins, order = self.binned.bin_of(lonlat[:, 1]).sort(stable=True)
+        step = len(workspace[0])
+        for start in range(0, len(lonlat), step):
+            rows = order[start : start + step]
+            batch = lonlat[rows].to(self.harmonics_device)
+            first = workspace[0][: len(rows), : len(self.weights[0])]
+            indices, counts = torch.unique_consecutive(
+                bins[start : start + step], return_counts=True
+            )
+            for index, part, target in zip(
+                indices.tolist(),
+                batch.split(counts.tolist()),
+                first.split(counts.tolist()),
+                strict=True,
+            ):
+                torch.add(
+                    self.binned.product(part, index).to(self.device), self.biases[0], out=target
+                )
+            out[rows] = self.finish(first, layer, workspace[1]).to(out.device)
 
-    def finish(self, first: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor) -> None:
-        """Apply what follows the linear map of the first layer."""
-        x, spare = first.sin_(), workspace[2]
-        for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
-            target = spare[: len(x), : len(weight)]
-            torch.addmm(bias, x, weight.T, out=target).sin_()
-            x, spare = target, workspace[1] if spare is workspace[2] else workspace[2]
-        if layer == "embedding":
-            x = torch.addmm(self.biases[-1], x, self.weights[-1].T)
-        out.copy_(x)
-
-    def waves(self, lon: Tensor) -> Tensor:
-        """Longitude terms, cos then sin of each order: (n_lon, 2 L)."""
-        cos_m, sin_m = self.posenc.longitude_terms(lon.to(self.harmonics_device))
-        pairs = torch.stack([cos_m, sin_m], dim=1)  # (L, 2, n_lon)
-        return pairs.flatten(0, 1).T.to(self.device, self.dtype)
-
-    def latitude_tables(self, lat: Tensor) -> Tensor:
-        """First-layer weights of each longitude term at each latitude: (n_lat, 2 L, hidden)."""
-        lat = lat.to(self.harmonics_device)
+    def encode_grid(
+        self, lon: Tensor, lat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
+    ) -> None:
+        """Write the encoding of every pair of two axes to `out` (n_lat, n_lon, d)."""
         size = self.posenc.legendre_polys
-        legendre = lat.new_zeros((size, size, len(lat)))  # (m, l, n_lat)
-        for degree, row in enumerate(self.posenc.legendre_rows(lat)):
-            legendre[: degree + 1, degree] = row
-        tables = torch.bmm(legendre.transpose(1, 2), self._weights_by_order())
-        tables = tables.unflatten(2, (2, -1))  # (m, n_lat, 2, hidden)
-        return tables.permute(1, 0, 2, 3).flatten(1, 2).to(self.device, self.dtype)
+        waves = self.tables.waves(lon.to(self.harmonics_device), size, self.dtype)
+        waves = waves.T.to(self.device)  # (n_lon, 2 L)
+        step = len(workspace[0])
+        for row, latitude in enumerate(lat.to(self.harmonics_device)):
+            table = self.tables.at(latitude[None]).flatten(0, 2).to(self.device, self.dtype)
+            for start in range(0, len(lon), step):
+                part = waves[start : start + step]
+                first = workspace[0][: len(part), : len(self.weights[0])]
+                torch.addmm(self.biases[0], part, table, out=first)
+                out[row, start : start + step] = self.finish(first, layer, workspace[1])
 
-    def _weights_by_order(self) -> Tensor:
-        """First-layer weights regrouped by order: (L, L degrees, 2 · hidden), zero for l < m."""
-        if self._by_order is None:
-            size = self.posenc.legendre_polys
-            weight = self._first_weight  # (hidden, L²)
-            grouped = weight.new_zeros((size, size, 2, len(weight)))
-            for degree in range(size):
-                centre = degree * degree + degree
-                grouped[: degree + 1, degree, 0] = weight[:, centre : centre + degree + 1].T
-                negative = weight[:, degree * degree : centre].flip(1)  # m = -1 ... -l
-                grouped[1 : degree + 1, degree, 1] = negative.T
-            self._by_order = grouped.flatten(2).to(self.harmonics_device)
-        return self._by_order
+    def finish(self, first: Tensor, layer: Layer, spare: Tensor) -> Tensor:
+        """Apply what follows the linear map of the first layer; `first` is overwritten."""
+        x, other = first.sin_(), spare
+        for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
+            target = other[: len(x), : len(weight)]
+            torch.addmm(bias, x, weight.T, out=target).sin_()
+            x, other = target, x
+        if layer == "hidden":
+            return x
+        return torch.addmm(self.biases[-1], x, self.weights[-1].T)
 
 
 def encode_images(

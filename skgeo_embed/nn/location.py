@@ -29,6 +29,8 @@ class LocationEncoder(nn.Module):
     harmonics_calculation : {"analytic", "closed-form"}, default="analytic"
         Normalisation of the harmonics, see
         :class:`~skgeo_embed.nn.harmonics.SphericalHarmonics`.
+    dropout : float, default=0.5
+        Dropout before each sine while training; no part of the saved architecture.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class LocationEncoder(nn.Module):
         hidden_dim: int = 512,
         num_hidden_layers: int = 2,
         harmonics_calculation: str = "analytic",
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -57,7 +60,11 @@ class LocationEncoder(nn.Module):
         }
         self.posenc = SphericalHarmonics(legendre_polys, harmonics_calculation)
         self.nnet = SirenNet(
-            self.posenc.embedding_dim, hidden_dim, embed_dim, num_layers=num_hidden_layers
+            self.posenc.embedding_dim,
+            hidden_dim,
+            embed_dim,
+            num_layers=num_hidden_layers,
+            dropout=dropout,
         )
 
     @property

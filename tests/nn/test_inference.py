@@ -111,3 +111,46 @@ def test_images_in_batches():
     with torch.no_grad():
         expected = tower(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(parts, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [24, 40, 100])
+@pytest.mark.parametrize("calculation", ["analytic", "closed-form"])
+def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, calculation):
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    torch.manual_seed(0)
+    module = LocationEncoder(size, 16, 32, harmonics_calculation=calculation)
+    with torch.no_grad():
+        module.nnet.layers[0].weight.mul_(3)  # trained first layers are larger than initial ones
+    engine = InferenceEngine(module)
+    network = engine._network("cpu", "float32")
+    assert network.worth_tabulating(len(sphere_points))
+    for layer in ("embedding", "hidden"):
+        expected = _direct(module, sphere_points, layer)
+        rms = np.sqrt(np.mean(expected**2))
+        ours = engine.encode(sphere_points, layer=layer, batch_size=100)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * rms)
+
+
+def test_tables_are_used_where_they_pay(small_location):
+    torch.manual_seed(0)
+    large = InferenceEngine(LocationEncoder(40, 8, 16))._network("cpu", "float32")
+    assert not large.worth_tabulating(3000)
+    assert large.worth_tabulating(100_000)
+    assert large.binned.n_bins == 120
+    assert not large.worth_tabulating(3000)
+    double = InferenceEngine(LocationEncoder(40, 8, 16))._network("cpu", "float64")
+    assert not double.worth_tabulating(10**6)
+    assert not InferenceEngine(small_location)._network("cpu", "float32").worth_tabulating(10**6)
+
+
+def test_tables_beyond_the_cache_are_built_again(monkeypatch, sphere_points):
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    torch.manual_seed(0)
+    module = LocationEncoder(30, 8, 16)
+    expected = InferenceEngine(module).encode(sphere_points)
+    monkeypatch.setattr("skgeo_embed.nn.tables.CACHE_BYTES", 50_000)
+    engine = InferenceEngine(module)
+    np.testing.assert_array_equal(engine.encode(sphere_points), expected)
+    np.testing.assert_array_equal(engine.encode(sphere_points), expected)
+    binned = engine._network("cpu", "float32").binned
+    assert 0 < binned._cached_bytes <= 50_000
