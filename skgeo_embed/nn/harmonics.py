@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.rounding import rounding_bias
+
 CALCULATIONS = ("analytic", "closed-form")
+ROUNDINGS = ("exact", "published")
 
 
 class SphericalHarmonics(nn.Module):
@@ -34,6 +37,10 @@ class SphericalHarmonics(nn.Module):
         L, the number of degrees l = 0 ... L-1; the output has L² columns.
     calculation : {"analytic", "closed-form"}, default="analytic"
         Which normalisation to use.
+    rounding : {"exact", "published"}, default="exact"
+        "published" adds the bias of the original's analytic expressions, whose coefficients
+        were printed with 15 digits: up to 0.6 at L = 40 near the poles, 0.01 below 60° (see
+        :mod:`skgeo_embed.nn.rounding`). The published L = 40 weights were trained with it.
 
     Notes
     -----
@@ -50,13 +57,20 @@ class SphericalHarmonics(nn.Module):
     torch.Size([1, 100])
     """
 
-    def __init__(self, legendre_polys: int, calculation: str = "analytic") -> None:
+    def __init__(
+        self, legendre_polys: int, calculation: str = "analytic", rounding: str = "exact"
+    ) -> None:
         super().__init__()
         if legendre_polys < 1:
             raise ValueError(f"legendre_polys must be at least 1, got {legendre_polys}")
         if calculation not in CALCULATIONS:
             raise ValueError(f"calculation must be one of {CALCULATIONS}, got {calculation!r}")
+        if rounding not in ROUNDINGS:
+            raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
+        if rounding == "published" and calculation != "analytic":
+            raise ValueError(f"rounding='published' is for 'analytic', not {calculation!r}")
         self.legendre_polys = legendre_polys
+        self.rounding = rounding
         self.calculation = calculation
 
     @property
@@ -108,6 +122,9 @@ class SphericalHarmonics(nn.Module):
         # cos(±90°) is 6e-17 in floating point, which would let the pole depend on longitude
         sin_theta = torch.where(lat.abs() == 90.0, 0.0, torch.cos(radians))
         sectoral = torch.full_like(lat, math.sqrt(0.25 / math.pi))
+        bias = rounding_bias(self.legendre_polys) if self.rounding == "published" else {}
+        powers = _powers(cos_theta, self.legendre_polys if bias else 0)
+        sine_powers = _powers(sin_theta, self.legendre_polys if bias else 0)
         before, last = lat.new_empty((0, len(lat))), lat.new_empty((0, len(lat)))
         for degree in range(self.legendre_polys):
             if degree:
@@ -119,11 +136,29 @@ class SphericalHarmonics(nn.Module):
                 lower[: degree - 1] -= before * fall[: degree - 1]
                 current = torch.cat([lower, current])
             before, last = last, current
-            yield last
+            if degree in bias:
+                orders, coefficients = bias[degree]
+                current = current.clone()
+                current[orders] += (coefficients.to(lat.device) @ powers) * sine_powers[orders]
+            yield current
+
+    def column_names(self) -> list[str]:
+        """Names of the columns: sh_l0_m0, sh_l1_m-1, ..."""
+        degrees = range(self.legendre_polys)
+        return [f"sh_l{l}_m{m}" for l in degrees for m in range(-l, l + 1)]  # noqa: E741
 
     def extra_repr(self) -> str:
         """Show the two arguments."""
-        return f"legendre_polys={self.legendre_polys}, calculation={self.calculation!r}"
+        return (
+            f"legendre_polys={self.legendre_polys}, calculation={self.calculation!r}, "
+            f"rounding={self.rounding!r}"
+        )
+
+
+def _powers(base: Tensor, count: int) -> Tensor:
+    """base⁰ ... base^(count-1), shape (count, n)."""
+    exponents = torch.arange(count, dtype=torch.float64, device=base.device)
+    return base ** exponents[:, None]
 
 
 @functools.lru_cache(maxsize=1024)

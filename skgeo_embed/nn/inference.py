@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.location import Layer, LocationEncoder
+from skgeo_embed.nn.networks import SirenNet
 from skgeo_embed.nn.tables import N_NODES, BinnedTables, LatitudeTables
 
 # Points from which tables pay although they have to be built. Whether they are there already
@@ -47,7 +49,7 @@ class InferenceEngine:
 
     def __init__(self, module: LocationEncoder) -> None:
         self.module = module.eval().requires_grad_(False)
-        self._networks: dict[tuple[torch.device, torch.dtype], _SineNetwork] = {}
+        self._networks: dict[tuple[torch.device, torch.dtype], _SineNetwork | _AnyNetwork] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,11 +76,7 @@ class InferenceEngine:
         out = np.empty((len(lonlat), self.module.output_dim(layer)), dtype=dtype)
         points, target = torch.from_numpy(lonlat), torch.from_numpy(out)
         with torch.inference_mode():
-            workspace = network.workspace(min(batch_size, len(lonlat)))
-            encode = network.encode
-            if network.worth_tabulating(len(lonlat)):
-                encode = network.encode_tabulated
-            encode(points, layer, workspace, target)
+            network.encode(points, layer, batch_size, target)
         return out
 
     def encode_grid(
@@ -94,36 +92,62 @@ class InferenceEngine:
         """Encode every pair of two axes to (n_lat, n_lon, d)."""
         network = self._network(device, dtype)
         out = np.empty((len(lat), len(lon), self.module.output_dim(layer)), dtype=dtype)
+        axes = torch.from_numpy(lon), torch.from_numpy(lat)
         with torch.inference_mode():
-            workspace = network.workspace(min(batch_size, len(lon)))
-            network.encode_grid(
-                torch.from_numpy(lon),
-                torch.from_numpy(lat),
-                layer,
-                workspace,
-                torch.from_numpy(out),
-            )
+            network.encode_grid(*axes, layer, batch_size, torch.from_numpy(out))
         return out
 
-    def _network(self, device: str | torch.device | None, dtype: DTypeName) -> _SineNetwork:
+    def _network(
+        self, device: str | torch.device | None, dtype: DTypeName
+    ) -> _SineNetwork | _AnyNetwork:
         key = (resolve_device(device), getattr(torch, dtype))
+        if key[0].type == "mps" and dtype == "float64":
+            raise ValueError('device "mps" has no float64; use dtype="float32" or device="cpu"')
+        structured = isinstance(self.module.posenc, SphericalHarmonics) and isinstance(
+            self.module.nnet, SirenNet
+        )
         with self._lock:
             if key not in self._networks:
-                self._networks[key] = _SineNetwork(self.module, *key)
+                kind = _SineNetwork if structured else _AnyNetwork
+                self._networks[key] = kind(self.module, *key)
             return self._networks[key]
+
+
+class _AnyNetwork:
+    """A location encoder of any kind on one device, run as it is."""
+
+    def __init__(self, module: LocationEncoder, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self.posenc = copy.deepcopy(module.posenc)
+        self.nnet = copy.deepcopy(module.nnet).to(device, dtype)
+        self.dtype = dtype
+        self.encoding_device = torch.device("cpu") if device.type == "mps" else device
+
+    def encode(self, lonlat: Tensor, layer: Layer, batch_size: int, out: Tensor) -> None:
+        network = self.nnet if layer == "embedding" else self.nnet.hidden
+        for start in range(0, len(lonlat), batch_size):
+            batch = lonlat[start : start + batch_size].to(self.encoding_device)
+            features = self.posenc(batch).to(self.device, self.dtype)
+            out[start : start + batch_size] = network(features)  # type: ignore[operator]
+
+    def encode_grid(
+        self, lon: Tensor, lat: Tensor, layer: Layer, batch_size: int, out: Tensor
+    ) -> None:
+        for row, latitude in enumerate(lat):
+            points = torch.stack([lon, latitude.expand_as(lon)], dim=1)
+            self.encode(points, layer, batch_size, out[row])
 
 
 class _SineNetwork:
     """A SIREN's weights on one device, w0 folded in, with the harmonics that feed it."""
 
     def __init__(self, module: LocationEncoder, device: torch.device, dtype: torch.dtype) -> None:
-        if device.type == "mps" and dtype == torch.float64:
-            raise ValueError('device "mps" has no float64; use dtype="float32" or device="cpu"')
-        self.posenc = module.posenc
+        self.posenc: Any = module.posenc
         self.device, self.dtype = device, dtype
         # Apple's GPUs lack the float64 that the harmonics need
         self.harmonics_device = torch.device("cpu") if device.type == "mps" else device
-        layers = [*module.nnet.layers, module.nnet.last_layer]
+        net: Any = module.nnet
+        layers = [*net.layers, net.last_layer]
         folded = [
             (layer.weight.double() * layer.w0, layer.bias.double() * layer.w0) for layer in layers
         ]
@@ -149,8 +173,18 @@ class _SineNetwork:
         width = max(len(weight) for weight in self.weights[:-1])
         return list(torch.empty((2, n_points, width), dtype=self.dtype, device=self.device))
 
-    def encode(self, lonlat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor) -> None:
-        """Write the encoding of (n, 2) points to `out` (n, d), harmonics and all."""
+    def encode(self, lonlat: Tensor, layer: Layer, batch_size: int, out: Tensor) -> None:
+        """Write the encoding of (n, 2) points to `out` (n, d)."""
+        workspace = self.workspace(min(batch_size, len(lonlat)))
+        if self.worth_tabulating(len(lonlat)):
+            self.encode_tabulated(lonlat, layer, workspace, out)
+        else:
+            self.encode_pointwise(lonlat, layer, workspace, out)
+
+    def encode_pointwise(
+        self, lonlat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
+    ) -> None:
+        """Compute the harmonics of every point."""
         step = len(workspace[0])
         buffer = torch.empty(
             (self.posenc.embedding_dim, step), dtype=self.dtype, device=self.harmonics_device
@@ -165,7 +199,7 @@ class _SineNetwork:
     def encode_tabulated(
         self, lonlat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
     ) -> None:
-        """Write the encoding of (n, 2) points to `out`, bin of latitude by bin."""
+        """Look the first layer up, bin of latitude by bin."""
         bins, order = self.binned.bin_of(lonlat[:, 1]).sort(stable=True)
         step = len(workspace[0])
         for start in range(0, len(lonlat), step):
@@ -187,13 +221,14 @@ class _SineNetwork:
             out[rows] = self.finish(first, layer, workspace[1]).to(out.device)
 
     def encode_grid(
-        self, lon: Tensor, lat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
+        self, lon: Tensor, lat: Tensor, layer: Layer, batch_size: int, out: Tensor
     ) -> None:
         """Write the encoding of every pair of two axes to `out` (n_lat, n_lon, d)."""
         size = self.posenc.legendre_polys
         waves = self.tables.waves(lon.to(self.harmonics_device), size, self.dtype)
         waves = waves.T.to(self.device)  # (n_lon, 2 L)
-        step = len(workspace[0])
+        step = min(batch_size, len(lon))
+        workspace = self.workspace(step)
         for row, latitude in enumerate(lat.to(self.harmonics_device)):
             table = self.tables.at(latitude[None]).flatten(0, 2).to(self.device, self.dtype)
             for start in range(0, len(lon), step):

@@ -7,28 +7,38 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.encodings import make_encoding
 from skgeo_embed.nn.harmonics import SphericalHarmonics
-from skgeo_embed.nn.networks import SirenNet
+from skgeo_embed.nn.networks import make_network
 
 Layer = Literal["embedding", "hidden"]
 
 
 class LocationEncoder(nn.Module):
-    """Encode longitude and latitude: spherical harmonics, then a SIREN.
+    """Encode longitude and latitude: a positional encoding, then a network.
 
     Parameters
     ----------
     legendre_polys : int, default=10
-        L; the encoding has L² columns.
+        L of the spherical harmonics; the encoding has L² columns.
     embed_dim : int, default=256
         Columns of the embedding.
     hidden_dim : int, default=512
         Width of the hidden layers.
     num_hidden_layers : int, default=2
         Number of hidden layers.
-    harmonics_calculation : {"analytic", "closed-form"}, default="analytic"
+    harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
         Normalisation of the harmonics, see
-        :class:`~skgeo_embed.nn.harmonics.SphericalHarmonics`.
+        :class:`~skgeo_embed.nn.harmonics.SphericalHarmonics` and
+        :class:`~skgeo_embed.nn.encodings.DiscretizedHarmonics`.
+    harmonics : {"exact", "published"}, default="exact"
+        Whether the harmonics carry the rounding of the original's printed coefficients.
+    positional_encoding : str, default="sphericalharmonics"
+        One of :data:`skgeo_embed.nn.encodings.KINDS`.
+    network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
+        The network, by the original's names.
+    n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
+        Of the multi-scale encodings, see :class:`~skgeo_embed.nn.encodings.MultiScale`.
     dropout : float, default=0.5
         Dropout before each sine while training; no part of the saved architecture.
 
@@ -48,35 +58,62 @@ class LocationEncoder(nn.Module):
         hidden_dim: int = 512,
         num_hidden_layers: int = 2,
         harmonics_calculation: str = "analytic",
+        harmonics: str = "exact",
+        positional_encoding: str = "sphericalharmonics",
+        network: str = "siren",
+        n_frequencies: int = 16,
+        min_radius: float = 1.0,
+        max_radius: float = 360.0,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
+        encoding: dict[str, Any] = {
             "legendre_polys": legendre_polys,
+            "harmonics_calculation": harmonics_calculation,
+            "harmonics": harmonics,
+        }
+        if positional_encoding != "sphericalharmonics":
+            encoding = {
+                "n_frequencies": n_frequencies,
+                "min_radius": min_radius,
+                "max_radius": max_radius,
+            }
+        self.posenc = make_encoding(positional_encoding, **encoding)
+        self.nnet = make_network(
+            network,
+            int(self.posenc.embedding_dim),  # type: ignore[arg-type]
+            hidden_dim,
+            embed_dim,
+            num_hidden_layers,
+            dropout,
+        )
+        self.config: dict[str, Any] = {
+            "positional_encoding": positional_encoding,
+            **encoding,
+            "network": network,
             "embed_dim": embed_dim,
             "hidden_dim": hidden_dim,
             "num_hidden_layers": num_hidden_layers,
-            "harmonics_calculation": harmonics_calculation,
         }
-        self.posenc = SphericalHarmonics(legendre_polys, harmonics_calculation)
-        self.nnet = SirenNet(
-            self.posenc.embedding_dim,
-            hidden_dim,
-            embed_dim,
-            num_layers=num_hidden_layers,
-            dropout=dropout,
-        )
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights, and of the output."""
-        return self.nnet.last_layer.weight.dtype
+        return next(self.nnet.parameters()).dtype
 
     def output_dim(self, layer: Layer) -> int:
         """Columns of the "embedding" or of the "hidden" layer."""
+        if layer == "hidden" and isinstance(self.nnet, nn.Linear):
+            raise ValueError('a "linear" network has no hidden layer; use layer="embedding"')
         return int(self.config["embed_dim" if layer == "embedding" else "hidden_dim"])
 
     def forward(self, lonlat: Tensor, layer: Layer = "embedding") -> Tensor:
         """Encode (n, 2) degrees, longitude first, to (n, d)."""
-        features = self.posenc(lonlat, dtype=self.dtype)
-        return self.nnet(features) if layer == "embedding" else self.nnet.hidden(features)
+        if isinstance(self.posenc, SphericalHarmonics):
+            features = self.posenc(lonlat, dtype=self.dtype)
+        else:
+            features = self.posenc(lonlat.double()).to(self.dtype)
+        self.output_dim(layer)  # says whether there is such a layer
+        if layer == "embedding":
+            return self.nnet(features)
+        return self.nnet.hidden(features)  # type: ignore[operator]

@@ -99,3 +99,86 @@ class SirenNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, dim_in) to (n, dim_out)."""
         return self.last_layer(self.hidden(x))
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU; as in the original, all hidden layers are one and the same.
+
+    Parameters
+    ----------
+    dim_in, dim_hidden, dim_out : int
+        Columns in, in each hidden layer, and out.
+    num_layers : int
+        How often the one hidden layer is applied.
+    """
+
+    def __init__(self, dim_in: int, dim_hidden: int, dim_out: int, num_layers: int) -> None:
+        super().__init__()
+        repeated = nn.Linear(dim_hidden, dim_hidden)
+        layers: list[nn.Module] = [nn.Linear(dim_in, dim_hidden), nn.ReLU()]
+        layers += [repeated, nn.ReLU()] * num_layers
+        self.features = nn.Sequential(*layers, nn.Linear(dim_hidden, dim_out))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return the last hidden layer, (n, dim_hidden)."""
+        return self.features[:-1](x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, dim_in) to (n, dim_out)."""
+        return self.features(x)
+
+
+class ResidualLayer(nn.Module):
+    """x + relu(w2 dropout(relu(w1 x)))."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(dim, dim)
+        self.w2 = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, dim) to (n, dim)."""
+        return x + torch.relu(self.w2(self.dropout(torch.relu(self.w1(x)))))
+
+
+class FCNet(nn.Module):
+    """The residual network of Mac Aodha et al. (2019, arXiv 1906.05272).
+
+    Parameters
+    ----------
+    dim_in, dim_hidden, dim_out : int
+        Columns in, in the residual layers, and out.
+    """
+
+    def __init__(self, dim_in: int, dim_hidden: int, dim_out: int) -> None:
+        super().__init__()
+        residuals = [ResidualLayer(dim_hidden) for _ in range(4)]
+        self.feats = nn.Sequential(nn.Linear(dim_in, dim_hidden), nn.ReLU(), *residuals)
+        self.class_emb = nn.Linear(dim_hidden, dim_out, bias=False)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return the last residual layer, (n, dim_hidden)."""
+        return self.feats(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, dim_in) to (n, dim_out)."""
+        return self.class_emb(self.feats(x))
+
+
+NETWORKS = ("siren", "mlp", "fcnet", "linear")
+
+
+def make_network(
+    name: str, dim_in: int, dim_hidden: int, dim_out: int, num_layers: int, dropout: float
+) -> nn.Module:
+    """Build a network by the original's name for it."""
+    if name == "siren":
+        return SirenNet(dim_in, dim_hidden, dim_out, num_layers, dropout=dropout)
+    if name == "mlp":
+        return MLP(dim_in, dim_hidden, dim_out, num_layers)
+    if name == "fcnet":
+        return FCNet(dim_in, dim_hidden, dim_out)
+    if name == "linear":
+        return nn.Linear(dim_in, dim_out)
+    raise ValueError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}")

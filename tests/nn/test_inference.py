@@ -154,3 +154,47 @@ def test_tables_beyond_the_cache_are_built_again(monkeypatch, sphere_points):
     np.testing.assert_array_equal(engine.encode(sphere_points), expected)
     binned = engine._network("cpu", "float32").binned
     assert 0 < binned._cached_bytes <= 50_000
+
+
+@pytest.mark.parametrize("network", ["siren", "mlp", "fcnet", "linear"])
+@pytest.mark.parametrize("kind", ["wrap", "grid", "spheremplus", "sphericalharmonics"])
+def test_every_encoding_and_network(sphere_points, network, kind):
+    torch.manual_seed(0)
+    module = LocationEncoder(
+        6, 8, 16, positional_encoding=kind, network=network, harmonics_calculation="discretized"
+    )
+    engine = InferenceEngine(module)
+    for layer in ("embedding", "hidden")[: 1 if network == "linear" else 2]:
+        ours = engine.encode(sphere_points, layer=layer, dtype="float64", batch_size=100)
+        expected = _direct(module, sphere_points, layer)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
+        grid = engine.encode_grid(
+            sphere_points[:5, 0], sphere_points[:4, 1], layer=layer, dtype="float64"
+        )
+        points = np.stack(np.meshgrid(sphere_points[:5, 0], sphere_points[:4, 1]), axis=-1)
+        np.testing.assert_allclose(
+            grid.reshape(20, -1), _direct(module, points.reshape(-1, 2), layer), atol=1e-12
+        )
+
+
+def test_published_rounding_reaches_grids_and_tables(monkeypatch, sphere_points):
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    torch.manual_seed(0)
+    module = LocationEncoder(40, 16, 32, harmonics="published")
+    exact = LocationEncoder(40, 16, 32)
+    exact.load_state_dict(module.state_dict())
+    expected = _direct(module, sphere_points)
+    rms = np.sqrt(np.mean(expected**2))
+    assert abs(expected - _direct(exact, sphere_points)).max() > 1e-3 * rms
+    engine = InferenceEngine(module)
+    np.testing.assert_allclose(engine.encode(sphere_points), expected, rtol=0, atol=1e-5 * rms)
+    grid = engine.encode_grid(sphere_points[:30, 0], sphere_points[:30, 1], dtype="float64")
+    np.testing.assert_allclose(
+        grid[np.arange(30), np.arange(30)], expected[:30], rtol=0, atol=1e-10
+    )
+
+
+def test_a_linear_network_has_no_hidden_layer():
+    module = LocationEncoder(4, 8, network="linear")
+    with pytest.raises(ValueError, match="no hidden layer"):
+        module(torch.zeros(1, 2), layer="hidden")

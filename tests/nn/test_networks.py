@@ -3,20 +3,28 @@ import math
 import pytest
 import torch
 
-from skgeo_embed.nn.networks import Siren, SirenNet
+from skgeo_embed.nn.networks import Siren, SirenNet, make_network
 from tests.recipe import checkpoints_json, state_dict
 
 
-@pytest.mark.parametrize("name", ["siren", "siren3"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "mlp3", "fcnet", "siren", "siren3"])
 def test_against_the_original(checkpoint_reference, positional_reference, name):
     spec = checkpoints_json()["location_nets"][name]
     weights = state_dict(spec["state_dict"], spec["aliases"])
     weights = {key.removeprefix("model.nnet."): value for key, value in weights.items()}
-    net = SirenNet(4, 16, 8, num_layers=spec["num_hidden_layers"]).double().eval()
+    layers = spec["num_hidden_layers"] or 0
+    net = make_network(spec["pe_type"], 4, 16, 8, layers, dropout=0.5).double().eval()
     net.load_state_dict(weights)
     inputs = torch.from_numpy(positional_reference["wrap"][positional_reference["subset"]])
     expected = torch.from_numpy(checkpoint_reference[f"wrap_{name}__location"])
     torch.testing.assert_close(net(inputs), expected, rtol=0, atol=1e-12)
+    if name != "linear":
+        assert net.hidden(inputs).shape == (32, 16)
+
+
+def test_unknown_network():
+    with pytest.raises(ValueError, match="unknown network 'kan'"):
+        make_network("kan", 4, 16, 8, 2, 0.5)
 
 
 def test_initial_bounds():

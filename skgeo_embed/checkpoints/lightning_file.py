@@ -1,0 +1,163 @@
+"""Lightning checkpoints in the original's format, published or trained with its code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.checkpoints.towers import tower_of_checkpoint
+
+_LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
+_VISUAL_PREFIX = "model.visual."
+
+
+def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]:
+    """Read a Lightning checkpoint; tensors are mapped from the file, not read.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    allow_pickle : bool, default=False
+        Run whatever code the file contains. Only for files from people you trust.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, is no checkpoint, or holds objects whose unpickling could run
+        code and `allow_pickle` is False.
+    """
+    try:
+        # only zip files, which torch writes since 1.6, can be mapped
+        mapped = zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise ModelFormatError(_unsafe_message(path, str(error))) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelFormatError(
+            f"{path} is not a complete torch checkpoint ({str(error).splitlines()[0]}); it may have "
+            "been cut off while it was downloaded or copied: fetch it again."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise ModelFormatError(
+            f"{path} is a torch file but no Lightning checkpoint: it has no state_dict."
+        )
+    return content
+
+
+def location_of_checkpoint(
+    content: dict[str, Any], path: Path
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the location tower's config and weights; sizes come from the tensors."""
+    state = content["state_dict"]
+    prefix = next((p for p in _LOCATION_PREFIXES if any(k.startswith(p) for k in state)), None)
+    if prefix is None:
+        raise ModelFormatError(
+            f"{path} holds no location network (no key begins with "
+            f"{' or '.join(map(repr, _LOCATION_PREFIXES[:2]))}); it begins with {list(state)[:4]}."
+        )
+    weights = {
+        f"nnet.{key.removeprefix(prefix)}": value
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+    hyper = dict(content.get("hyper_parameters") or {})
+    sizes = _network_sizes(weights, path)
+    config = {**_encoding_config(hyper, sizes.pop("dim_in"), path), **sizes}
+    _compare(hyper, config, path)
+    return config, weights
+
+
+def vision_of_checkpoint(
+    content: dict[str, Any], path: Path
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the image tower's config and weights."""
+    state = content["state_dict"]
+    weights = {
+        key.removeprefix(_VISUAL_PREFIX): value
+        for key, value in state.items()
+        if key.startswith(_VISUAL_PREFIX)
+    }
+    if not weights:
+        raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
+    hyper = dict(content.get("hyper_parameters") or {})
+    return tower_of_checkpoint(hyper.get("vision_layers"), weights), weights
+
+
+def _network_sizes(weights: dict[str, Tensor], path: Path) -> dict[str, Any]:
+    """Which network the tensors make, and its sizes."""
+    if "nnet.last_layer.weight" in weights:
+        n_layers = len({k.split(".")[2] for k in weights if k.startswith("nnet.layers.")})
+        name, first, last = "siren", "nnet.layers.0.weight", "nnet.last_layer.weight"
+    elif "nnet.class_emb.weight" in weights:
+        name, first, last, n_layers = "fcnet", "nnet.feats.0.weight", "nnet.class_emb.weight", 4
+    elif "nnet.features.0.weight" in weights:
+        linear = sorted({int(k.split(".")[2]) for k in weights})
+        name, n_layers = "mlp", len(linear) - 2
+        first, last = "nnet.features.0.weight", f"nnet.features.{linear[-1]}.weight"
+    elif "nnet.weight" in weights:
+        name, first, last, n_layers = "linear", "nnet.weight", "nnet.weight", 0
+    else:
+        raise ModelFormatError(f"{path}: unknown location network with keys {list(weights)[:4]}.")
+    return {
+        "network": name,
+        "dim_in": weights[first].shape[1],
+        "embed_dim": weights[last].shape[0],
+        "hidden_dim": weights[first].shape[0],
+        "num_hidden_layers": n_layers,
+    }
+
+
+def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str, Any]:
+    kind = str(hyper.get("le_type", "sphericalharmonics")).lower()
+    if kind == "sphericalharmonics":
+        legendre_polys = round(dim_in**0.5)
+        if legendre_polys**2 != dim_in:
+            raise ModelFormatError(
+                f"{path}: the first layer takes {dim_in} columns, which is no square, so it cannot "
+                "follow spherical harmonics."
+            )
+        return {
+            "positional_encoding": kind,
+            "legendre_polys": legendre_polys,
+            "harmonics_calculation": hyper.get("harmonics_calculation", "analytic"),
+        }
+    return {
+        "positional_encoding": kind,
+        "n_frequencies": hyper.get("frequency_num", 16),
+        "min_radius": hyper.get("min_radius", 1),
+        "max_radius": hyper.get("max_radius", 360),
+    }
+
+
+def _compare(hyper: dict[str, Any], config: dict[str, Any], path: Path) -> None:
+    """Complain where the hyper-parameters and the tensors disagree."""
+    names = {"embed_dim": "embed_dim", "legendre_polys": "legendre_polys", "pe_type": "network"}
+    if config["network"] in ("siren", "mlp"):
+        names["num_hidden_layers"] = "num_hidden_layers"
+    if config["network"] != "linear":
+        names["capacity"] = "hidden_dim"
+    for theirs, ours in names.items():
+        said, found = hyper.get(theirs), config.get(ours)
+        if said is not None and found is not None and said != found:
+            raise ModelFormatError(
+                f"{path}: the hyper-parameters say {theirs}={said!r}, the tensors {found!r}; the "
+                "file was put together from different models."
+            )
+
+
+def _unsafe_message(path: Path, reason: str) -> str:
+    found = re.search(r"GLOBAL (\S+)", reason)
+    what = f"an object of type {found.group(1)}" if found else "objects"
+    return (
+        f"{path} was not opened: it holds {what} that torch can only rebuild by running code from "
+        "the file, which could do anything on this machine. If you trust who made it, pass "
+        "allow_pickle=True; better, ask for a file written by save_pretrained."
+    )
