@@ -8,17 +8,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "ImageGeolocator": "skgeo_embed._geolocator",
+    "PositionalEncoder": "skgeo_embed._positional",
     "SatCLIPEncoder": "skgeo_embed._satclip",
-    "SatCLIPImageEncoder": "skgeo_embed._satclip",
+    "SatCLIPImageEncoder": "skgeo_embed._satclip_image",
     "SatCLIPPretrainer": "skgeo_embed._pretrainer",
 }
 _SUBPACKAGES = ("datasets",)
 
-__all__ = ["SatCLIPEncoder", "SatCLIPImageEncoder", "SatCLIPPretrainer", "__version__"]
+__all__ = [
+    "ImageGeolocator",
+    "PositionalEncoder",
+    "SatCLIPEncoder",
+    "SatCLIPImageEncoder",
+    "SatCLIPPretrainer",
+    "__version__",
+]
 
 if TYPE_CHECKING:
+    from skgeo_embed._geolocator import ImageGeolocator
+    from skgeo_embed._positional import PositionalEncoder
     from skgeo_embed._pretrainer import SatCLIPPretrainer
-    from skgeo_embed._satclip import SatCLIPEncoder, SatCLIPImageEncoder
+    from skgeo_embed._satclip import SatCLIPEncoder
+    from skgeo_embed._satclip_image import SatCLIPImageEncoder
 
 
 def __getattr__(name: str) -> Any:

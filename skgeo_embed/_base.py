@@ -133,3 +133,8 @@ class CoordinateTransformer(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = self.on_invalid == "nan"
         tags.input_tags.sparse = False
         return tags
+
+
+def numbered_names(prefix: str, count: int) -> list[str]:
+    digits = max(3, len(str(count - 1)))
+    return [f"{prefix}{i:0{digits}d}" for i in range(count)]

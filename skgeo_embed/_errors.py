@@ -29,3 +29,17 @@ class ModelFormatError(SkgeoEmbedError, ValueError):
 
 class InvalidCoordinateWarning(UserWarning):
     """Rows left out (as NaN) because their coordinates are outside the valid range."""
+
+
+class ModelDownloadError(SkgeoEmbedError, ConnectionError):
+    """A model file that could not be fetched, stored or verified."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ModelAccessError(SkgeoEmbedError, PermissionError):
+    """A model that the hub does not give to this user."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""

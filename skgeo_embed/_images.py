@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -70,3 +72,105 @@ def check_finite_images(images: np.ndarray, *, chunk_bytes: int = 64 * 2**20) ->
             f"{len(bad)} of {len(images)} images contain NaN or infinite pixels (first: "
             f"{', '.join(map(str, bad[:5]))}); fill or drop them before fitting."
         )
+
+
+B10_INDEX = 10
+
+
+def is_path_list(images: Any) -> bool:
+    """Say whether `images` is a collection of file paths."""
+    if isinstance(images, (str, PathLike)):
+        return True
+    if hasattr(images, "to_list"):  # a pandas or polars column
+        images = images.to_list()
+    if not isinstance(images, (list, tuple)) and getattr(images, "dtype", None) != object:
+        return False
+    return len(images) > 0 and all(isinstance(image, (str, PathLike)) for image in images)
+
+
+def read_geotiff(path: Any) -> np.ndarray:
+    """Read all bands of a raster file, (bands, height, width)."""
+    try:
+        import rasterio
+        from rasterio.errors import RasterioIOError
+    except ImportError as error:
+        raise ImportError(
+            'reading image files needs rasterio: pip install "skgeo-embed[images]"'
+        ) from error
+    try:
+        with rasterio.open(path) as file:
+            return np.asarray(file.read())
+    except RasterioIOError as error:
+        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+
+
+def image_batches(images: Any, batch_size: int) -> Iterator[list[np.ndarray]]:
+    """Yield lists of (bands, height, width) images from an array or from file paths."""
+    from_files = is_path_list(images)
+    if from_files:
+        images = [images] if isinstance(images, (str, PathLike)) else list(images)
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        yield [read_geotiff(path) for path in batch] if from_files else list(np.asarray(batch))
+
+
+def prepare_batch(
+    images: Sequence[np.ndarray],
+    *,
+    in_channels: int | None = None,
+    image_size: int | None = None,
+    resize: bool = False,
+) -> np.ndarray:
+    """Scale images and bring them to the bands and the size that a tower takes.
+
+    Twelve bands where thirteen are wanted are Sentinel-2 L2A without B10: zeros are inserted
+    at index 10, as SatCLIP does. Images are cut at their centre, or resized bilinearly.
+    """
+    prepared = []
+    for image in images:
+        image = add_missing_band(to_float_images(image), in_channels)
+        prepared.append(fit_size(image, image_size, resize))
+    shapes = {image.shape for image in prepared}
+    if len(shapes) > 1:
+        raise ImageError(
+            f"the images of a batch differ in shape ({sorted(shapes)[:3]}) and the tower takes any "
+            "size; crop them to one, or pass batch_size=1."
+        )
+    return np.stack(prepared)
+
+
+def add_missing_band(image: np.ndarray, in_channels: int | None) -> np.ndarray:
+    """Insert a zero B10 where 12 Sentinel-2 bands come and 13 are wanted."""
+    bands = len(image)
+    if in_channels is None or bands == in_channels:
+        return image
+    if bands == 12 and in_channels == 13:
+        return np.insert(image, B10_INDEX, 0.0, axis=0)
+    hint = ""
+    if in_channels == 13:
+        hint = (
+            " It wants the 13 bands of Sentinel-2 L1C (B01-B12 with B8A and B10), or the 12 of L2A "
+            "(without B10)."
+        )
+    raise ImageError(f"the image tower takes {in_channels} bands, got images with {bands}.{hint}")
+
+
+def fit_size(image: np.ndarray, image_size: int | None, resize: bool) -> np.ndarray:
+    """Cut the centre out, or resize, where a tower insists on a size."""
+    height, width = image.shape[1:]
+    if image_size is None or (height, width) == (image_size, image_size):
+        return image
+    if resize:
+        import torch
+
+        pixels = torch.from_numpy(image)[None]
+        size = (image_size, image_size)
+        scaled = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+        return scaled[0].numpy()
+    if min(height, width) < image_size:
+        raise ImageError(
+            f"the image tower takes {image_size} × {image_size} pixels and images of {height} × "
+            f"{width} are too small to cut that out; pass resize=True to enlarge them."
+        )
+    top, left = (height - image_size) // 2, (width - image_size) // 2
+    return image[:, top : top + image_size, left : left + image_size]

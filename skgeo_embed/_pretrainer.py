@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from skgeo_embed._coordinates import read_coordinates
 from skgeo_embed._errors import ImageError
 from skgeo_embed._images import check_finite_images, check_image_array
-from skgeo_embed._satclip import SatCLIPEncoder, SatCLIPImageEncoder
+from skgeo_embed._satclip import SatCLIPEncoder
+from skgeo_embed._satclip_image import SatCLIPImageEncoder
 
 if TYPE_CHECKING:
     import lightning.pytorch as lightning

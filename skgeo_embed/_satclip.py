@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.preprocessing import normalize as unit_rows
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._base import CoordinateTransformer
+from skgeo_embed._base import CoordinateTransformer, numbered_names
 from skgeo_embed._coordinates import read_axis
-from skgeo_embed._images import check_image_array, to_float_images
+from skgeo_embed._hub_parameters import HUB_CONSTRAINTS, hub_options, without_token
 from skgeo_embed.checkpoints.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -35,13 +33,20 @@ class SatCLIPEncoder(CoordinateTransformer):
     Parameters
     ----------
     model : str, path-like or LocationEncoder, default="bluemarble-l10"
-        Which encoder: the name of a bundled one, a folder written by
-        `SatCLIPPretrainer.save_pretrained`, or a
-        :class:`~skgeo_embed.nn.location.LocationEncoder` module.
+        Which encoder: the name of a bundled one; a published one by hub repository
+        ("microsoft/SatCLIP-ViT16-L40") or short name ("satclip-vit16-l40"), ResNet18,
+        ResNet50 or ViT16 with L10 or L40; any hub repository or folder written by
+        `save_pretrained`; the path of a Lightning checkpoint in the original's format; or a
+        :class:`~skgeo_embed.nn.location.LocationEncoder` module. Of a checkpoint only the
+        location tower is kept.
     layer : {"auto", "embedding", "hidden"}, default="auto"
         The output: "embedding" is the contrastive space, needed to compare with images;
         "hidden" is the representation before it, usually the better feature for a downstream
         model; "auto" takes what the encoder declares as its own default.
+    harmonics : {"auto", "exact", "published"}, default="auto"
+        "published" reproduces the rounding of the original's harmonics, which the published
+        L = 40 weights were trained with; "exact" does not. "auto" takes "published" for the
+        published L = 40 files and "exact" for everything else (see Notes).
     normalize : bool, default=False
         Scale every row to unit length.
     device : str or torch.device, default=None
@@ -53,6 +58,16 @@ class SatCLIPEncoder(CoordinateTransformer):
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite or out-of-range coordinates: raise an error that names
         the rows, or give NaN features for them.
+    revision : str, default=None
+        Branch, tag or commit of a hub repository.
+    cache_dir : str or path-like, default=None
+        Where the hub's files are kept; None is the hub's own cache.
+    token : str or bool, default=None
+        Access token for the hub; None takes the one that is logged in. Never pickled.
+    local_files_only : bool, default=False
+        Never use the network.
+    allow_pickle : bool, default=False
+        Open checkpoints whose unpickling can run code. Only for files from people you trust.
 
     Attributes
     ----------
@@ -68,6 +83,23 @@ class SatCLIPEncoder(CoordinateTransformer):
     --------
     SatCLIPImageEncoder : The other tower, for images.
     SatCLIPPretrainer : Train both on your own imagery.
+
+    Notes
+    -----
+    The original evaluates expanded polynomials whose coefficients were printed with 15 digits.
+    Largest difference of a harmonic at L = 40 from the exact one, and from
+    ``harmonics="published"``, by latitude; what is left is the original's floating-point noise:
+
+    ==========  ========  ===========
+    latitude    exact     "published"
+    ==========  ========  ===========
+    0° - 30°    2e-8      2e-9
+    30° - 60°   8e-3      1.4e-4
+    60° - 70°   7e-2      2.9e-3
+    70° - 90°   6e-1      1.7e-2
+    ==========  ========  ===========
+
+    At L = 10 the original is right to 1e-12 (1e-7 within 0.01° of a pole).
 
     References
     ----------
@@ -95,11 +127,13 @@ class SatCLIPEncoder(CoordinateTransformer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "model": "no_validation",  # everything about it is said while opening it
         "layer": [StrOptions({"auto", "embedding", "hidden"})],
+        "harmonics": [StrOptions({"auto", "exact", "published"})],
         "normalize": ["boolean"],
         "device": "no_validation",
         "dtype": [StrOptions({"float32", "float64"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "on_invalid": [StrOptions({"raise", "nan"})],
+        **HUB_CONSTRAINTS,
     }
 
     def __init__(
@@ -107,19 +141,31 @@ class SatCLIPEncoder(CoordinateTransformer):
         model: str | Path | LocationEncoder = DEFAULT_MODEL,
         *,
         layer: Literal["auto", "embedding", "hidden"] = "auto",
+        harmonics: Literal["auto", "exact", "published"] = "auto",
         normalize: bool = False,
         device: str | torch.device | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         batch_size: int = 4096,
         on_invalid: Literal["raise", "nan"] = "raise",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        allow_pickle: bool = False,
     ) -> None:
         self.model = model
         self.layer = layer
+        self.harmonics = harmonics
         self.normalize = normalize
         self.device = device
         self.dtype = dtype
         self.batch_size = batch_size
         self.on_invalid = on_invalid
+        self.revision = revision
+        self.cache_dir = cache_dir
+        self.token = token
+        self.local_files_only = local_files_only
+        self.allow_pickle = allow_pickle
 
     def transform_grid(self, lon: Any, lat: Any) -> np.ndarray:
         """Encode every pair of two axes, far cheaper than point by point.
@@ -160,7 +206,12 @@ class SatCLIPEncoder(CoordinateTransformer):
     def _prepare(self) -> None:
         from skgeo_embed.checkpoints.loading import open_location_encoder
 
-        self._encoder = open_location_encoder(self.model)
+        self._encoder = open_location_encoder(
+            self.model,
+            harmonics=self.harmonics,
+            options=hub_options(self),
+            allow_pickle=self.allow_pickle,
+        )
         layer = self._encoder.default_layer if self.layer == "auto" else self.layer
         self.encoder_info_ = {**self._encoder.info, "layer": layer}
 
@@ -184,155 +235,10 @@ class SatCLIPEncoder(CoordinateTransformer):
     def _output_dtype(self) -> str:
         return self.dtype
 
+    def __getstate__(self) -> dict[str, Any]:
+        return without_token(super().__getstate__())
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = [self.dtype]
         return tags
-
-
-class SatCLIPImageEncoder(TransformerMixin, BaseEstimator):
-    """Encode satellite images into the embedding space of a location encoder.
-
-    Parameters
-    ----------
-    model : str, path-like or torch.nn.Module
-        A folder written by `SatCLIPPretrainer.save_pretrained`, or a vision tower that maps
-        (n, bands, height, width) to (n, d).
-    vision_tower : torch.nn.Module, default=None
-        The tower that the weights of `model` are loaded into, where it was a module of your
-        own when it was saved.
-    normalize : bool, default=False
-        Scale every row to unit length.
-    device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
-    batch_size : int, default=64
-        Images encoded at a time.
-
-    Attributes
-    ----------
-    encoder_info_ : dict
-        What was loaded: name, source and path.
-
-    See Also
-    --------
-    SatCLIPEncoder : The other tower, for coordinates.
-
-    Examples
-    --------
-    >>> import numpy as np, torch
-    >>> from skgeo_embed import SatCLIPImageEncoder
-    >>> tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 8))
-    >>> SatCLIPImageEncoder(tower).fit().transform(np.zeros((5, 3, 4, 4))).shape
-    (5, 8)
-    """
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "model": "no_validation",
-        "vision_tower": "no_validation",
-        "normalize": ["boolean"],
-        "device": "no_validation",
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(
-        self,
-        model: str | Path | torch.nn.Module,
-        *,
-        vision_tower: torch.nn.Module | None = None,
-        normalize: bool = False,
-        device: str | torch.device | None = None,
-        batch_size: int = 64,
-    ) -> None:
-        self.model = model
-        self.vision_tower = vision_tower
-        self.normalize = normalize
-        self.device = device
-        self.batch_size = batch_size
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any = None, y: Any = None) -> SatCLIPImageEncoder:
-        """Load the tower and check the images.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, bands, height, width), default=None
-            Images; None skips the check.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The fitted transformer.
-        """
-        from skgeo_embed.checkpoints.loading import open_vision_tower
-
-        if X is not None:
-            check_image_array(X)
-        self._tower, self.encoder_info_ = open_vision_tower(self.model, self.vision_tower)
-        probe = check_image_array(X)[:1] if X is not None else None
-        self._n_features_out = None if probe is None else self._run(probe).shape[1]
-        return self
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Encode images.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, bands, height, width)
-            Images; uint8 is scaled by 1/255, other integers by 1/10000 (Sentinel-2 digital
-            numbers), floats are taken as they are.
-
-        Returns
-        -------
-        embeddings : ndarray of shape (n, d), float32
-            One row per image.
-
-        Raises
-        ------
-        ImageError
-            If the images have the wrong rank, type or number of bands; a ValueError.
-        """
-        check_is_fitted(self)
-        embeddings = self._run(check_image_array(X))
-        self._n_features_out = embeddings.shape[1]
-        return unit_rows(embeddings, copy=False) if self.normalize else embeddings
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the output columns, known once images have been seen.
-
-        Parameters
-        ----------
-        input_features : None
-            Ignored.
-
-        Returns
-        -------
-        names : ndarray of str objects
-            One name per output column.
-        """
-        check_is_fitted(self)
-        if self._n_features_out is None:
-            raise ValueError(
-                "the number of columns is not known yet; call fit(images) or transform first."
-            )
-        return np.asarray(numbered_names("satclip_image", self._n_features_out), dtype=object)
-
-    def _run(self, images: np.ndarray) -> np.ndarray:
-        from skgeo_embed.nn.inference import encode_images
-
-        return encode_images(self._tower, self._batches(images), self.device)
-
-    def _batches(self, images: np.ndarray) -> Iterator[np.ndarray]:
-        for start in range(0, len(images), self.batch_size):
-            yield to_float_images(np.asarray(images[start : start + self.batch_size]))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        return tags
-
-
-def numbered_names(prefix: str, count: int) -> list[str]:
-    digits = max(3, len(str(count - 1)))
-    return [f"{prefix}{i:0{digits}d}" for i in range(count)]

@@ -10,7 +10,15 @@ import pytest
 import skgeo_embed
 
 PACKAGE = Path(skgeo_embed.__file__).parent
-ESTIMATORS = {"_satclip", "_pretrainer", "_base"}
+ESTIMATORS = {
+    "_base",
+    "_geolocator",
+    "_hub_parameters",
+    "_positional",
+    "_pretrainer",
+    "_satclip",
+    "_satclip_image",
+}
 BASIC = {"_errors", "_coordinates", "_images"}
 MAY_IMPORT = {
     "_errors": set(),
@@ -23,8 +31,20 @@ MAY_IMPORT = {
     **{name: {"nn", "checkpoints", "training", *BASIC, *ESTIMATORS} for name in ESTIMATORS},
     "__init__": ESTIMATORS,
 }
-LAZY = {"torch", "lightning", "safetensors", "huggingface_hub", "matplotlib", "PIL", "geopandas"}
-TORCH_ROOMS = {"nn", "training", "checkpoints/loading.py", "checkpoints/towers.py"}
+LAZY = {
+    "torch",
+    "lightning",
+    "safetensors",
+    "huggingface_hub",
+    "matplotlib",
+    "PIL",
+    "geopandas",
+    "rasterio",
+    "tqdm",
+}
+TORCH_ROOMS = {"nn", "training", "checkpoints/loading.py", "checkpoints/towers.py"} | {
+    "checkpoints/lightning_file.py"
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,4 +1,4 @@
-"""From what a user passes as `model` to a loaded encoder."""
+"""From what a user passes as `model` to loaded towers."""
 
 from __future__ import annotations
 
@@ -7,25 +7,64 @@ import hashlib
 import os
 import threading
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed.checkpoints import folder as folders
-from skgeo_embed.checkpoints.registry import BUNDLED, WEIGHTS_FOLDER
-from skgeo_embed.checkpoints.towers import build_tower
+from skgeo_embed.checkpoints.hub import HubOptions, fetch, is_hub_id
+from skgeo_embed.checkpoints.lightning_file import (
+    location_of_checkpoint,
+    read_checkpoint,
+    vision_of_checkpoint,
+)
+from skgeo_embed.checkpoints.registry import (
+    BACKBONES,
+    BUNDLED,
+    PUBLISHED,
+    WEIGHTS_FOLDER,
+    PublishedModel,
+    find_published,
+)
+from skgeo_embed.checkpoints.towers import ARCHITECTURES, build_tower
 from skgeo_embed.nn.inference import InferenceEngine
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.towers import ProjectedTower
 
-ACCEPTED = (
-    "a bundled name ({bundled}), a folder written by save_pretrained (config.json + "
-    "model.safetensors), or a skgeo_embed.nn.location.LocationEncoder module"
-)
+_BY_NAME = ("bundled", "hub")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are, and what is known about them.
+
+    Attributes
+    ----------
+    kind : {"bundled", "folder", "checkpoint", "hub"}
+        How it was named.
+    name : str
+        The name or the file's name.
+    path : Path
+        A folder in this library's format, or a Lightning checkpoint.
+    sha256 : str
+        Of the weights' file.
+    revision : str or None
+        The hub's commit.
+    published : PublishedModel or None
+        The registry's entry, if it is one of the published checkpoints.
+    """
+
+    kind: str
+    name: str
+    path: Path
+    sha256: str
+    revision: str | None = None
+    published: PublishedModel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +72,21 @@ class LoadedEncoder:
     """A frozen location encoder with the facts about where it came from.
 
     Instances are shared: the same weights are held once in a process, however many
-    estimators use them, so copies of an instance are the instance.
+    estimators use them, so copies of an instance are the instance. Bundled encoders and
+    those of the hub are pickled by name, others by value.
     """
 
     engine: InferenceEngine
     info: dict[str, Any]
     default_layer: str = "embedding"
+    request: dict[str, Any] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LoadedEncoder:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.info["source"] == "bundled":  # ships with the package: travels by name
-            return open_bundled, (self.info["name"], self.info["sha256"])
+        if self.info["source"] in _BY_NAME:
+            return _open_again, (self.request, self.info["sha256"])
         return _rebuild, (self.engine, self.info, self.default_layer)
 
 
@@ -53,83 +94,252 @@ _shared: weakref.WeakValueDictionary[tuple[str, str], LoadedEncoder] = weakref.W
 _lock = threading.Lock()
 
 
-def open_location_encoder(model: Any) -> LoadedEncoder:
-    """Open whatever :class:`~skgeo_embed.SatCLIPEncoder` accepts as `model`.
+def find_source(model: Any, options: HubOptions) -> Source:
+    """Find the files of a named model, fetching them from the hub where needed.
 
     Raises
     ------
     ModelNotFoundError
         If a name, folder or file does not exist; the message lists what does.
-    ModelFormatError
-        If it exists but cannot be read.
     """
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"model must be {accepted_models()}; got {type(model).__name__}.")
+    name = str(model)
+    if name in BUNDLED:
+        path = WEIGHTS_FOLDER / BUNDLED[name]
+        return Source("bundled", name, path, folders.file_sha256(path / folders.WEIGHTS_NAME))
+    path = Path(model).expanduser()
+    if folders.is_model_folder(path):
+        sha256 = folders.file_sha256(path / folders.WEIGHTS_NAME)
+        return Source("folder", path.name, path.resolve(), sha256)
+    if path.is_file():
+        published = find_published(path.stem)
+        return Source(
+            "checkpoint", path.name, path.resolve(), folders.file_sha256(path), None, published
+        )
+    published = find_published(name)
+    if published is not None:
+        if options.revision is None:
+            options = HubOptions(
+                published.revision, options.cache_dir, options.token, options.local_files_only
+            )
+        file = fetch(published.repository, published.file, options)
+        return Source("hub", published.name, file.path, file.sha256, file.commit, published)
+    if is_hub_id(name) and not path.exists():
+        fetch(name, folders.CONFIG_NAME, options)
+        weights = fetch(name, folders.WEIGHTS_NAME, options)
+        return Source("hub", name, weights.path.parent, weights.sha256, weights.commit)
+    raise ModelNotFoundError(_not_found_message(name, path))
+
+
+def open_location_encoder(
+    model: Any,
+    *,
+    harmonics: str = "auto",
+    options: HubOptions | None = None,
+    allow_pickle: bool = False,
+) -> LoadedEncoder:
+    """Open whatever :class:`~skgeo_embed.SatCLIPEncoder` accepts as `model`.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelAccessError, ModelDownloadError
+        If its files cannot be had.
+    ModelFormatError
+        If they cannot be read.
+    """
+    options = options or HubOptions()
     if isinstance(model, LocationEncoder):
-        return _from_module(model)
+        return _from_module(model, harmonics)
     if isinstance(model, nn.Module):
         raise TypeError(
             f"model is a {type(model).__name__}; a module must be a "
             "skgeo_embed.nn.location.LocationEncoder."
         )
-    if not isinstance(model, (str, os.PathLike)):
-        raise TypeError(f"model must be {_accepted()}; got {type(model).__name__}.")
-    if isinstance(model, str) and model in BUNDLED:
-        return open_bundled(model)
-    path = Path(model).expanduser()
-    if folders.is_model_folder(path):
-        return _from_folder(path, source="folder", name=path.name)
-    raise ModelNotFoundError(_not_found_message(model, path))
-
-
-def open_bundled(name: str, expected_sha256: str | None = None) -> LoadedEncoder:
-    """Open an encoder that ships inside the package."""
-    if name not in BUNDLED:
-        raise ModelNotFoundError(
-            f"this version of skgeo_embed has no bundled encoder {name!r} (it has: "
-            f"{', '.join(BUNDLED)}); install the version that the object was made with."
-        )
-    loaded = _from_folder(WEIGHTS_FOLDER / BUNDLED[name], source="bundled", name=name)
-    if expected_sha256 not in (None, loaded.info["sha256"]):
-        raise ModelFormatError(
-            f"the bundled encoder {name!r} of this skgeo_embed has other weights (sha256 "
-            f"{loaded.info['sha256'][:12]}…) than the pickled object was made with "
-            f"({str(expected_sha256)[:12]}…); install the version it was made with, or fit again."
-        )
-    return loaded
-
-
-def _from_folder(path: Path, *, source: str, name: str) -> LoadedEncoder:
-    config = folders.read_config(path)
-    sha256 = folders.file_sha256(path / folders.WEIGHTS_NAME)
-    info = {
-        "name": name,
-        "source": source,
-        "path": None if source == "bundled" else str(path.resolve()),
-        "revision": None,
-        "sha256": sha256,
-        "licence": config.get("licence"),
-        "trained_on": config.get("trained_on"),
+    source = find_source(model, options)
+    request = {
+        "model": str(model),
+        "harmonics": harmonics,
+        "options": options.without_token(),
+        "allow_pickle": allow_pickle,
     }
-    default_layer = config.get("default_layer", "embedding")
+    info: dict[str, Any] = {
+        "name": source.name,
+        "source": source.kind,
+        "path": None if source.kind == "bundled" else str(source.path),
+        "revision": source.revision,
+        "sha256": source.sha256,
+    }
+    if source.path.is_dir():
+        config = folders.read_config(source.path)
+        info |= {"licence": config.get("licence"), "trained_on": config.get("trained_on")}
+        default_layer = config.get("default_layer", "embedding")
 
-    def build() -> LocationEncoder:
-        try:
-            with torch.device("meta"):  # no memory, no random numbers for what is replaced
-                module = LocationEncoder(**config["location"])
-            weights = folders.read_weights(path, "location.")
-            module.load_state_dict(weights, assign=True)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, ModelFormatError):
-                raise
+        def read() -> tuple[dict[str, Any], dict[str, Tensor]]:
+            return config["location"], folders.read_weights(source.path, "location.")
+
+        declared = config.get("location", {}).get("harmonics", "exact")
+    else:
+        published = source.published
+        info |= {
+            "licence": published.licence if published else None,
+            "trained_on": "S2-100K" if published else None,
+        }
+        default_layer = "embedding"
+
+        def read() -> tuple[dict[str, Any], dict[str, Tensor]]:
+            content = read_checkpoint(source.path, allow_pickle=allow_pickle)
+            location, weights = location_of_checkpoint(content, source.path)
+            # read from the map into memory of their own: the file may go away
+            return location, {key: value.clone() for key, value in weights.items()}
+
+        declared = published.harmonics if published else "exact"
+    chosen = declared if harmonics == "auto" else harmonics
+    return _share(
+        info, default_layer, chosen, request, lambda: _build(read, chosen, str(source.path))
+    )
+
+
+def open_vision_tower(
+    model: Any,
+    vision_tower: nn.Module | None,
+    options: HubOptions | None = None,
+    allow_pickle: bool = False,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Open the image tower of a model, or copy a module; returns it with its facts."""
+    if isinstance(model, nn.Module):
+        info = {"name": type(model).__name__, "source": "module", "path": None, "sha256": None}
+        return copy.deepcopy(model).cpu().eval(), info
+    source = find_source(model, options or HubOptions())
+    if source.path.is_dir():
+        config = folders.read_config(source.path)
+        if not config.get("image"):
             raise ModelFormatError(
-                f"the encoder in {path} cannot be opened: config.json and model.safetensors do "
-                f"not describe the same network ({error})."
-            ) from error
-        return module.float() if module.dtype == torch.float16 else module
+                f"{source.path} holds a location tower only, images cannot be encoded with it."
+            )
+        weights = folders.read_weights(source.path, "image.")
+        description, embed_dim = config["image"], config["location"]["embed_dim"]
+    else:
+        content = read_checkpoint(source.path, allow_pickle=allow_pickle)
+        description, weights = vision_of_checkpoint(content, source.path)
+        embed_dim = description["embed_dim"]
+    tower = copy.deepcopy(vision_tower) if vision_tower is not None else build_tower(description)
+    if "head.weight" in weights and any(key.startswith("tower.") for key in weights):
+        tower = ProjectedTower(tower, weights["head.weight"].shape[1], embed_dim)
+    try:
+        tower.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelFormatError(
+            f"the image tower's weights in {source.path} do not fit the module "
+            f"{type(tower).__name__}: {error}"
+        ) from error
+    info = {
+        "name": source.name,
+        "source": source.kind,
+        "path": str(source.path),
+        "sha256": source.sha256,
+    }
+    return tower.float().eval(), info
 
-    return _share(info, default_layer, build)
+
+def open_logit_scale(
+    model: Any, options: HubOptions | None = None, allow_pickle: bool = False
+) -> float:
+    """Read the logarithm of the inverse temperature of a model with two towers."""
+    source = find_source(model, options or HubOptions())
+    if source.path.is_dir():
+        scale = folders.read_weights(source.path, "logit_scale").get("")
+    else:
+        content = read_checkpoint(source.path, allow_pickle=allow_pickle)
+        scale = content["state_dict"].get("model.logit_scale")
+    if scale is None:
+        raise ModelFormatError(f"{source.path} holds no logit_scale, so it is no two-tower model.")
+    return float(scale)
 
 
-def _from_module(module: LocationEncoder) -> LoadedEncoder:
+def open_backbone(name: str, embed_dim: int = 256, options: HubOptions | None = None) -> nn.Module:
+    """Open a vision tower to train from: MoCo weights from the hub and a new last layer.
+
+    Parameters
+    ----------
+    name : str
+        A hub repository of :data:`~skgeo_embed.checkpoints.registry.BACKBONES`, such as
+        "torchgeo/resnet18_sentinel2_all_moco", or the name of an architecture for one
+        without pretrained weights.
+    embed_dim : int, default=256
+        Columns of the new last layer.
+    options : HubOptions, default=None
+        How to fetch.
+
+    Returns
+    -------
+    tower : torch.nn.Module
+        Maps (n, 13, height, width) to (n, embed_dim).
+    """
+    if name in ARCHITECTURES:
+        return build_tower({"architecture": name, "in_channels": 13, "embed_dim": embed_dim})
+    if name not in BACKBONES:
+        raise ModelNotFoundError(
+            f"no vision tower is named {name!r}; known are "
+            f"{', '.join([*BACKBONES, *ARCHITECTURES])}."
+        )
+    backbone = BACKBONES[name]
+    options = options or HubOptions()
+    pinned = HubOptions(
+        options.revision or backbone.revision,
+        options.cache_dir,
+        options.token,
+        options.local_files_only,
+    )
+    file = fetch(backbone.repository, backbone.file, pinned)
+    tower = build_tower(
+        {"architecture": backbone.architecture, "in_channels": 13, "embed_dim": embed_dim}
+    )
+    weights = torch.load(file.path, map_location="cpu", weights_only=True)
+    new = {"fc.weight", "fc.bias", "head.weight", "head.bias"}
+    weights = {key: value for key, value in weights.items() if key not in new}
+    missing, unexpected = tower.load_state_dict(weights, strict=False)
+    if unexpected or set(missing) - new:
+        raise ModelFormatError(
+            f"{backbone.file} does not fit {backbone.architecture}: missing "
+            f"{sorted(set(missing) - new)[:4]}, unexpected {list(unexpected)[:4]}."
+        )
+    return tower
+
+
+def accepted_models() -> str:
+    """What may be passed as `model`, in a sentence."""
+    return (
+        f"a bundled name ({', '.join(map(repr, BUNDLED))}), a published one "
+        f"({', '.join(map(repr, PUBLISHED))}, or its hub repository such as "
+        "'microsoft/SatCLIP-ViT16-L40'), any hub repository or folder written by save_pretrained "
+        "(config.json + model.safetensors), the path of a Lightning .ckpt file, or a "
+        "skgeo_embed.nn.location.LocationEncoder module"
+    )
+
+
+def _build(
+    read: Callable[[], tuple[dict[str, Any], dict[str, Tensor]]], harmonics: str, where: str
+) -> LocationEncoder:
+    try:
+        config, weights = read()
+        config = dict(config)
+        if config.get("positional_encoding", "sphericalharmonics") == "sphericalharmonics":
+            config["harmonics"] = harmonics
+        with torch.device("meta"):  # no memory, no random numbers for what is replaced
+            module = LocationEncoder(**config)
+        module.load_state_dict(weights, assign=True)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, ModelFormatError):
+            raise
+        raise ModelFormatError(
+            f"the encoder in {where} cannot be opened: its description and its tensors are not "
+            f"those of one network ({error})."
+        ) from error
+    return module.float() if module.dtype == torch.float16 else module
+
+
+def _from_module(module: LocationEncoder, harmonics: str) -> LoadedEncoder:
     info = {
         "name": type(module).__name__,
         "source": "module",
@@ -139,93 +349,65 @@ def _from_module(module: LocationEncoder) -> LoadedEncoder:
         "licence": None,
         "trained_on": None,
     }
+    state = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
+    chosen = module.config.get("harmonics", "exact") if harmonics == "auto" else harmonics
+    return _share(
+        info,
+        "embedding",
+        chosen,
+        {},
+        lambda: _build(lambda: (module.config, state), chosen, "memory"),
+    )
 
-    def build() -> LocationEncoder:
-        with torch.device("meta"):
-            copied = LocationEncoder(**module.config)
-        state = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
-        copied.load_state_dict(state, assign=True)
-        return copied
 
-    return _share(info, "embedding", build)
+def _open_again(request: dict[str, Any], expected_sha256: str) -> LoadedEncoder:
+    """Open what a pickle names, and insist on the same weights."""
+    loaded = open_location_encoder(**request)
+    if expected_sha256 != loaded.info["sha256"]:
+        raise ModelFormatError(
+            f"the encoder {request['model']!r} now has other weights (sha256 "
+            f"{loaded.info['sha256'][:12]}…) than the pickled object was made with "
+            f"({expected_sha256[:12]}…); use the version it was made with, or fit again."
+        )
+    return loaded
 
 
 def _rebuild(engine: InferenceEngine, info: dict[str, Any], default_layer: str) -> LoadedEncoder:
-    return _share(info, default_layer, lambda: engine.module, known=True)
+    harmonics = str(engine.module.config.get("harmonics", "exact"))
+    return _share(info, default_layer, harmonics, {}, lambda: engine.module)
 
 
 def _share(
-    info: dict[str, Any], default_layer: str, build: Any, *, known: bool = False
+    info: dict[str, Any],
+    default_layer: str,
+    harmonics: str,
+    request: dict[str, Any],
+    build: Callable[[], LocationEncoder],
 ) -> LoadedEncoder:
     """Return the process's encoder with these weights and facts, building it on first use."""
-    key = (info["sha256"], f"{info['source']}:{info['name']}:{info['path']}")
+    weights = f"{info['sha256']}:{harmonics}"
+    key = (weights, f"{info['source']}:{info['name']}:{info['path']}:{sorted(request.items())}")
     with _lock:
         loaded = _shared.get(key)
         if loaded is None:
-            twin = next((other for k, other in _shared.items() if k[0] == key[0]), None)
+            twin = next((other for k, other in _shared.items() if k[0] == weights), None)
             engine = twin.engine if twin is not None else InferenceEngine(build())
-            facts = info if known else {**info, **engine.module.config}
-            loaded = LoadedEncoder(engine, facts, default_layer)
+            facts = {**info, **engine.module.config}
+            loaded = LoadedEncoder(engine, facts, default_layer, request)
             _shared[key] = loaded
         return loaded
 
 
 def _module_sha256(module: nn.Module) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted(getattr(module, "config", {}).items())).encode())
     for key, value in sorted(module.state_dict().items()):
         digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _accepted() -> str:
-    return ACCEPTED.format(bundled=", ".join(repr(name) for name in BUNDLED))
-
-
-def _not_found_message(model: Any, path: Path) -> str:
+def _not_found_message(name: str, path: Path) -> str:
     if path.is_dir():
         found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
-        return f"the folder {str(model)!r} holds no encoder (found: {found}); pass {_accepted()}."
-    return f"no encoder is named {str(model)!r}; pass {_accepted()}."
-
-
-def open_vision_tower(
-    model: Any, vision_tower: nn.Module | None
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Open the image tower of a folder, or copy a module; returns it with its facts."""
-    if isinstance(model, nn.Module):
-        info = {"name": type(model).__name__, "source": "module", "path": None}
-        return copy.deepcopy(model).cpu().eval(), info
-    if not isinstance(model, (str, os.PathLike)):
-        raise TypeError(
-            "model must be a bundled name, a folder written by save_pretrained or a "
-            f"torch.nn.Module; got {type(model).__name__}."
-        )
-    bundled = isinstance(model, str) and model in BUNDLED
-    path = WEIGHTS_FOLDER / BUNDLED[str(model)] if bundled else Path(model).expanduser()
-    if not folders.is_model_folder(path):
-        raise ModelNotFoundError(
-            f"{str(model)!r} is no folder with {folders.CONFIG_NAME} and {folders.WEIGHTS_NAME}; "
-            "pass one written by SatCLIPPretrainer.save_pretrained."
-        )
-    config = folders.read_config(path)
-    if not config.get("image"):
-        raise ModelFormatError(
-            f"{path} holds a location tower only, images cannot be encoded with it."
-        )
-    tower = (
-        copy.deepcopy(vision_tower) if vision_tower is not None else build_tower(config["image"])
-    )
-    weights = folders.read_weights(path, "image.")
-    embed_dim = config["location"]["embed_dim"]
-    if "head.weight" in weights and any(key.startswith("tower.") for key in weights):
-        tower = ProjectedTower(tower, weights["head.weight"].shape[1], embed_dim)
-    try:
-        tower.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ModelFormatError(
-            f"the image tower's weights in {path} do not fit the module "
-            f"{type(tower).__name__}: {error}"
-        ) from error
-    info = {"name": path.name, "source": "bundled" if bundled else "folder", "path": str(path)}
-    return tower.eval(), info
+        return f"the folder {name!r} holds no encoder (found: {found}); pass {accepted_models()}."
+    return f"no encoder is named {name!r}; pass {accepted_models()}."

@@ -81,6 +81,11 @@ class ModifiedResNet(nn.Module):
         Width of the stem.
     """
 
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(
         self,
         depths: Sequence[int],

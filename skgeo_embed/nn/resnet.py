@@ -78,6 +78,11 @@ class ResNet(nn.Module):
         Columns of the output.
     """
 
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(
         self, block: Any, depths: Sequence[int], in_channels: int = 13, embed_dim: int = 256
     ) -> None:

@@ -1,0 +1,202 @@
+"""Files from the Hugging Face hub, with errors that say what to do.
+
+huggingface_hub does the downloading, caching and resuming; here a file is checked against its
+hash, and every failure becomes one message that names the model, the cause and the next step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skgeo_embed._errors import ModelAccessError, ModelDownloadError, ModelNotFoundError
+from skgeo_embed.checkpoints.folder import file_sha256
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How to fetch, in the hub's own words.
+
+    Attributes
+    ----------
+    revision : str or None
+        Branch, tag or commit.
+    cache_dir : str, Path or None
+        Where files are kept; None is the hub's own cache.
+    token : str, bool or None
+        Access token; None takes the one that is logged in.
+    local_files_only : bool
+        Never use the network.
+    """
+
+    revision: str | None = None
+    cache_dir: str | Path | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+
+    def without_token(self) -> HubOptions:
+        """Return the options as they may be pickled."""
+        return replace(self, token=None)
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file in the cache: its path, the commit it belongs to and its sha256."""
+
+    path: Path
+    commit: str | None
+    sha256: str
+
+
+def is_hub_id(name: str) -> bool:
+    """Say whether `name` has the form owner/name."""
+    return re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", name) is not None
+
+
+def fetch(repository: str, filename: str, options: HubOptions) -> HubFile:
+    """Return a file of a repository, from the cache or downloaded, checked against its hash.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If the repository, revision or file does not exist, or is not cached and the network
+        must not be used.
+    ModelAccessError
+        If the repository is gated or private.
+    ModelDownloadError
+        If the network, the disk or the file's content failed.
+    """
+    import huggingface_hub
+
+    with _explained(repository, filename, options):
+        path = Path(
+            huggingface_hub.hf_hub_download(
+                repository,
+                filename,
+                revision=options.revision,
+                cache_dir=options.cache_dir,
+                token=options.token,
+                local_files_only=options.local_files_only,
+                library_name="skgeo-embed",
+            )
+        )
+    return HubFile(path, _commit_of(path), _checked_sha256(path, repository, filename))
+
+
+def _commit_of(path: Path) -> str | None:
+    parts = path.parts
+    return parts[parts.index("snapshots") + 1] if "snapshots" in parts else None
+
+
+def _checked_sha256(path: Path, repository: str, filename: str) -> str:
+    """Compare the content with the hash that the hub names large files by."""
+    sha256 = file_sha256(path)
+    blob = path.resolve()
+    promised = blob.name
+    if re.fullmatch(r"[0-9a-f]{64}", promised) and promised != sha256:
+        blob.unlink()
+        path.unlink(missing_ok=True)
+        raise ModelDownloadError(
+            f"{filename} of {repository} arrived damaged: its sha256 is {sha256[:12]}…, the hub "
+            f"promised {promised[:12]}…. The file was removed; try again. "
+            + _by_hand(repository, filename)
+        )
+    return sha256
+
+
+@contextmanager
+def _explained(repository: str, filename: str, options: HubOptions) -> Iterator[None]:
+    from huggingface_hub import errors
+
+    what = f"{filename} of {repository}"
+    if options.revision:
+        what += f" at revision {options.revision!r}"
+    by_hand = _by_hand(repository, filename)
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise ModelAccessError(
+            f"{what} is gated: the hub asks for an accepted licence and a token (HTTP "
+            f"{_status(error)}). Accept the terms on the model's page, then pass token=... or run "
+            f"`hf auth login`. {by_hand}"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelNotFoundError(
+            f"there is no folder {repository!r} here, and the hub has no such repository or it is "
+            f"private (HTTP {_status(error)}). Check the name; for a private one pass token=... or "
+            f"run `hf auth login`. {by_hand}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelNotFoundError(
+            f"{repository} has no revision {options.revision!r}; leave it out for the newest. "
+            f"{by_hand}"
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise ModelNotFoundError(
+            f"{repository} has no file {filename!r}; it is not a repository that skgeo_embed can "
+            f"read. {by_hand}"
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        raise _missing_locally(what, options, error, by_hand) from error
+    except errors.HfHubHTTPError as error:
+        kind: type[Exception] = ModelDownloadError
+        hint = "The hub may be busy; try again later."
+        if _status(error) in (401, 403):
+            kind, hint = ModelAccessError, "Pass token=... or run `hf auth login`."
+        raise kind(
+            f"{what} could not be fetched (HTTP {_status(error)}). {hint} {by_hand}"
+        ) from error
+    except errors.HFValidationError as error:
+        raise ModelNotFoundError(f"{repository!r} is no hub repository: {error}") from error
+    except OSError as error:
+        raise ModelDownloadError(
+            f"{what} could not be fetched or stored: {error}. Check the connection, the disk and "
+            f"that the cache folder can be written (cache_dir=... chooses another). {by_hand}"
+        ) from error
+    except Exception as error:
+        # the hub's HTTP library has its own errors, which are no OSErrors
+        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "requests"):
+            raise
+        raise ModelDownloadError(
+            f"{what} could not be downloaded: {type(error).__name__}: {error}. The connection "
+            f"broke; try again, a download resumes where it can. {by_hand}"
+        ) from error
+
+
+def _missing_locally(
+    what: str, options: HubOptions, error: Exception, by_hand: str
+) -> ModelNotFoundError | ModelDownloadError:
+    from huggingface_hub import constants
+
+    offline = (
+        constants.is_offline_mode()
+        if hasattr(constants, "is_offline_mode")
+        else (constants.HF_HUB_OFFLINE)
+    )
+    if options.local_files_only or offline:
+        why = "local_files_only=True" if options.local_files_only else "HF_HUB_OFFLINE is set"
+        return ModelNotFoundError(
+            f"{what} is not in the cache and the network must not be used ({why}). Fetch it once "
+            f"with the network, or allow it. {by_hand}"
+        )
+    cause = error.__cause__ or error
+    return ModelDownloadError(
+        f"{what} is not in the cache and the hub cannot be reached ({type(cause).__name__}: "
+        f"{str(cause).splitlines()[0] if str(cause) else 'no details'}). Check the connection, a "
+        f"proxy, or HF_ENDPOINT. {by_hand}"
+    )
+
+
+def _by_hand(repository: str, filename: str) -> str:
+    return (
+        f"A file fetched elsewhere works too: download {filename} from the page of {repository} "
+        f"and pass its path as the model, e.g. SatCLIPEncoder('path/to/{filename}')."
+    )
+
+
+def _status(error: Any) -> Any:
+    return getattr(getattr(error, "response", None), "status_code", "?")
