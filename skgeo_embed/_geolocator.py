@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius of the WGS84 ellipsoid, IUGG
-CHUNK = 32_768  # candidates compared at a time
+CHUNK = 8_192  # candidates compared at a time
+ENCODED_CHUNK = 8 * CHUNK  # candidates embedded at a time where embeddings are not kept
 KEPT_BYTES = 256 * 2**20  # embeddings of candidates are kept up to this size
 
 
@@ -282,13 +283,15 @@ default="bluemarble-l10"
 
         More candidates than are kept are embedded again.
         """
-        for start in range(0, len(self.candidates_), CHUNK):
-            part = slice(start, start + CHUNK)
+        scaled = embedded / np.float32(self.temperature_)
+        for start in range(0, len(self.candidates_), ENCODED_CHUNK):
+            part = slice(start, start + ENCODED_CHUNK)
             if self._kept is not None:
                 places = self._kept[part]
             else:
                 places = self.location_encoder_.transform(self.candidates_[part])
-            yield start, (embedded @ places.T) / np.float32(self.temperature_)
+            for offset in range(0, len(places), CHUNK):
+                yield start + offset, scaled @ places[offset : offset + CHUNK].T
 
     def __getstate__(self) -> dict[str, Any]:
         return without_token(super().__getstate__())

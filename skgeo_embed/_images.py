@@ -83,7 +83,7 @@ def is_path_list(images: Any) -> bool:
         return True
     if hasattr(images, "to_list"):  # a pandas or polars column
         images = images.to_list()
-    if not isinstance(images, (list, tuple)) and getattr(images, "dtype", None) != object:
+    if not isinstance(images, (list, tuple)) and str(getattr(images, "dtype", "")) != "object":
         return False
     return len(images) > 0 and all(isinstance(image, (str, PathLike)) for image in images)
 

@@ -19,6 +19,7 @@ from skgeo_embed._errors import ImageError
 from skgeo_embed._images import check_finite_images, check_image_array
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
+from skgeo_embed._sharing import PushMixin
 
 if TYPE_CHECKING:
     import lightning.pytorch as lightning
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from skgeo_embed.nn.two_tower import SatCLIP
 
 
-class SatCLIPPretrainer(BaseEstimator):
+class SatCLIPPretrainer(PushMixin, BaseEstimator):
     """Pretrain a location encoder on images and the coordinates where they were taken.
 
     Two towers are trained so that an image and its coordinates get similar embeddings, and
@@ -261,6 +262,7 @@ class SatCLIPPretrainer(BaseEstimator):
         licence: str = "other",
         trained_on: str | None = None,
         default_layer: Literal["embedding", "hidden"] = "embedding",
+        hub_id: str | None = None,
     ) -> Path:
         """Write both towers, their config and a model card to a folder.
 
@@ -276,6 +278,8 @@ class SatCLIPPretrainer(BaseEstimator):
             What the images were, in a sentence, with the credit they ask for.
         default_layer : {"embedding", "hidden"}, default="embedding"
             What `SatCLIPEncoder(folder)` returns unless asked otherwise.
+        hub_id : str, default=None
+            The repository that the model card names, where it is going to the hub.
 
         Returns
         -------
@@ -306,7 +310,7 @@ class SatCLIPPretrainer(BaseEstimator):
         }
         scores = {"Epochs": len(self.history_), **{k: f"{v:.4f}" for k, v in final.items()}}
         card = model_card(
-            title=path.name, name=path.name, licence=licence, config=config, scores=scores
+            title=path.name, name=hub_id or path.name, licence=licence, config=config, scores=scores
         )
         write_folder(path, config, weights, card)
         return path

@@ -1,14 +1,35 @@
+import os
+
 import numpy as np
 import pytest
 import torch
 
-from skgeo_embed.nn.location import LocationEncoder
-from tests.recipe import REFERENCE
+from tests.hub_server import HubServer
+
+# read once, when huggingface_hub is imported: no test may reach the real hub
+HUB = HubServer().start()
+os.environ["HF_ENDPOINT"] = HUB.url
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"  # the server on loopback speaks the plain protocol
+os.environ.pop("HF_TOKEN", None)
+
+from skgeo_embed.nn.location import LocationEncoder  # noqa: E402
+from tests.recipe import REFERENCE  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The hub on loopback, empty, with a cache of its own for the test."""
+    HUB.repositories.clear()
+    HUB.requests_seen.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    return HUB
 
 
 @pytest.fixture(scope="session")

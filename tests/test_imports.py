@@ -18,6 +18,7 @@ ESTIMATORS = {
     "_pretrainer",
     "_satclip",
     "_satclip_image",
+    "_sharing",
 }
 BASIC = {"_errors", "_coordinates", "_images"}
 MAY_IMPORT = {

@@ -44,9 +44,10 @@ def model_card(
     location = config["location"]
     facts = {
         "Trained on": config.get("trained_on"),
-        "Harmonics": f"L = {location['legendre_polys']} ({location['harmonics_calculation']})",
+        "Positional encoding": _describe_encoding(location),
         "Network": (
-            f"SIREN, {location['num_hidden_layers']} hidden layers of {location['hidden_dim']}"
+            f"{location['network']}, {location['num_hidden_layers']} hidden layer(s) of "
+            f"{location['hidden_dim']}"
         ),
         **scores,
         "Licence": licence,
@@ -60,3 +61,12 @@ def model_card(
         rows=rows,
         body=f"\n{body}\n" if body else "",
     )
+
+
+def _describe_encoding(location: dict[str, Any]) -> str:
+    if location["positional_encoding"] == "sphericalharmonics":
+        return (
+            f"spherical harmonics, L = {location['legendre_polys']} "
+            f"({location['harmonics_calculation']}, {location['harmonics']})"
+        )
+    return f"{location['positional_encoding']}, {location['n_frequencies']} frequencies"

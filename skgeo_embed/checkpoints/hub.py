@@ -152,18 +152,13 @@ def _explained(repository: str, filename: str, options: HubOptions) -> Iterator[
         ) from error
     except errors.HFValidationError as error:
         raise ModelNotFoundError(f"{repository!r} is no hub repository: {error}") from error
-    except OSError as error:
-        raise ModelDownloadError(
-            f"{what} could not be fetched or stored: {error}. Check the connection, the disk and "
-            f"that the cache folder can be written (cache_dir=... chooses another). {by_hand}"
-        ) from error
     except Exception as error:
-        # the hub's HTTP library has its own errors, which are no OSErrors
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "requests"):
+        if not _is_network_error(error):
             raise
         raise ModelDownloadError(
-            f"{what} could not be downloaded: {type(error).__name__}: {error}. The connection "
-            f"broke; try again, a download resumes where it can. {by_hand}"
+            f"{what} could not be fetched or stored ({type(error).__name__}: {error}). Check the "
+            "connection, the disk and that the cache folder can be written (cache_dir=... chooses "
+            f"another), then try again. {by_hand}"
         ) from error
 
 
@@ -172,18 +167,18 @@ def _missing_locally(
 ) -> ModelNotFoundError | ModelDownloadError:
     from huggingface_hub import constants
 
-    offline = (
-        constants.is_offline_mode()
-        if hasattr(constants, "is_offline_mode")
-        else (constants.HF_HUB_OFFLINE)
-    )
-    if options.local_files_only or offline:
+    if options.local_files_only or constants.HF_HUB_OFFLINE:
         why = "local_files_only=True" if options.local_files_only else "HF_HUB_OFFLINE is set"
         return ModelNotFoundError(
             f"{what} is not in the cache and the network must not be used ({why}). Fetch it once "
             f"with the network, or allow it. {by_hand}"
         )
     cause = error.__cause__ or error
+    if _status(cause) != "?":
+        return ModelDownloadError(
+            f"{what} is not in the cache and the hub answered HTTP {_status(cause)}; it may be "
+            f"busy, try again later. {by_hand}"
+        )
     return ModelDownloadError(
         f"{what} is not in the cache and the hub cannot be reached ({type(cause).__name__}: "
         f"{str(cause).splitlines()[0] if str(cause) else 'no details'}). Check the connection, a "
@@ -200,3 +195,56 @@ def _by_hand(repository: str, filename: str) -> str:
 
 def _status(error: Any) -> Any:
     return getattr(getattr(error, "response", None), "status_code", "?")
+
+
+def upload(
+    folder: Path,
+    repository: str,
+    *,
+    private: bool | None,
+    token: str | bool | None,
+    commit_message: str,
+) -> str:
+    """Upload a folder to a repository, made if it does not exist; return the commit's address.
+
+    Raises
+    ------
+    ModelAccessError
+        If the token is missing or may not write.
+    ModelDownloadError
+        If the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi, errors
+
+    api = HfApi(token=token, library_name="skgeo-embed")
+    login = "Pass token=... with one that may write there, or run `hf auth login`."
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository, folder_path=folder, commit_message=commit_message
+        )
+    except errors.LocalTokenNotFoundError as error:
+        raise ModelAccessError(f"{repository} was not written: no token. {login}") from error
+    except errors.HfHubHTTPError as error:
+        if _status(error) in (401, 403):
+            raise ModelAccessError(
+                f"{repository} was not written: the hub refused (HTTP {_status(error)}). {login}"
+            ) from error
+        raise ModelDownloadError(
+            f"{repository} was not written: HTTP {_status(error)}: {error}. What you trained is "
+            "untouched; save_pretrained(folder) keeps it on disk."
+        ) from error
+    except Exception as error:
+        if not _is_network_error(error):
+            raise
+        raise ModelDownloadError(
+            f"{repository} was not written: the hub cannot be reached ({type(error).__name__}: "
+            f"{error}). What you trained is untouched; save_pretrained(folder) keeps it on disk."
+        ) from error
+    return str(commit.commit_url)
+
+
+def _is_network_error(error: Exception) -> bool:
+    """The hub's HTTP library has its own errors, which are not all OSErrors."""
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or library in ("httpx", "httpx2", "requests")
