@@ -97,3 +97,19 @@ def test_missing_pillow_is_explained(monkeypatch):
     read_mosaic.cache_clear()
     with pytest.raises(ImportError, match=r'pip install "skgeo-embed\[images\]"'):
         load_blue_marble(1)
+
+
+def test_sentinel2_patches():
+    from skgeo_embed.datasets import load_sentinel2_patches
+
+    patches = load_sentinel2_patches()
+    assert patches.images.shape == (6, 12, 256, 256)
+    assert patches.images.dtype == np.uint16
+    assert list(patches.coords.columns) == ["lon", "lat"]
+    assert all(path.is_file() for path in patches.paths)
+    names = [path.name for path in patches.paths]
+    brightness = dict(zip(names, patches.images[:, 3].mean(axis=(1, 2)), strict=True))
+    assert max(brightness, key=brightness.get) in ("patch_445.tif", "patch_70541.tif")  # ice, sand
+    images, coords = load_sentinel2_patches(return_X_y=True)
+    np.testing.assert_array_equal(images, patches.images)
+    pd.testing.assert_frame_equal(coords, patches.coords)
