@@ -41,9 +41,10 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
     except pickle.UnpicklingError as error:
         raise ModelFormatError(_unsafe_message(path, str(error))) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelFormatError(
-            f"{path} is not a complete torch checkpoint ({(str(error) or type(error).__name__).splitlines()[0]}); it may "
-            "have been cut off while it was downloaded or copied: fetch it again."
+            f"{path} is not a complete torch checkpoint ({cause}); it may have "
+            "been cut off while it was downloaded or copied: fetch it again."
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise ModelFormatError(
