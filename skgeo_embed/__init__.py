@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "CSPEncoder": "skgeo_embed._baselines",
+    "GPS2VecEncoder": "skgeo_embed._baselines",
+    "GeoCLIPEncoder": "skgeo_embed._baselines",
     "ImageGeolocator": "skgeo_embed._geolocator",
     "PositionalEncoder": "skgeo_embed._positional",
     "SatCLIPEncoder": "skgeo_embed._satclip",
@@ -17,6 +20,9 @@ _PUBLIC = {
 _SUBPACKAGES = ("datasets",)
 
 __all__ = [
+    "CSPEncoder",
+    "GPS2VecEncoder",
+    "GeoCLIPEncoder",
     "ImageGeolocator",
     "PositionalEncoder",
     "SatCLIPEncoder",
@@ -26,6 +32,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from skgeo_embed._baselines import CSPEncoder, GeoCLIPEncoder, GPS2VecEncoder
     from skgeo_embed._geolocator import ImageGeolocator
     from skgeo_embed._positional import PositionalEncoder
     from skgeo_embed._pretrainer import SatCLIPPretrainer

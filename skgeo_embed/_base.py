@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.preprocessing import normalize as unit_rows
 from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgeo_embed._coordinates import Coordinates, is_geo, read_coordinates
+from skgeo_embed._coordinates import Coordinates, is_geo, read_axis, read_coordinates
 from skgeo_embed._errors import InvalidCoordinateWarning
 
 
@@ -132,6 +135,94 @@ class CoordinateTransformer(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.on_invalid == "nan"
         tags.input_tags.sparse = False
+        return tags
+
+
+NETWORK_CONSTRAINTS: dict[str, Any] = {
+    "normalize": ["boolean"],
+    "device": "no_validation",
+    "dtype": [StrOptions({"float32", "float64"})],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "on_invalid": [StrOptions({"raise", "nan"})],
+}
+
+
+class NetworkTransformer(CoordinateTransformer):
+    """Base of transformers that run a loaded network over coordinates.
+
+    Subclasses set `normalize`, `device`, `dtype` and `batch_size` in their constructor, name
+    their columns with `_feature_prefix`, and call `_keep` when they prepare.
+    """
+
+    _feature_prefix: str
+    normalize: bool
+    device: Any
+    dtype: str
+    batch_size: int
+
+    def transform_grid(self, lon: Any, lat: Any) -> np.ndarray:
+        """Encode every pair of two axes, far cheaper than point by point.
+
+        Parameters
+        ----------
+        lon : array-like of shape (n_lon,)
+            Longitudes in degrees.
+        lat : array-like of shape (n_lat,)
+            Latitudes in degrees.
+
+        Returns
+        -------
+        features : ndarray of shape (n_lat, n_lon, d)
+            ``features[i, j]`` is the encoding of ``(lon[j], lat[i])``.
+
+        Raises
+        ------
+        CoordinateError
+            If an axis is not one-dimensional, or has missing or out-of-range values.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skgeo_embed import SatCLIPEncoder
+        >>> encoder = SatCLIPEncoder(layer="embedding").fit()
+        >>> encoder.transform_grid(np.arange(-180, 180, 10), np.arange(-80, 81, 10)).shape
+        (17, 36, 256)
+        """
+        check_is_fitted(self)
+        features = self._encoder.engine.encode_grid(
+            read_axis(lon, "lon"), read_axis(lat, "lat"), **self._engine_options()
+        )
+        if self.normalize:
+            unit_rows(features.reshape(-1, features.shape[-1]), copy=False)
+        return features
+
+    def _keep(self, encoder: Any, layer: str) -> None:
+        encoder.engine.module.output_dim(layer)  # says whether there is such a layer
+        self._encoder = encoder
+        self.encoder_info_ = {**encoder.info, "layer": layer}
+
+    def _encode(self, lonlat: np.ndarray) -> np.ndarray:
+        features = self._encoder.engine.encode(lonlat, **self._engine_options())
+        return unit_rows(features, copy=False) if self.normalize else features
+
+    def _engine_options(self) -> dict[str, Any]:
+        return {
+            "layer": self.encoder_info_["layer"],
+            "device": self.device,
+            "dtype": self.dtype,
+            "batch_size": self.batch_size,
+        }
+
+    def _feature_names(self) -> list[str]:
+        width = self._encoder.engine.module.output_dim(self.encoder_info_["layer"])
+        return numbered_names(self._feature_prefix, width)
+
+    def _output_dtype(self) -> str:
+        return self.dtype
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.dtype]
         return tags
 
 

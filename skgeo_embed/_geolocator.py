@@ -180,8 +180,10 @@ default="bluemarble-l10"
             Share of the softmax over all candidates.
         """
         check_is_fitted(self)
-        if not 1 <= k <= len(self.candidates_):
-            raise ValueError(f"k must be between 1 and {len(self.candidates_)} candidates, got {k}")
+        if not isinstance(k, Integral) or not 1 <= k <= len(self.candidates_):
+            raise ValueError(
+                f"k must be an integer between 1 and {len(self.candidates_)} candidates, got {k!r}"
+            )
         embedded = self.image_encoder_.transform(images)
         best = np.full((len(embedded), k), -np.inf, dtype=np.float32)
         index = np.zeros((len(embedded), k), dtype=np.int64)
@@ -252,8 +254,17 @@ default="bluemarble-l10"
         from skgeo_embed.nn.two_tower import SatCLIP
 
         model = self.model
-        if hasattr(model, "fit") and hasattr(model, "save_pretrained"):
-            check_is_fitted(model)
+        if isinstance(model, BaseEstimator):
+            if not hasattr(type(model), "score"):
+                raise TypeError(
+                    f"model is a {type(model).__name__}, which has one tower; pass a fitted "
+                    "SatCLIPPretrainer or its model_, or the name, folder or file of a model."
+                )
+            check_is_fitted(
+                model,
+                msg="this %(name)s is not fitted; fit it, and where it is cloned (searches, "
+                "pipelines) pass its model_ instead, which keeps its weights.",
+            )
             model = model.model_
         options = {
             name: getattr(self, name)

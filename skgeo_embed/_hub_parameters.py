@@ -18,6 +18,7 @@ HUB_CONSTRAINTS: dict[str, Any] = {
 
 
 def hub_options(estimator: Any) -> HubOptions:
+    """Collect an estimator's arguments for fetching."""
     from skgeo_embed.checkpoints.hub import HubOptions
 
     return HubOptions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any
@@ -31,7 +32,7 @@ def check_image_array(images: Any, *, name: str = "images") -> Any:
     if images.ndim != 4:
         hint = ""
         if images.ndim == 3:
-            hint = " One band each? Use images[:, None]. A single image? Use images[None]."
+            hint = " A single image? Use images[None]. One band each? Use images[:, None]."
         raise ImageError(f"{_ACCEPTED}, got {name} of shape {images.shape}.{hint}")
     if images.dtype.kind not in "fiub":
         raise ImageError(f"{_ACCEPTED} of numbers, got dtype {images.dtype}.")
@@ -75,6 +76,8 @@ def check_finite_images(images: np.ndarray, *, chunk_bytes: int = 64 * 2**20) ->
 
 
 B10_INDEX = 10
+SENTINEL2_BANDS = 13
+LARGEST_REFLECTANCE = 50.0  # clouds and glint reach 2; digital numbers begin at hundreds
 
 
 def is_path_list(images: Any) -> bool:
@@ -83,7 +86,8 @@ def is_path_list(images: Any) -> bool:
         return True
     if hasattr(images, "to_list"):  # a pandas or polars column
         images = images.to_list()
-    if not isinstance(images, (list, tuple)) and str(getattr(images, "dtype", "")) != "object":
+    kind = getattr(getattr(images, "dtype", None), "kind", None)
+    if not isinstance(images, (list, tuple)) and kind not in ("O", "U"):
         return False
     return len(images) > 0 and all(isinstance(image, (str, PathLike)) for image in images)
 
@@ -99,9 +103,18 @@ def read_geotiff(path: Any) -> np.ndarray:
         ) from error
     try:
         with rasterio.open(path) as file:
-            return np.asarray(file.read())
+            image = np.asarray(file.read())
+            nodata = file.nodata
     except RasterioIOError as error:
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
+    if nodata:  # 0 is what Sentinel-2 has where it has nothing, and harmless
+        missing = int(np.isclose(image, nodata).sum())
+        if missing:
+            raise ImageError(
+                f"{path} has {missing} pixels without data ({nodata:g}); fill them or leave the "
+                "file out."
+            )
+    return image
 
 
 def image_batches(images: Any, batch_size: int) -> Iterator[list[np.ndarray]]:
@@ -127,7 +140,8 @@ def prepare_batch(
     at index 10, as SatCLIP does. Images are cut at their centre, or resized bilinearly.
     """
     prepared = []
-    for image in images:
+    for position, image in enumerate(images):
+        check_pixels(image, position, in_channels)
         image = add_missing_band(to_float_images(image), in_channels)
         prepared.append(fit_size(image, image_size, resize))
     shapes = {image.shape for image in prepared}
@@ -137,6 +151,25 @@ def prepare_batch(
             "size; crop them to one, or pass batch_size=1."
         )
     return np.stack(prepared)
+
+
+def check_pixels(image: np.ndarray, position: int, in_channels: int | None) -> None:
+    """Refuse NaN; warn of digital numbers that come as floats and so are not scaled."""
+    if image.dtype.kind != "f":
+        return
+    if not np.isfinite(image).all():
+        raise ImageError(
+            f"image {position} of its batch contains NaN or infinite pixels; fill them or leave it "
+            "out."
+        )
+    if in_channels == SENTINEL2_BANDS and image.max() > LARGEST_REFLECTANCE:
+        warnings.warn(
+            f"image {position} of its batch has float values up to {image.max():g}, which look "
+            "like Sentinel-2 digital numbers; floats are taken as reflectance. Divide by 10000, or "
+            "convert to an integer type.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def add_missing_band(image: np.ndarray, in_channels: int | None) -> np.ndarray:

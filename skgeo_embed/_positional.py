@@ -37,7 +37,9 @@ class PositionalEncoder(CoordinateTransformer):
         "sphericalharmonics" (L² columns); "direct" (radians minus π, 2); "cartesian3d" (the
         unit sphere, 3); "wrap" (sine and cosine of both, 4); and at F frequencies Space2Vec's
         "grid" (4 F) and "theory" (6 F) and Sphere2Vec's "spherec" (6 F), "spherecplus" (12 F),
-        "spherem" (10 F), "spheremplus" (16 F). The multi-scale ones scale degrees.
+        "spherem" (10 F), "spheremplus" (16 F). The multi-scale ones scale degrees. As in the
+        originals some columns come twice (named ..._2), and in "spherem" and "spheremplus"
+        capitals (cos_LON) mark coordinates that are not scaled: degrees taken for radians.
     legendre_polys : int, default=10
         L of the harmonics: degrees 0 ... L-1.
     harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._coordinates import read_coordinates
 from skgeo_embed._errors import ImageError
-from skgeo_embed._images import check_finite_images, check_image_array
+from skgeo_embed._images import check_finite_images, check_image_array, prepare_batch
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
 from skgeo_embed._sharing import PushMixin
@@ -51,9 +51,15 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         Dropout before each sine of the location network while training. With a few hundred
         pairs use 0: the sine does not average over dropout, so the network that is trained
         and the one that is used differ.
-    vision_tower : "small_cnn" or torch.nn.Module, default="small_cnn"
-        The image tower. A module must map (n, bands, height, width) to (n, d); where d is not
-        `embed_dim`, a linear layer is added. It is copied, not changed.
+    vision_tower : str or torch.nn.Module, default="small_cnn"
+        The image tower: "small_cnn", "resnet18", "resnet50", "vit_small_patch16", "clip_resnet"
+        or "clip_vit" from scratch; or the hub name of MoCo weights, from which the original
+        starts: "torchgeo/resnet18_sentinel2_all_moco",
+        "torchgeo/resnet50_sentinel2_all_moco" or
+        "torchgeo/vit_small_patch16_224_sentinel2_all_moco", downloaded, frozen but for the
+        last layer, and fed 13 bands (a zero B10 is inserted where 12 come). Towers of one size
+        are fed a crop, random in training. A module must map (n, bands, height, width) to
+        (n, d); where d is not `embed_dim`, a linear layer is added. It is copied, not changed.
     max_epochs : int, default=100
         Passes over the training pairs.
     batch_size : int, default=256
@@ -367,17 +373,19 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
     def _build_tower(self, image: Any) -> torch.nn.Module:
         import torch
 
-        from skgeo_embed.nn.towers import ProjectedTower, SmallConvNet
+        from skgeo_embed.nn.towers import ProjectedTower
         from skgeo_embed.training.data import as_float_image
 
         sample = as_float_image(image)
         if not isinstance(self.vision_tower, torch.nn.Module):
-            if self.vision_tower != "small_cnn":
-                raise ValueError(
-                    "vision_tower must be 'small_cnn' or a torch.nn.Module, got "
-                    f"{self.vision_tower!r}."
-                )
-            return SmallConvNet(len(sample), self.embed_dim)
+            tower = self._named_tower(len(sample))
+            config: Any = tower.config
+            prepare_batch(
+                [sample.numpy()],
+                in_channels=config["in_channels"],
+                image_size=config.get("image_size"),
+            )
+            return tower
         tower = copy.deepcopy(self.vision_tower)
         was_training = tower.training
         try:
@@ -396,6 +404,23 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             )
         return (
             tower if shape[1] == self.embed_dim else ProjectedTower(tower, shape[1], self.embed_dim)
+        )
+
+    def _named_tower(self, bands: int) -> torch.nn.Module:
+        from skgeo_embed.checkpoints.loading import open_backbone
+        from skgeo_embed.checkpoints.registry import BACKBONES
+        from skgeo_embed.checkpoints.towers import ARCHITECTURES, build_tower
+
+        name = self.vision_tower
+        if name in BACKBONES:
+            return freeze_all_but_last(open_backbone(str(name), self.embed_dim))
+        if name not in ARCHITECTURES:
+            raise ValueError(
+                f"vision_tower must be a torch.nn.Module or one of "
+                f"{', '.join(map(repr, [*ARCHITECTURES, *BACKBONES]))}; got {name!r}."
+            )
+        return build_tower(
+            {"architecture": name, "in_channels": bands, "embed_dim": self.embed_dim}
         )
 
     def _train(
@@ -458,6 +483,14 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+def freeze_all_but_last(tower: torch.nn.Module) -> torch.nn.Module:
+    """Leave only the linear head (timm and torchvision call it head or fc) to be trained."""
+    tower.requires_grad_(False)
+    head: Any = getattr(tower, "head", None) or getattr(tower, "fc", None)
+    head.requires_grad_(True)
+    return tower
 
 
 def read_pairs(images: Any, coords: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-from sklearn.preprocessing import normalize as unit_rows
-from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._base import CoordinateTransformer, numbered_names
-from skgeo_embed._coordinates import read_axis
+from skgeo_embed._base import NETWORK_CONSTRAINTS, NetworkTransformer
 from skgeo_embed._hub_parameters import HUB_CONSTRAINTS, hub_options, without_token
 from skgeo_embed._sharing import OpenMixin, PushMixin
 from skgeo_embed.checkpoints.registry import DEFAULT_MODEL
@@ -21,10 +16,10 @@ from skgeo_embed.checkpoints.registry import DEFAULT_MODEL
 if TYPE_CHECKING:
     import torch
 
-    from skgeo_embed.nn.location import Layer, LocationEncoder
+    from skgeo_embed.nn.location import LocationEncoder
 
 
-class SatCLIPEncoder(OpenMixin, PushMixin, CoordinateTransformer):
+class SatCLIPEncoder(OpenMixin, PushMixin, NetworkTransformer):
     """Encode longitude and latitude with a SatCLIP location encoder.
 
     The encoder was pretrained by matching satellite images with the coordinates where they
@@ -125,15 +120,12 @@ class SatCLIPEncoder(OpenMixin, PushMixin, CoordinateTransformer):
     True
     """
 
+    _feature_prefix = "satclip"
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "model": "no_validation",  # everything about it is said while opening it
         "layer": [StrOptions({"auto", "embedding", "hidden"})],
         "harmonics": [StrOptions({"auto", "exact", "published"})],
-        "normalize": ["boolean"],
-        "device": "no_validation",
-        "dtype": [StrOptions({"float32", "float64"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "on_invalid": [StrOptions({"raise", "nan"})],
+        **NETWORK_CONSTRAINTS,
         **HUB_CONSTRAINTS,
     }
 
@@ -168,42 +160,6 @@ class SatCLIPEncoder(OpenMixin, PushMixin, CoordinateTransformer):
         self.local_files_only = local_files_only
         self.allow_pickle = allow_pickle
 
-    def transform_grid(self, lon: Any, lat: Any) -> np.ndarray:
-        """Encode every pair of two axes, far cheaper than point by point.
-
-        Parameters
-        ----------
-        lon : array-like of shape (n_lon,)
-            Longitudes in degrees.
-        lat : array-like of shape (n_lat,)
-            Latitudes in degrees.
-
-        Returns
-        -------
-        features : ndarray of shape (n_lat, n_lon, d)
-            ``features[i, j]`` is the encoding of ``(lon[j], lat[i])``.
-
-        Raises
-        ------
-        CoordinateError
-            If an axis is not one-dimensional, or has missing or out-of-range values.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skgeo_embed import SatCLIPEncoder
-        >>> encoder = SatCLIPEncoder(layer="embedding").fit()
-        >>> encoder.transform_grid(np.arange(-180, 180, 10), np.arange(-80, 81, 10)).shape
-        (17, 36, 256)
-        """
-        check_is_fitted(self)
-        features = self._encoder.engine.encode_grid(
-            read_axis(lon, "lon"), read_axis(lat, "lat"), **self._engine_options()
-        )
-        if self.normalize:
-            unit_rows(features.reshape(-1, features.shape[-1]), copy=False)
-        return features
-
     def save_pretrained(
         self,
         save_directory: str | Path,
@@ -233,10 +189,15 @@ class SatCLIPEncoder(OpenMixin, PushMixin, CoordinateTransformer):
             Where the files are.
         """
         from skgeo_embed.checkpoints.card import model_card
-        from skgeo_embed.checkpoints.folder import write_folder
+        from skgeo_embed.checkpoints.folder import is_model_folder, read_config, write_folder
 
         check_is_fitted(self)
         path = Path(save_directory).expanduser()
+        if is_model_folder(path) and read_config(path).get("image"):
+            raise ValueError(
+                f"{path} holds an image tower too, which saving the location tower there would "
+                "drop; choose another folder."
+            )
         module = self._encoder.engine.module
         licence = licence or self.encoder_info_["licence"] or "other"
         config = {
@@ -258,39 +219,13 @@ class SatCLIPEncoder(OpenMixin, PushMixin, CoordinateTransformer):
     def _prepare(self) -> None:
         from skgeo_embed.checkpoints.loading import open_location_encoder
 
-        self._encoder = open_location_encoder(
+        encoder = open_location_encoder(
             self.model,
             harmonics=self.harmonics,
             options=hub_options(self),
             allow_pickle=self.allow_pickle,
         )
-        layer = self._encoder.default_layer if self.layer == "auto" else self.layer
-        self.encoder_info_ = {**self._encoder.info, "layer": layer}
-
-    def _encode(self, lonlat: np.ndarray) -> np.ndarray:
-        features = self._encoder.engine.encode(lonlat, **self._engine_options())
-        return unit_rows(features, copy=False) if self.normalize else features
-
-    def _engine_options(self) -> dict[str, Any]:
-        layer: Layer = self.encoder_info_["layer"]
-        return {
-            "layer": layer,
-            "device": self.device,
-            "dtype": self.dtype,
-            "batch_size": self.batch_size,
-        }
-
-    def _feature_names(self) -> list[str]:
-        width = self._encoder.engine.module.output_dim(self.encoder_info_["layer"])
-        return numbered_names("satclip", width)
-
-    def _output_dtype(self) -> str:
-        return self.dtype
+        self._keep(encoder, encoder.default_layer if self.layer == "auto" else self.layer)
 
     def __getstate__(self) -> dict[str, Any]:
         return without_token(super().__getstate__())
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = [self.dtype]
-        return tags

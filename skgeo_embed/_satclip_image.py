@@ -130,7 +130,9 @@ class SatCLIPImageEncoder(OpenMixin, TransformerMixin, BaseEstimator):
         self._tower, self.encoder_info_ = open_vision_tower(
             self.model, self.vision_tower, hub_options(self), self.allow_pickle
         )
-        self._n_features_out = None if images is None else self._run(images[:1]).shape[1]
+        self._n_features_out = getattr(self._tower, "config", {}).get("embed_dim")
+        if images is not None:
+            self._n_features_out = self._run(images[:1]).shape[1]
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -88,7 +88,7 @@ def test_saved_and_cloned_models(pretrainer, pairs, tmp_path):
     np.testing.assert_array_equal(from_model.predict(images), expected)
     again = pickle.loads(pickle.dumps(from_folder))
     np.testing.assert_array_equal(again.predict(images), expected)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="pass its model_ instead"):
         clone(ImageGeolocator(pretrainer)).fit()
 
 
@@ -129,8 +129,12 @@ def test_bad_requests(pretrainer, pairs):
         geolocator.predict_top_k(pairs[0], k=11)
     with pytest.raises(ValueError, match="120 images, 5 coordinates"):
         geolocator.score(pairs[0], pairs[1][:5])
+    with pytest.raises(ValueError, match=r"must be an integer.*got 2\.0"):
+        geolocator.predict_top_k(pairs[0], k=2.0)
     with pytest.raises(NotFittedError):
         ImageGeolocator().predict(pairs[0])
+    with pytest.raises(TypeError, match="has one tower"):
+        ImageGeolocator(geolocator.location_encoder_).fit()
 
 
 def test_a_million_candidates_fit_in_a_gibibyte():

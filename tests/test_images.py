@@ -138,3 +138,29 @@ def test_real_towers_take_sentinel2(build):
     images = np.random.RandomState(0).randint(0, 4000, (2, 12, 224, 224)).astype(np.uint16)
     module.config = {"in_channels": 13, "image_size": 224}
     assert SatCLIPImageEncoder(module, normalize=True).fit_transform(images).shape == (2, 8)
+
+
+def test_bad_pixels_are_told(geotiffs, tmp_path):
+    images, paths = geotiffs
+    broken = images.astype(np.float32) / 10000
+    broken[1, 0, 0, 0] = np.nan
+    with pytest.raises(ImageError, match="image 1 of its batch contains NaN"):
+        SatCLIPImageEncoder(tower()).fit().transform(broken)
+    with pytest.warns(UserWarning, match="look like Sentinel-2 digital numbers"):
+        SatCLIPImageEncoder(tower()).fit().transform(images.astype(np.float32))
+    with rasterio.open(paths[0]) as file:
+        profile = file.profile
+    gap = tmp_path / "gap.tif"
+    with rasterio.open(gap, "w", **{**profile, "nodata": 65535}) as file:
+        image = images[0].copy()
+        image[:, 0, :2] = 65535
+        file.write(image)
+    with pytest.raises(ImageError, match=r"gap\.tif has 24 pixels without data \(65535\)"):
+        SatCLIPImageEncoder(tower()).fit().transform([gap])
+
+
+def test_names_are_known_from_the_tower():
+    torch.manual_seed(0)
+    module = resnet18(embed_dim=8)
+    module.config = {"in_channels": 13, "embed_dim": 8}
+    assert len(SatCLIPImageEncoder(module).fit().get_feature_names_out()) == 8

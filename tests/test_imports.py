@@ -12,6 +12,7 @@ import skgeo_embed
 PACKAGE = Path(skgeo_embed.__file__).parent
 ESTIMATORS = {
     "_base",
+    "_baselines",
     "_geolocator",
     "_hub_parameters",
     "_positional",
@@ -20,11 +21,12 @@ ESTIMATORS = {
     "_satclip_image",
     "_sharing",
 }
-BASIC = {"_errors", "_coordinates", "_images"}
+BASIC = {"_errors", "_coordinates", "_images", "_utm_grid"}
 MAY_IMPORT = {
     "_errors": set(),
     "_coordinates": {"_errors"},
     "_images": {"_errors"},
+    "_utm_grid": set(),
     "nn": {"nn"},
     "checkpoints": {"checkpoints", "nn", "_errors"},
     "training": {"training", "nn", "checkpoints", *BASIC},
@@ -42,9 +44,12 @@ LAZY = {
     "geopandas",
     "rasterio",
     "tqdm",
+    "h5py",
+    "utm",
 }
 TORCH_ROOMS = {"nn", "training", "checkpoints/loading.py", "checkpoints/towers.py"} | {
-    "checkpoints/lightning_file.py"
+    "checkpoints/baselines.py",
+    "checkpoints/lightning_file.py",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

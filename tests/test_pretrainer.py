@@ -317,3 +317,22 @@ def test_bad_towers(pairs, tower, expected):
 def test_bad_parameters(pairs):
     with pytest.raises(ValueError, match="'val_fraction' parameter"):
         SatCLIPPretrainer(val_fraction=1.0).fit(*pairs)
+
+
+def test_named_towers_from_scratch(pairs):
+    images, coords = np.repeat(np.repeat(pairs[0][:40], 5, axis=2), 5, axis=3), pairs[1][:40]
+    pretrainer = SatCLIPPretrainer(**{**SMALL, "max_epochs": 1}, vision_tower="resnet18")
+    pretrainer.fit(images, coords)
+    assert pretrainer.image_encoder_.transform(images).shape == (40, 16)
+    with pytest.raises(ImageError, match="takes 224 × 224 pixels"):
+        SatCLIPPretrainer(**SMALL, vision_tower="vit_small_patch16").fit(images, coords)
+
+
+def test_location_tower_does_not_replace_both(pairs, tmp_path, fitted):
+    folder = fitted.save_pretrained(tmp_path / "both", licence="My | own\nterms")
+    card = (folder / "README.md").read_text()
+    assert "license: other" in card
+    assert "My \\| own terms" in card
+    with pytest.raises(ValueError, match="holds an image tower too"):
+        SatCLIPEncoder(folder).fit().save_pretrained(folder)
+    assert SatCLIPImageEncoder(folder).fit(pairs[0])

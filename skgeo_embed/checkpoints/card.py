@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _TEMPLATE = """\
@@ -52,15 +53,22 @@ def model_card(
         **scores,
         "Licence": licence,
     }
-    rows = "".join(f"| {key} | {value} |\n" for key, value in facts.items() if value is not None)
+    facts = {key: "not stated" if value is None else value for key, value in facts.items()}
+    rows = "".join(f"| {key} | {_cell(value)} |\n" for key, value in facts.items())
+    simple = re.fullmatch(r"[\w.+-]+", licence) is not None
     return _TEMPLATE.format(
-        licence=licence.lower(),
+        licence=licence.lower() if simple else "other",
         title=title,
         embed_dim=location["embed_dim"],
         name=name,
         rows=rows,
         body=f"\n{body}\n" if body else "",
     )
+
+
+def _cell(value: Any) -> str:
+    """A value on one line of a table."""
+    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _describe_encoding(location: dict[str, Any]) -> str:

@@ -34,16 +34,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelFormatError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or config.get("library") != "skgeo_embed":
         raise ModelFormatError(
             f"{path} was not written by skgeo_embed (its 'library' is not 'skgeo_embed'); expected "
             "a folder from save_pretrained."
         )
-    if config.get("format_version", 0) > FORMAT_VERSION:
+    version = config.get("format_version")
+    if not isinstance(version, int) or (
+        version <= FORMAT_VERSION and not isinstance(config.get("location"), dict)
+    ):
         raise ModelFormatError(
-            f"{path} has format version {config['format_version']}, this skgeo_embed reads up to "
+            f"{path} is incomplete: it needs a number 'format_version' and a 'location'; found "
+            f"{sorted(config)}."
+        )
+    if version > FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{path} has format version {version}, this skgeo_embed reads up to "
             f"{FORMAT_VERSION}; upgrade with pip install --upgrade skgeo-embed."
         )
     return config

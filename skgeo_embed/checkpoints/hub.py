@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from skgeo_embed._errors import ModelAccessError, ModelDownloadError, ModelNotFoundError
-from skgeo_embed.checkpoints.folder import file_sha256
+from skgeo_embed.checkpoints.folder import CONFIG_NAME, WEIGHTS_NAME, file_sha256
 
 
 @dataclass(frozen=True)
@@ -72,19 +72,29 @@ def fetch(repository: str, filename: str, options: HubOptions) -> HubFile:
     """
     import huggingface_hub
 
-    with _explained(repository, filename, options):
-        path = Path(
-            huggingface_hub.hf_hub_download(
-                repository,
-                filename,
-                revision=options.revision,
-                cache_dir=options.cache_dir,
-                token=options.token,
-                local_files_only=options.local_files_only,
-                library_name="skgeo-embed",
-            )
+    def download(local_files_only: bool) -> str:
+        return huggingface_hub.hf_hub_download(
+            repository,
+            filename,
+            revision=options.revision,
+            cache_dir=options.cache_dir,
+            token=options.token,
+            local_files_only=local_files_only,
+            library_name="skgeo-embed",
         )
-    return HubFile(path, _commit_of(path), _checked_sha256(path, repository, filename))
+
+    with _explained(repository, filename, options):
+        try:
+            found = download(options.local_files_only)
+        except PermissionError:
+            cached = huggingface_hub.try_to_load_from_cache(
+                repository, filename, options.cache_dir, options.revision
+            )
+            if not isinstance(cached, str):
+                raise
+            found = cached  # a read-only cache that holds the file is good enough
+    path = Path(found)
+    return HubFile(path, _commit_of(path), _checked_sha256(path, repository, filename, options))
 
 
 def _commit_of(path: Path) -> str | None:
@@ -92,17 +102,23 @@ def _commit_of(path: Path) -> str | None:
     return parts[parts.index("snapshots") + 1] if "snapshots" in parts else None
 
 
-def _checked_sha256(path: Path, repository: str, filename: str) -> str:
+def _checked_sha256(path: Path, repository: str, filename: str, options: HubOptions) -> str:
     """Compare the content with the hash that the hub names large files by."""
     sha256 = file_sha256(path)
     blob = path.resolve()
     promised = blob.name
     if re.fullmatch(r"[0-9a-f]{64}", promised) and promised != sha256:
-        blob.unlink()
-        path.unlink(missing_ok=True)
+        fate = "The file was removed"
+        try:
+            path.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
+        except OSError as error:
+            fate = f"It could not be removed ({error})"
+        what = "the cached copy is" if options.local_files_only else "it arrived"
+        again = "fetch it again with the network" if options.local_files_only else "try again"
         raise ModelDownloadError(
-            f"{filename} of {repository} arrived damaged: its sha256 is {sha256[:12]}…, the hub "
-            f"promised {promised[:12]}…. The file was removed; try again. "
+            f"{filename} of {repository} cannot be used, {what} damaged: its sha256 is "
+            f"{sha256[:12]}…, the hub promised {promised[:12]}…. {fate}; {again}. "
             + _by_hand(repository, filename)
         )
     return sha256
@@ -187,9 +203,14 @@ def _missing_locally(
 
 
 def _by_hand(repository: str, filename: str) -> str:
+    if filename in (CONFIG_NAME, WEIGHTS_NAME):
+        return (
+            f"Files fetched elsewhere work too: download {CONFIG_NAME} and {WEIGHTS_NAME} from the "
+            f"page of {repository} into one folder and pass the folder as the model."
+        )
     return (
         f"A file fetched elsewhere works too: download {filename} from the page of {repository} "
-        f"and pass its path as the model, e.g. SatCLIPEncoder('path/to/{filename}')."
+        f"and pass its path as the model, e.g. 'path/to/{filename}'."
     )
 
 
@@ -223,6 +244,8 @@ def upload(
         commit = api.upload_folder(
             repo_id=repository, folder_path=folder, commit_message=commit_message
         )
+    except errors.HFValidationError as error:
+        raise ModelNotFoundError(f"{repository!r} is no name for a repository: {error}") from error
     except errors.LocalTokenNotFoundError as error:
         raise ModelAccessError(f"{repository} was not written: no token. {login}") from error
     except errors.HfHubHTTPError as error:

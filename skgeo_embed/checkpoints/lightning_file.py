@@ -38,9 +38,12 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         # only zip files, which torch writes since 1.6, can be mapped
         mapped = zipfile.is_zipfile(path)
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        raise ModelFormatError(_unsafe_message(path, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        unsafe = re.search(r"GLOBAL (\S+)", str(error))
+        if unsafe:
+            raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
+        if not mapped:
+            raise ModelFormatError(_foreign_message(path)) from error
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelFormatError(
             f"{path} is not a complete torch checkpoint ({cause}); it may have "
@@ -50,6 +53,20 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         raise ModelFormatError(
             f"{path} is a torch file but no Lightning checkpoint: it has no state_dict."
         )
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a plain torch file without running code from it."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelFormatError(
+            f"{path} was not opened: it is damaged, or holds objects that only running code from "
+            f"the file could rebuild ({type(error).__name__}). Fetch it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise ModelFormatError(f"{path} holds a {type(content).__name__}, not a dict of tensors.")
     return content
 
 
@@ -69,7 +86,7 @@ def location_of_checkpoint(
         for key, value in state.items()
         if key.startswith(prefix)
     }
-    hyper = dict(content.get("hyper_parameters") or {})
+    hyper = _hyper_parameters(content)
     sizes = _network_sizes(weights, path)
     config = {**_encoding_config(hyper, sizes.pop("dim_in"), path), **sizes}
     _compare(hyper, config, path)
@@ -88,8 +105,13 @@ def vision_of_checkpoint(
     }
     if not weights:
         raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
-    hyper = dict(content.get("hyper_parameters") or {})
+    hyper = _hyper_parameters(content)
     return tower_of_checkpoint(hyper.get("vision_layers"), weights), weights
+
+
+def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
+    hyper = content.get("hyper_parameters") or {}
+    return dict(hyper) if isinstance(hyper, dict) else dict(vars(hyper))
 
 
 def _network_sizes(weights: dict[str, Tensor], path: Path) -> dict[str, Any]:
@@ -154,11 +176,22 @@ def _compare(hyper: dict[str, Any], config: dict[str, Any], path: Path) -> None:
             )
 
 
-def _unsafe_message(path: Path, reason: str) -> str:
-    found = re.search(r"GLOBAL (\S+)", reason)
-    what = f"an object of type {found.group(1)}" if found else "objects"
+def _foreign_message(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(60)
+    what = f"it begins with {start!r}" if start else "it is empty"
+    if start.startswith(b"PK"):
+        what = "it is an incomplete zip file, cut off while it was downloaded: fetch it again"
+    elif start.startswith(b"version https://git-lfs"):
+        what = "it is a git-lfs pointer: fetch the file itself, with git lfs pull"
+    elif start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        what = "it is a web page: fetch the file itself, from its download link"
+    return f"{path} is no torch checkpoint: {what}."
+
+
+def _unsafe_message(path: Path, name: str) -> str:
     return (
-        f"{path} was not opened: it holds {what} that torch can only rebuild by running code from "
-        "the file, which could do anything on this machine. If you trust who made it, pass "
-        "allow_pickle=True; better, ask for a file written by save_pretrained."
+        f"{path} was not opened: it holds an object of type {name} that torch can only rebuild by "
+        "running code from the file, which could do anything on this machine. If you trust who "
+        "made it, pass allow_pickle=True; better, ask for a file written by save_pretrained."
     )

@@ -6,9 +6,10 @@ import copy
 import hashlib
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from skgeo_embed.checkpoints.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.checkpoints.lightning_file import (
     location_of_checkpoint,
     read_checkpoint,
+    read_tensors,
     vision_of_checkpoint,
 )
 from skgeo_embed.checkpoints.registry import (
@@ -30,13 +32,15 @@ from skgeo_embed.checkpoints.registry import (
     WEIGHTS_FOLDER,
     PublishedModel,
     find_published,
+    published_file,
 )
 from skgeo_embed.checkpoints.towers import ARCHITECTURES, build_tower
 from skgeo_embed.nn.inference import InferenceEngine
-from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.location import EncodedNetwork, LocationEncoder
 from skgeo_embed.nn.towers import ProjectedTower
 
 _BY_NAME = ("bundled", "hub")
+ROUNDING_MATTERS_FROM = 30  # at L = 30 the original is off by up to 4e-5, at L = 20 by 1e-8
 
 
 @dataclass(frozen=True)
@@ -113,21 +117,24 @@ def find_source(model: Any, options: HubOptions) -> Source:
         sha256 = folders.file_sha256(path / folders.WEIGHTS_NAME)
         return Source("folder", path.name, path.resolve(), sha256)
     if path.is_file():
-        published = find_published(path.stem)
+        published = published_file(path.stem)
         return Source(
             "checkpoint", path.name, path.resolve(), folders.file_sha256(path), None, published
         )
     published = find_published(name)
     if published is not None:
         if options.revision is None:
-            options = HubOptions(
-                published.revision, options.cache_dir, options.token, options.local_files_only
-            )
+            options = replace(options, revision=published.revision)
         file = fetch(published.repository, published.file, options)
         return Source("hub", published.name, file.path, file.sha256, file.commit, published)
     if is_hub_id(name) and not path.exists():
-        fetch(name, folders.CONFIG_NAME, options)
-        weights = fetch(name, folders.WEIGHTS_NAME, options)
+        try:
+            config = fetch(name, folders.CONFIG_NAME, options)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(f"{error} Otherwise pass {accepted_models()}.") from error
+        folders.read_config(config.path.parent)  # before gigabytes of somebody else's weights
+        same_commit = replace(options, revision=config.commit or options.revision)
+        weights = fetch(name, folders.WEIGHTS_NAME, same_commit)
         return Source("hub", name, weights.path.parent, weights.sha256, weights.commit)
     raise ModelNotFoundError(_not_found_message(name, path))
 
@@ -160,7 +167,8 @@ def open_location_encoder(
     request = {
         "model": str(model),
         "harmonics": harmonics,
-        "options": options.without_token(),
+        # a pickle opens the commit that it was made with
+        "options": replace(options.without_token(), revision=source.revision or options.revision),
         "allow_pickle": allow_pickle,
     }
     info: dict[str, Any] = {
@@ -195,9 +203,12 @@ def open_location_encoder(
 
         declared = published.harmonics if published else "exact"
     chosen = declared if harmonics == "auto" else harmonics
-    return _share(
+    loaded = share_encoder(
         info, default_layer, chosen, request, lambda: _build(read, chosen, str(source.path))
     )
+    if harmonics == "auto" and not source.path.is_dir():
+        _check_published(source, loaded.info)
+    return loaded
 
 
 def open_vision_tower(
@@ -285,17 +296,12 @@ def open_backbone(name: str, embed_dim: int = 256, options: HubOptions | None = 
         )
     backbone = BACKBONES[name]
     options = options or HubOptions()
-    pinned = HubOptions(
-        options.revision or backbone.revision,
-        options.cache_dir,
-        options.token,
-        options.local_files_only,
-    )
+    pinned = replace(options, revision=options.revision or backbone.revision)
     file = fetch(backbone.repository, backbone.file, pinned)
     tower = build_tower(
         {"architecture": backbone.architecture, "in_channels": 13, "embed_dim": embed_dim}
     )
-    weights = torch.load(file.path, map_location="cpu", weights_only=True)
+    weights = read_tensors(file.path)
     new = {"fc.weight", "fc.bias", "head.weight", "head.bias"}
     weights = {key: value for key, value in weights.items() if key not in new}
     missing, unexpected = tower.load_state_dict(weights, strict=False)
@@ -326,6 +332,12 @@ def _build(
         config = dict(config)
         if config.get("positional_encoding", "sphericalharmonics") == "sphericalharmonics":
             config["harmonics"] = harmonics
+        calculation = config.get("harmonics_calculation", "analytic")
+        if harmonics == "published" and calculation != "analytic":
+            raise ModelFormatError(
+                f"harmonics='published' is the rounding of the 'analytic' harmonics, but the "
+                f"encoder in {where} uses {calculation!r} ones; pass harmonics='exact'."
+            )
         with torch.device("meta"):  # no memory, no random numbers for what is replaced
             module = LocationEncoder(**config)
         module.load_state_dict(weights, assign=True)
@@ -337,6 +349,24 @@ def _build(
             f"those of one network ({error})."
         ) from error
     return module.float() if module.dtype == torch.float16 else module
+
+
+def _check_published(source: Source, config: dict[str, Any]) -> None:
+    """Compare a published checkpoint with the registry; speak up where it may be one renamed."""
+    found = config.get("legendre_polys")
+    if source.published is not None and found != source.published.legendre_polys:
+        raise ModelFormatError(
+            f"{source.path} is named like {source.published.name}, whose L is "
+            f"{source.published.legendre_polys}, but holds an encoder with L = {found}; rename it."
+        )
+    if source.published is None and found and found >= ROUNDING_MATTERS_FROM:
+        warnings.warn(
+            f"{source.path.name} was read with exact harmonics. If the original's code trained it, "
+            "pass harmonics='published', which reproduces the rounding of its harmonics; pass "
+            "harmonics='exact' to silence this.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _from_module(module: LocationEncoder, harmonics: str) -> LoadedEncoder:
@@ -351,7 +381,7 @@ def _from_module(module: LocationEncoder, harmonics: str) -> LoadedEncoder:
     }
     state = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
     chosen = module.config.get("harmonics", "exact") if harmonics == "auto" else harmonics
-    return _share(
+    return share_encoder(
         info,
         "embedding",
         chosen,
@@ -374,15 +404,15 @@ def _open_again(request: dict[str, Any], expected_sha256: str) -> LoadedEncoder:
 
 def _rebuild(engine: InferenceEngine, info: dict[str, Any], default_layer: str) -> LoadedEncoder:
     harmonics = str(engine.module.config.get("harmonics", "exact"))
-    return _share(info, default_layer, harmonics, {}, lambda: engine.module)
+    return share_encoder(info, default_layer, harmonics, {}, lambda: engine.module)
 
 
-def _share(
+def share_encoder(
     info: dict[str, Any],
     default_layer: str,
     harmonics: str,
     request: dict[str, Any],
-    build: Callable[[], LocationEncoder],
+    build: Callable[[], EncodedNetwork],
 ) -> LoadedEncoder:
     """Return the process's encoder with these weights and facts, building it on first use."""
     weights = f"{info['sha256']}:{harmonics}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,12 @@ BACKBONES = {
         ),
     )
 }
+
+
+def published_file(stem: str) -> PublishedModel | None:
+    """Recognise a published checkpoint by its file's name, as browsers and people rename it."""
+    found = re.search(r"satclip[-_ ]?(resnet18|resnet50|vit16)[-_ ]?l(10|40)(?!\d)", stem.lower())
+    return PUBLISHED[f"satclip-{found[1]}-l{found[2]}"] if found else None
 
 
 def find_published(name: str) -> PublishedModel | None:

@@ -62,6 +62,8 @@ def build_tower(config: dict[str, Any]) -> nn.Module:
         )
     tower = ARCHITECTURES[architecture](**arguments)
     tower.config = dict(config)
+    if hasattr(tower, "image_size"):
+        tower.config["image_size"] = tower.image_size
     return tower
 
 
@@ -123,8 +125,3 @@ def _describe_moco(architecture: str, weights: dict[str, Tensor]) -> dict[str, A
 def _side(positions: Tensor) -> int:
     """Patches along one side, given the embedding of all of them and a class token."""
     return int(torch.tensor(len(positions) - 1.0).sqrt().round())
-
-
-def required_image_size(config: dict[str, Any]) -> int | None:
-    """Height and width that a tower insists on, None if it takes any."""
-    return config.get("image_size")

@@ -71,7 +71,7 @@ class ModifiedResNet(nn.Module):
 
     Parameters
     ----------
-    depths : sequence of int
+    depths : sequence of int, default=(3, 4, 6, 3)
         Blocks in each of the four stages.
     in_channels, embed_dim : int, default=13, 256
         Number of bands, columns of the output.
@@ -88,13 +88,14 @@ class ModifiedResNet(nn.Module):
 
     def __init__(
         self,
-        depths: Sequence[int],
+        depths: Sequence[int] = (3, 4, 6, 3),
         in_channels: int = 13,
         embed_dim: int = 256,
         image_size: int = 256,
         width: int = 64,
     ) -> None:
         super().__init__()
+        self.image_size = image_size
         half = width // 2
         self.conv1 = nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(half)
@@ -174,7 +175,7 @@ class CLIPVisionTransformer(nn.Module):
 
     Parameters
     ----------
-    depth : int
+    depth : int, default=12
         Number of blocks.
     in_channels, embed_dim : int, default=13, 256
         Number of bands, columns of the output.
@@ -186,7 +187,7 @@ class CLIPVisionTransformer(nn.Module):
 
     def __init__(
         self,
-        depth: int,
+        depth: int = 12,
         in_channels: int = 13,
         embed_dim: int = 256,
         image_size: int = 256,
@@ -194,6 +195,7 @@ class CLIPVisionTransformer(nn.Module):
         width: int = 768,
     ) -> None:
         super().__init__()
+        self.image_size = image_size
         n_tokens = (image_size // patch_size) ** 2 + 1
         scale = width**-0.5
         self.conv1 = nn.Conv2d(in_channels, width, patch_size, stride=patch_size, bias=False)

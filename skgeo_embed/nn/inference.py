@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
-from skgeo_embed.nn.location import Layer, LocationEncoder
+from skgeo_embed.nn.location import EncodedNetwork, Layer
 from skgeo_embed.nn.networks import SirenNet
 from skgeo_embed.nn.tables import N_NODES, BinnedTables, LatitudeTables
 
@@ -36,18 +36,18 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
 
 
 class InferenceEngine:
-    """Encode numpy coordinates with a frozen copy of a :class:`LocationEncoder`.
+    """Encode numpy coordinates with a frozen location encoder.
 
     The weights are copied to each device and precision on first use and shared by all who
     hold the engine; pickles carry the CPU module alone.
 
     Parameters
     ----------
-    module : LocationEncoder
+    module : EncodedNetwork
         The encoder; it is put in eval mode and must not be trained afterwards.
     """
 
-    def __init__(self, module: LocationEncoder) -> None:
+    def __init__(self, module: EncodedNetwork) -> None:
         self.module = module.eval().requires_grad_(False)
         self._networks: dict[tuple[torch.device, torch.dtype], _SineNetwork | _AnyNetwork] = {}
         self._lock = threading.Lock()
@@ -116,12 +116,12 @@ class InferenceEngine:
 class _AnyNetwork:
     """A location encoder of any kind on one device, run as it is."""
 
-    def __init__(self, module: LocationEncoder, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, module: EncodedNetwork, device: torch.device, dtype: torch.dtype) -> None:
         self.device = device
-        self.posenc = copy.deepcopy(module.posenc)
+        self.encoding_device = torch.device("cpu") if device.type == "mps" else device
+        self.posenc = copy.deepcopy(module.posenc).to(self.encoding_device)
         self.nnet = copy.deepcopy(module.nnet).to(device, dtype)
         self.dtype = dtype
-        self.encoding_device = torch.device("cpu") if device.type == "mps" else device
 
     def encode(self, lonlat: Tensor, layer: Layer, batch_size: int, out: Tensor) -> None:
         network = self.nnet if layer == "embedding" else self.nnet.hidden
@@ -141,7 +141,7 @@ class _AnyNetwork:
 class _SineNetwork:
     """A SIREN's weights on one device, w0 folded in, with the harmonics that feed it."""
 
-    def __init__(self, module: LocationEncoder, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, module: EncodedNetwork, device: torch.device, dtype: torch.dtype) -> None:
         self.posenc: Any = module.posenc
         self.device, self.dtype = device, dtype
         # Apple's GPUs lack the float64 that the harmonics need

@@ -14,7 +14,51 @@ from skgeo_embed.nn.networks import make_network
 Layer = Literal["embedding", "hidden"]
 
 
-class LocationEncoder(nn.Module):
+class EncodedNetwork(nn.Module):
+    """A positional encoding and a network on top of it.
+
+    Parameters
+    ----------
+    posenc : torch.nn.Module
+        Maps (n, 2) degrees in float64 to features.
+    nnet : torch.nn.Module
+        Maps features to an embedding; it may have a `hidden` method.
+    config : dict
+        Facts, `embed_dim` and, where there is a hidden layer, `hidden_dim` among them.
+    """
+
+    def __init__(self, posenc: nn.Module, nnet: nn.Module, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.posenc = posenc
+        self.nnet = nnet
+        self.config = config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights, and of the output."""
+        return next(self.nnet.parameters()).dtype
+
+    def output_dim(self, layer: Layer) -> int:
+        """Columns of the "embedding" or of the "hidden" layer."""
+        if layer == "hidden" and not hasattr(self.nnet, "hidden"):
+            raise ValueError(
+                f'a {type(self.nnet).__name__} network has no hidden layer; use layer="embedding"'
+            )
+        return int(self.config["embed_dim" if layer == "embedding" else "hidden_dim"])
+
+    def forward(self, lonlat: Tensor, layer: Layer = "embedding") -> Tensor:
+        """Encode (n, 2) degrees, longitude first, to (n, d)."""
+        if isinstance(self.posenc, SphericalHarmonics):
+            features = self.posenc(lonlat, dtype=self.dtype)
+        else:
+            features = self.posenc(lonlat.double()).to(self.dtype)
+        self.output_dim(layer)  # says whether there is such a layer
+        if layer == "embedding":
+            return self.nnet(features)
+        return self.nnet.hidden(features)  # type: ignore[operator]
+
+
+class LocationEncoder(EncodedNetwork):
     """Encode longitude and latitude: a positional encoding, then a network.
 
     Parameters
@@ -66,7 +110,6 @@ class LocationEncoder(nn.Module):
         max_radius: float = 360.0,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
         encoding: dict[str, Any] = {
             "legendre_polys": legendre_polys,
             "harmonics_calculation": harmonics_calculation,
@@ -78,16 +121,16 @@ class LocationEncoder(nn.Module):
                 "min_radius": min_radius,
                 "max_radius": max_radius,
             }
-        self.posenc = make_encoding(positional_encoding, **encoding)
-        self.nnet = make_network(
+        posenc = make_encoding(positional_encoding, **encoding)
+        nnet = make_network(
             network,
-            int(self.posenc.embedding_dim),  # type: ignore[arg-type]
+            int(posenc.embedding_dim),  # type: ignore[arg-type]
             hidden_dim,
             embed_dim,
             num_hidden_layers,
             dropout,
         )
-        self.config: dict[str, Any] = {
+        config = {
             "positional_encoding": positional_encoding,
             **encoding,
             "network": network,
@@ -95,25 +138,4 @@ class LocationEncoder(nn.Module):
             "hidden_dim": hidden_dim,
             "num_hidden_layers": num_hidden_layers,
         }
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights, and of the output."""
-        return next(self.nnet.parameters()).dtype
-
-    def output_dim(self, layer: Layer) -> int:
-        """Columns of the "embedding" or of the "hidden" layer."""
-        if layer == "hidden" and isinstance(self.nnet, nn.Linear):
-            raise ValueError('a "linear" network has no hidden layer; use layer="embedding"')
-        return int(self.config["embed_dim" if layer == "embedding" else "hidden_dim"])
-
-    def forward(self, lonlat: Tensor, layer: Layer = "embedding") -> Tensor:
-        """Encode (n, 2) degrees, longitude first, to (n, d)."""
-        if isinstance(self.posenc, SphericalHarmonics):
-            features = self.posenc(lonlat, dtype=self.dtype)
-        else:
-            features = self.posenc(lonlat.double()).to(self.dtype)
-        self.output_dim(layer)  # says whether there is such a layer
-        if layer == "embedding":
-            return self.nnet(features)
-        return self.nnet.hidden(features)  # type: ignore[operator]
+        super().__init__(posenc, nnet, config)

@@ -34,6 +34,16 @@ class SatCLIP(nn.Module):
         """What similarities are divided by, exp(-logit_scale)."""
         return math.exp(-self.logit_scale.item())
 
+    def train(self, mode: bool = True) -> SatCLIP:
+        """Switch to training, but for frozen batch norms, whose statistics must not drift."""
+        super().train(mode)
+        for module in self.visual.modules():
+            weights = list(module.parameters(recurse=False))
+            frozen = bool(weights) and not any(p.requires_grad for p in weights)
+            if frozen and isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
     def forward(self, image: Tensor, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit-length embeddings of images and places, each (n, embed_dim)."""
         places = self.location(lonlat)

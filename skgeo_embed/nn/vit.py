@@ -89,6 +89,7 @@ class VisionTransformer(nn.Module):
         n_heads: int = 6,
     ) -> None:
         super().__init__()
+        self.image_size = image_size
         n_tokens = (image_size // patch_size) ** 2 + 1
         self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.pos_embed = nn.Parameter(torch.randn(1, n_tokens, width) * 0.02)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed._images import B10_INDEX, SENTINEL2_BANDS
+
 PAD_FRACTION = 1 / 16
 BLUR_SIGMA = (0.1, 1.5)
 
@@ -20,6 +22,19 @@ class ImageAugmentation(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Augment (n, bands, height, width)."""
         return random_blur(random_flips(random_crop(images)))
+
+
+def fit_to_tower(images: Tensor, tower: nn.Module, *, random: bool) -> Tensor:
+    """Insert the zero B10 and cut out the size that a tower insists on, as its config says."""
+    config = getattr(tower, "config", {})
+    if images.shape[1] == B10_INDEX + 2 and config.get("in_channels") == SENTINEL2_BANDS:
+        nothing = torch.zeros_like(images[:, :1])
+        images = torch.cat([images[:, :B10_INDEX], nothing, images[:, B10_INDEX:]], dim=1)
+    size = config.get("image_size")
+    spare = [length - size for length in images.shape[-2:]] if size else [0, 0]
+    top, left = (int(torch.randint(0, extra + 1, ())) if random else extra // 2 for extra in spare)
+    height, width = (length - extra for length, extra in zip(images.shape[-2:], spare, strict=True))
+    return images[:, :, top : top + height, left : left + width]
 
 
 def random_crop(images: Tensor) -> Tensor:

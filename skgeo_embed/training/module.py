@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 from skgeo_embed.nn.loss import contrastive_loss, retrieval_hits
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.training.augmentation import ImageAugmentation, jitter_coordinates
+from skgeo_embed.training.augmentation import (
+    ImageAugmentation,
+    fit_to_tower,
+    jitter_coordinates,
+)
 from skgeo_embed.training.data import Batch
 
 
@@ -39,7 +43,7 @@ class ContrastiveTask(lightning.LightningModule):
         coord_jitter: float,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model = model.train()
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.augmentation = ImageAugmentation() if augment else nn.Identity()
@@ -48,10 +52,12 @@ class ContrastiveTask(lightning.LightningModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment training batches on the device they are on."""
-        if not self.trainer.training:
-            return batch
+        training = bool(self.trainer.training)
+        images = fit_to_tower(batch["image"], self.model.visual, random=training)
+        if not training:
+            return {"image": images, "point": batch["point"]}
         return {
-            "image": self.augmentation(batch["image"]),
+            "image": self.augmentation(images),
             "point": jitter_coordinates(batch["point"], self.coord_jitter),
         }
 

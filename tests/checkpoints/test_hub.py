@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 
 from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder, SatCLIPPretrainer
-from skgeo_embed._errors import ModelAccessError, ModelDownloadError, ModelNotFoundError
+from skgeo_embed._errors import (
+    ModelAccessError,
+    ModelDownloadError,
+    ModelFormatError,
+    ModelNotFoundError,
+)
 from skgeo_embed.checkpoints.loading import open_backbone, open_location_encoder
 from skgeo_embed.checkpoints.registry import BACKBONES, PUBLISHED
 from tests.hub_server import WRITE_TOKEN, Repository
@@ -84,7 +89,7 @@ def test_not_cached_and_local_only(published):
     message = str(error.value)
     assert FILE in message
     assert "local_files_only=True" in message
-    assert f"SatCLIPEncoder('path/to/{FILE}')" in message
+    assert f"'path/to/{FILE}'" in message
     assert published.requests_seen == []
 
 
@@ -317,3 +322,95 @@ def test_location_tower_alone_is_shared(published):
     first = open_location_encoder(NAME)
     assert open_location_encoder("satclip-resnet18-l10").engine is first.engine
     assert open_location_encoder(NAME, harmonics="published").engine is not first.engine
+
+
+def test_pickle_opens_the_commit_it_was_made_with(published, content):
+    encoder = SatCLIPEncoder(NAME).fit()
+    data = pickle.dumps(encoder)
+    expected = encoder.transform([[1, 2]])
+    del encoder
+    published.repositories[NAME].commit = "c" * 40
+    published.repositories[NAME].files[FILE] = content[:100]
+    np.testing.assert_array_equal(pickle.loads(data).transform([[1, 2]]), expected)
+
+
+def test_foreign_repository_is_refused_before_its_weights(hub):
+    files = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"gigabytes"}
+    hub.repositories["me/bert"] = Repository(files)
+    with pytest.raises(ModelFormatError, match="not written by skgeo_embed"):
+        SatCLIPEncoder("me/bert").fit()
+    assert hub.downloads_of("model.safetensors") == 0
+
+
+def test_read_only_cache_with_the_file_is_enough(published, monkeypatch):
+    SatCLIPEncoder(NAME).fit()
+    import huggingface_hub
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    SatCLIPEncoder(NAME).fit()
+    with pytest.raises(ModelDownloadError, match="cache folder can be written"):
+        SatCLIPEncoder("satclip-vit16-l10").fit()
+
+
+def test_damaged_cache_without_network(published, tmp_path):
+    SatCLIPEncoder(NAME).fit()
+    (blob,) = broken_files(tmp_path)
+    blob.write_bytes(b"damaged")
+    with pytest.raises(ModelDownloadError, match=r"cached copy is damaged.*with the network"):
+        SatCLIPEncoder(NAME, local_files_only=True).fit()
+
+
+def test_hub_id_that_leads_nowhere_lists_the_known_ones(hub):
+    with pytest.raises(ModelNotFoundError, match=r"no such repository.*'satclip-vit16-l40'"):
+        SatCLIPEncoder("microsoft/SatCLIP-ViT16-L41").fit()
+
+
+def test_bad_repository_name(pretrainer):
+    with pytest.raises(ModelNotFoundError, match="no name for a repository"):
+        pretrainer.push_to_hub("bad name!", token=WRITE_TOKEN)
+
+
+def test_training_from_moco_weights(hub, pairs):
+    import torch
+
+    repository = "torchgeo/resnet18_sentinel2_all_moco"
+    torch.manual_seed(0)
+    weights = {
+        key: value
+        for key, value in open_backbone("resnet18").state_dict().items()
+        if not key.startswith("fc.")
+    }
+    backbone = BACKBONES[repository]
+    hub.repositories[repository] = Repository(
+        {backbone.file: to_bytes(weights)}, commit=backbone.revision
+    )
+    images = np.repeat(pairs[0][:40], 4, axis=1)  # 12 bands
+    trained = SatCLIPPretrainer(
+        vision_tower=repository,
+        legendre_polys=4,
+        hidden_dim=16,
+        embed_dim=8,
+        max_epochs=1,
+        batch_size=16,
+        verbose=0,
+    ).fit(images, pairs[1][:40])
+    state = trained.model_.visual.state_dict()
+    for key, value in weights.items():  # running statistics of frozen norms included
+        assert torch.equal(state[key], value), key
+    assert trained.image_encoder_.transform(images).shape == (40, 8)
+
+
+def test_backbone_that_runs_code_is_refused(hub, tmp_path):
+    from tests.checkpoints.test_lightning_file import Hostile
+
+    repository = "torchgeo/resnet18_sentinel2_all_moco"
+    backbone = BACKBONES[repository]
+    hub.repositories[repository] = Repository(
+        {backbone.file: to_bytes({"x": Hostile(tmp_path / "owned")})}, commit=backbone.revision
+    )
+    with pytest.raises(ModelFormatError, match="was not opened"):
+        open_backbone(repository)
+    assert not (tmp_path / "owned").exists()

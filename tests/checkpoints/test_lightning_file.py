@@ -52,8 +52,36 @@ def test_l40_against_the_original(tmp_path, checkpoint_reference, points, varian
         atol=1e-10,
     )
     assert abs(exact.transform(points) - original).max() > 2e-2  # what the mode is for
-    self_trained = SatCLIPEncoder(saved(tmp_path / "mine.ckpt", variant)).fit()
+    with pytest.warns(UserWarning, match="harmonics='published'"):
+        self_trained = SatCLIPEncoder(saved(tmp_path / "mine.ckpt", variant)).fit()
     assert self_trained.encoder_info_["harmonics"] == "exact"
+
+
+@pytest.mark.parametrize("name", ["satclip-resnet18-l40 (1).ckpt", "SatCLIP_ResNet18_L40.pt"])
+def test_renamed_downloads_are_recognised(tmp_path, name):
+    encoder = SatCLIPEncoder(saved(tmp_path / name, "resnet18_l40")).fit()
+    assert encoder.encoder_info_["harmonics"] == "published"
+
+
+def test_a_name_that_cannot_be(tmp_path):
+    path = saved(tmp_path / "satclip-resnet18-l40.ckpt", "resnet18_l10")
+    with pytest.raises(ModelFormatError, match="whose L is 40, but holds an encoder with L = 10"):
+        SatCLIPEncoder(path).fit()
+    with pytest.raises(ModelFormatError, match="uses 'discretized' ones"):
+        SatCLIPEncoder(
+            saved(tmp_path / "own.ckpt", "resnet18_l10", harmonics_calculation="discretized"),
+            harmonics="published",
+        ).fit()
+
+
+def test_hyper_parameters_as_an_object(tmp_path):
+    import argparse
+
+    content = checkpoint("resnet18_l10", keep=without_vision)
+    content["hyper_parameters"] = argparse.Namespace(**content["hyper_parameters"])
+    (tmp_path / "own.ckpt").write_bytes(to_bytes(content))
+    encoder = SatCLIPEncoder(tmp_path / "own.ckpt", allow_pickle=True).fit()
+    assert encoder.encoder_info_["legendre_polys"] == 10
 
 
 @pytest.mark.parametrize(
@@ -182,14 +210,16 @@ def test_old_torch_format(tmp_path, checkpoint_reference, points):
 def test_damaged_and_foreign_files(tmp_path):
     path = saved(tmp_path / "own.ckpt", "resnet18_l10")
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(ModelFormatError, match="not a complete torch checkpoint"):
-        SatCLIPEncoder(path).fit()
-    path.write_bytes(b"")
-    with pytest.raises(ModelFormatError, match=r"own\.ckpt"):
-        SatCLIPEncoder(path).fit()
-    path.write_text("<html>Sign in</html>")
-    with pytest.raises(ModelFormatError, match=r"own\.ckpt"):
-        SatCLIPEncoder(path).fit()
+    for content, said in (
+        (path.read_bytes(), "incomplete zip file"),
+        (b"", "it is empty"),
+        (b"<html>Sign in</html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "git-lfs pointer"),
+        (b"lon,lat", "it begins with b'lon,lat'"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ModelFormatError, match=rf"own\.ckpt is no torch checkpoint: .*{said}"):
+            SatCLIPEncoder(path).fit()
     path.write_bytes(to_bytes([1, 2]))
     with pytest.raises(ModelFormatError, match="no state_dict"):
         SatCLIPEncoder(path).fit()
