@@ -7,11 +7,14 @@ Prints, for L = 40, hidden 512, output 256, float32, 2 threads:
 - our time over that of the network's three matrix products alone, same batch size (the floor);
 - the original's time (float64 harmonics and network, rshf's copy) over ours;
 - a 0.25° global grid by `transform_grid` over the floor;
+- GeoCLIP over its matrix products (random weights take the same time), and GPS2Vec over a loop
+  that builds every point's distance grid cell by cell, as the original does;
 - encoding the 3,076 stations from a cold start over `import torch` plus `import sklearn`.
 """
 
 import argparse
 import importlib.util
+import itertools
 import statistics
 import subprocess
 import sys
@@ -20,8 +23,13 @@ import types
 
 import numpy as np
 import torch
+import utm
 
-from skgeo_embed import SatCLIPEncoder
+from skgeo_embed import GeoCLIPEncoder, SatCLIPEncoder
+from skgeo_embed._baselines import run_zone
+from skgeo_embed._utm_grid import _cell_centres, distance_grid, zone_names
+from skgeo_embed.nn.baselines import geoclip_network
+from skgeo_embed.nn.inference import InferenceEngine
 from skgeo_embed.nn.location import LocationEncoder
 
 L, HIDDEN, OUT = 40, 512, 256
@@ -109,6 +117,56 @@ def import_time():
     return ours / torch_alone, ours, torch_alone
 
 
+def geoclip_ratio(points, repeats):
+    """GeoCLIP's time over that of its capsules' matrix products."""
+    frequencies = [torch.randn(256, 2) * sigma for sigma in (1, 16, 256)]
+    network = geoclip_network(frequencies, hidden_dim=1024, embed_dim=512)
+    engine = InferenceEngine(network)
+    shapes = [(512, 1024), (1024, 1024), (1024, 1024), (1024, 512)]
+    weights = [torch.randn(shape) for shape in shapes]
+    batch_size = GeoCLIPEncoder().batch_size
+    features = torch.randn(batch_size, 512)
+
+    def products():
+        with torch.inference_mode():
+            for start in range(0, len(points), batch_size):
+                for _ in frequencies:
+                    x = features[: min(batch_size, len(points) - start)]
+                    for weight in weights:
+                        x = x @ weight
+
+    return paired_ratio(lambda: engine.encode(points, batch_size=batch_size), products, repeats)
+
+
+def gps2vec_ratio(n_points):
+    """A cell-by-cell loop over points, over the vectorised encoder; layers of the real size."""
+    rng = np.random.RandomState(0)
+    points = np.column_stack([rng.uniform(102, 108, n_points), rng.uniform(0, 8, n_points)])
+    sizes = [400, 512, 1024, 2048]
+    layers = [(torch.randn(a, b) / a**0.5, torch.zeros(b)) for a, b in itertools.pairwise(sizes)]
+    layers += [(torch.randn(2048, n) / 45, torch.zeros(n)) for n in (1000, 365)]
+
+    def vectorised():
+        for zone in np.unique(zone_names(points)):
+            run_zone(distance_grid(points, str(zone)), layers, "cpu", "float32")
+
+    def one_by_one():
+        for lon, lat in points[:20]:
+            easting, northing, _, _ = utm.from_latlon(lat, lon)
+            columns, rows = _cell_centres(48, "N")
+            grid = np.zeros((20, 20))
+            for i, x in enumerate(columns):
+                for j, y in enumerate(rows):
+                    distance = np.linalg.norm(np.asarray([easting - x, northing - y]))
+                    grid[i, j] = np.exp(-distance / 20_000)
+            run_zone(grid[None], layers, "cpu", "float32")
+
+    vectorised(), one_by_one()
+    ours = statistics.median(seconds(vectorised) for _ in range(3)) / n_points
+    theirs = statistics.median(seconds(one_by_one) for _ in range(3)) / 20
+    return theirs / ours, theirs * 1e6, ours * 1e6
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=100_000)
@@ -139,6 +197,12 @@ def main():
     ratio, ours, other = paired_ratio(lambda: encoder.transform_grid(lon, lat), floor, 3)
     count = len(lon) * len(lat)
     print(f"0.25° grid, {count:,} points / floor: {ratio:.2f}  ({ours:.2f} s, {other:.2f} s)")
+
+    few = points[:20_000]
+    ratio, ours, other = geoclip_ratio(few, 3)
+    print(f"GeoCLIP, {len(few):,} points / products: {ratio:.2f}  ({ours:.2f} s, {other:.2f} s)")
+    ratio, theirs, ours = gps2vec_ratio(4096)
+    print(f"GPS2Vec loop / ours, a point: {ratio:.0f}  ({theirs:.0f} µs, {ours:.0f} µs)")
 
     ratio, ours, other = cold_start()
     print(
