@@ -90,7 +90,7 @@ def draw(table, path):
     axes.set(
         title="Mean annual air temperature from coordinates alone",
         xlabel="R² (5 folds)",
-        xlim=(max(0, table.min().min() - 0.1), 1.02),
+        xlim=(min(0, table.min().min() - 0.05), 1.1),
     )
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     figure.savefig(path, dpi=130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from skgeo_embed._coordinates import Coordinates, is_geo, read_axis, read_coordi
 from skgeo_embed._errors import InvalidCoordinateWarning
 
 
-class CoordinateTransformer(TransformerMixin, BaseEstimator):
+class CoordinateTransformer(TransformerMixin, BaseEstimator, ABC):
     """Base of transformers that turn (n, 2) coordinates into (n, d) features.
 
     Subclasses set `on_invalid` in their constructor and provide `_prepare` (called by `fit`),
@@ -100,14 +101,15 @@ class CoordinateTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(self._feature_names(), dtype=object)
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Load weights, set fitted attributes."""
 
-    def _encode(self, lonlat: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def _encode(self, lonlat: np.ndarray) -> np.ndarray: ...
 
-    def _feature_names(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _feature_names(self) -> list[str]: ...
 
     def _output_dtype(self) -> Any:
         return np.float64
@@ -227,5 +229,6 @@ class NetworkTransformer(CoordinateTransformer):
 
 
 def numbered_names(prefix: str, count: int) -> list[str]:
+    """Names with a number each, padded so that they sort."""
     digits = max(3, len(str(count - 1)))
     return [f"{prefix}{i:0{digits}d}" for i in range(count)]

@@ -222,6 +222,7 @@ def _frame_column(X: Any, name: Any) -> np.ndarray:
 
 
 def is_geo(X: Any) -> bool:
+    """Say whether `X` holds geometries: a GeoDataFrame or a GeoSeries."""
     return hasattr(X, "crs") and hasattr(X, "geometry")
 
 

@@ -410,6 +410,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         from skgeo_embed.checkpoints.loading import open_backbone
         from skgeo_embed.checkpoints.registry import BACKBONES
         from skgeo_embed.checkpoints.towers import ARCHITECTURES, build_tower
+        from skgeo_embed.nn.towers import freeze_all_but_last
 
         name = self.vision_tower
         if name in BACKBONES:
@@ -483,14 +484,6 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def freeze_all_but_last(tower: torch.nn.Module) -> torch.nn.Module:
-    """Leave only the linear head (timm and torchvision call it head or fc) to be trained."""
-    tower.requires_grad_(False)
-    head: Any = getattr(tower, "head", None) or getattr(tower, "fc", None)
-    head.requires_grad_(True)
-    return tower
 
 
 def read_pairs(images: Any, coords: Any) -> tuple[np.ndarray, np.ndarray]:

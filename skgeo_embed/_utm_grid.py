@@ -78,6 +78,7 @@ def _cell_centres(number: int, band: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def import_utm() -> Any:
+    """Import utm, an optional package."""
     try:
         import utm
     except ImportError as error:

@@ -20,6 +20,7 @@ from skgeo_embed._errors import (
 )
 from skgeo_embed._utm_grid import distance_grid, zone_names
 from skgeo_embed.checkpoints.baselines import _build_geoclip
+from tests.folding import Folding
 from tests.hub_server import Repository
 from tests.recipe import REFERENCE, state_dict
 
@@ -328,18 +329,6 @@ def test_gps2vec_errors(tmp_path, zone_folder, monkeypatch):
 
 
 # --- one contract
-
-
-class Folding:
-    """Folds any numbers into longitude and latitude, so that common checks can feed any table."""
-
-    def _read(self, X, *, reset):
-        from sklearn.utils.validation import validate_data
-
-        X = validate_data(self, X, reset=reset, dtype=np.float64)
-        mixed = np.column_stack([X.sum(axis=1), X @ np.arange(X.shape[1])])
-        folded = np.column_stack([np.remainder(mixed[:, 0], 360), 90 * np.sin(mixed[:, 1])])
-        return read_coordinates(folded, on_invalid=self.on_invalid)
 
 
 class FoldingCSP(Folding, CSPEncoder):

@@ -3,22 +3,13 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import PositionalEncoder
-from skgeo_embed._coordinates import read_coordinates
 from skgeo_embed._positional import KINDS
 from skgeo_embed.nn import encodings
+from tests.folding import Folding
 
 
-class FoldingPositionalEncoder(PositionalEncoder):
-    """Folds any numbers into longitude and latitude, so that common checks can feed any table."""
-
-    def _read(self, X, *, reset):
-        from sklearn.utils.validation import validate_data
-
-        finite = "allow-nan" if self.on_invalid == "nan" else True
-        X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
-        mixed = np.column_stack([X.sum(axis=1), X @ np.arange(X.shape[1])])
-        folded = np.column_stack([np.remainder(mixed[:, 0], 360), 90 * np.sin(mixed[:, 1])])
-        return read_coordinates(folded, on_invalid=self.on_invalid)
+class FoldingPositionalEncoder(Folding, PositionalEncoder):
+    pass
 
 
 @parametrize_with_checks([FoldingPositionalEncoder(kind) for kind in KINDS])

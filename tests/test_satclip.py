@@ -29,23 +29,13 @@ from skgeo_embed.checkpoints.folder import write_folder
 from skgeo_embed.checkpoints.loading import open_location_encoder
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.nn.location import LocationEncoder
+from tests.folding import Folding
 
 POINTS = np.array([[7.83, 36.83], [-122.3, 38.5], [151.2, -33.9]])
 
 
-class FoldingEncoder(SatCLIPEncoder):
-    """Folds any numbers into longitude and latitude, so that common checks can feed any table."""
-
-    def _read(self, X, *, reset):
-        from sklearn.utils.validation import validate_data
-
-        finite = "allow-nan" if self.on_invalid == "nan" else True
-        X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
-        mixed = np.column_stack([X.sum(axis=1), X @ np.arange(X.shape[1])])
-        folded = np.column_stack([np.remainder(mixed[:, 0], 360), 90 * np.sin(mixed[:, 1])])
-        from skgeo_embed._coordinates import read_coordinates
-
-        return read_coordinates(folded, on_invalid=self.on_invalid)
+class FoldingEncoder(Folding, SatCLIPEncoder):
+    pass
 
 
 _TWO_COLUMNS = "feeds tables that are not (n, 2) longitude and latitude in degrees"

@@ -61,3 +61,11 @@ class ProjectedTower(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (n, bands, height, width) to (n, embed_dim)."""
         return self.head(self.tower(image))
+
+
+def freeze_all_but_last(tower: nn.Module) -> nn.Module:
+    """Leave only the linear head (timm and torchvision call it head or fc) to be trained."""
+    tower.requires_grad_(False)
+    head: Any = getattr(tower, "head", None) or getattr(tower, "fc", None)
+    head.requires_grad_(True)
+    return tower
