@@ -48,12 +48,18 @@ class FourierCapsules(nn.Module):
         self.n_capsules = len(frequencies)
         self.embedding_dim = sum(2 * len(matrix) for matrix in frequencies)
 
-    def forward(self, lonlat: Tensor) -> Tensor:
-        """Encode (n, 2) to (n, sum of 2 k), in float64: the finest capsule has 256 waves."""
+    takes_dtype = True
+
+    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Encode (n, 2) to (n, sum of 2 k), returned as `dtype`.
+
+        Angles reach thousands of turns, so whole turns are taken off in float64.
+        """
         position = equal_earth(lonlat.double())
         blocks = []
         for i in range(self.n_capsules):
-            angle = 2 * math.pi * position @ self.get_buffer(f"b{i}").double().T
+            turns = position @ self.get_buffer(f"b{i}").double().T
+            angle = ((turns - turns.round()) * (2 * math.pi)).to(dtype or lonlat.dtype)
             blocks += [torch.cos(angle), torch.sin(angle)]
         return torch.cat(blocks, dim=1)
 
@@ -86,8 +92,10 @@ class CapsuleSum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_capsules * dim_in) to (n, dim_out)."""
         parts = x.split(self.dim_in, dim=1)
-        outputs = [capsule(part) for capsule, part in zip(self.capsules, parts, strict=True)]
-        return torch.stack(outputs).sum(dim=0)
+        total = self.capsules[0](parts[0])
+        for capsule, part in zip(list(self.capsules)[1:], parts[1:], strict=True):
+            total = total + capsule(part)
+        return total
 
 
 def geoclip_network(frequencies: Sequence[Tensor], hidden_dim: int, embed_dim: int) -> Any:

@@ -57,6 +57,8 @@ class SphericalHarmonics(nn.Module):
     torch.Size([1, 100])
     """
 
+    takes_dtype = True
+
     def __init__(
         self, legendre_polys: int, calculation: str = "analytic", rounding: str = "exact"
     ) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
-from skgeo_embed.nn.location import EncodedNetwork, Layer
+from skgeo_embed.nn.location import EncodedNetwork, Layer, encode_positions
 from skgeo_embed.nn.networks import SirenNet
 from skgeo_embed.nn.tables import N_NODES, BinnedTables, LatitudeTables
 
@@ -127,7 +127,7 @@ class _AnyNetwork:
         network = self.nnet if layer == "embedding" else self.nnet.hidden
         for start in range(0, len(lonlat), batch_size):
             batch = lonlat[start : start + batch_size].to(self.encoding_device)
-            features = self.posenc(batch).to(self.device, self.dtype)
+            features = encode_positions(self.posenc, batch, self.dtype).to(self.device)
             out[start : start + batch_size] = network(features)  # type: ignore[operator]
 
     def encode_grid(
@@ -215,9 +215,8 @@ class _SineNetwork:
                 first.split(counts.tolist()),
                 strict=True,
             ):
-                torch.add(
-                    self.binned.product(part, index).to(self.device), self.biases[0], out=target
-                )
+                factors = (f.to(self.device) for f in self.binned.factors(part, index))
+                torch.addmm(self.biases[0], *factors, out=target)
             out[rows] = self.finish(first, layer, workspace[1]).to(out.device)
 
     def encode_grid(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed.nn.encodings import make_encoding
-from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.networks import make_network
 
 Layer = Literal["embedding", "hidden"]
@@ -48,14 +47,18 @@ class EncodedNetwork(nn.Module):
 
     def forward(self, lonlat: Tensor, layer: Layer = "embedding") -> Tensor:
         """Encode (n, 2) degrees, longitude first, to (n, d)."""
-        if isinstance(self.posenc, SphericalHarmonics):
-            features = self.posenc(lonlat, dtype=self.dtype)
-        else:
-            features = self.posenc(lonlat.double()).to(self.dtype)
+        features = encode_positions(self.posenc, lonlat, self.dtype)
         self.output_dim(layer)  # says whether there is such a layer
         if layer == "embedding":
             return self.nnet(features)
         return self.nnet.hidden(features)  # type: ignore[operator]
+
+
+def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
+    """Run a positional encoding, in its own way where it knows how to save precision or time."""
+    if getattr(posenc, "takes_dtype", False):
+        return posenc(lonlat, dtype=dtype)
+    return posenc(lonlat.double()).to(dtype)
 
 
 class LocationEncoder(EncodedNetwork):

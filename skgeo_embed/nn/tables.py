@@ -88,8 +88,14 @@ class BinnedTables:
         """Return the bin of each latitude."""
         return ((lat + 90) * (self.n_bins / 180)).long().clamp_(0, self.n_bins - 1)
 
-    def product(self, lonlat: Tensor, index: int) -> Tensor:
-        """Apply the first layer, without its bias, to points of one bin: (n, hidden)."""
+    def factors(self, lonlat: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        """Return what the first layer is the product of for points of one bin.
+
+        Returns
+        -------
+        terms, table : Tensor of shape (n, k) and (k, hidden)
+            Their product is the first layer without its bias.
+        """
         table, n_orders = self._bin(index, lonlat.device)
         lon, lat = lonlat.double().unbind(1)
         offset = ((lat + 90) * (self.n_bins / 180) - index) * 2 - 1  # -1 ... 1 in the bin
@@ -98,7 +104,7 @@ class BinnedTables:
         weights = self._basis.to(lat.device) @ torch.cos(degrees * angle)  # (node, n)
         waves = self._tables.waves(lon, n_orders, self._dtype)  # (2 orders, n)
         terms = weights.to(self._dtype)[:, None, :] * waves  # (node, 2 orders, n)
-        return terms.flatten(0, 1).T @ table
+        return terms.flatten(0, 1).T, table
 
     def _bin(self, index: int, device: torch.device) -> tuple[Tensor, int]:
         """Return the table (nodes · 2 orders, hidden) of a bin and how many orders it keeps."""
