@@ -1,8 +1,13 @@
+import atexit
 import importlib.util
 import json
+import os
 import pickle
+import shutil
 import sys
+import tempfile
 import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -344,8 +349,31 @@ class FoldingGeoCLIP(Folding, GeoCLIPEncoder):
         self._keep(share_encoder(info, "embedding", "geoclip", {}, build), "embedding")
 
 
+class FoldingGPS2Vec(Folding, GPS2VecEncoder):
+    """Folds into zone 48 N, whose networks are written when first needed."""
+
+    def _read(self, X, *, reset):
+        lon, lat = super()._read(X, reset=reset).lonlat.T
+        folded = np.column_stack([105 + lon / 180 * 2.9, 4 + lat / 90 * 3.9])
+        return read_coordinates(folded)
+
+    def _prepare(self):
+        folder = Path(tempfile.gettempdir()) / f"skgeo-embed-test-zones-{os.getpid()}"
+        if not folder.exists():
+            folder.mkdir()
+            atexit.register(shutil.rmtree, folder)
+            write_zone(folder / "model_48 N.h5", "visual")
+        given, self.model = self.model, folder
+        super()._prepare()
+        self.model = given
+
+
 @parametrize_with_checks(
-    [FoldingCSP(str(SPACE2VEC), dtype="float64"), FoldingGeoCLIP(dtype="float64")]
+    [
+        FoldingCSP(str(SPACE2VEC), dtype="float64"),
+        FoldingGeoCLIP(dtype="float64"),
+        FoldingGPS2Vec(dtype="float64"),
+    ]
 )
 def test_common_checks(estimator, check):
     check(estimator)
