@@ -124,7 +124,7 @@ def image_batches(images: Any, batch_size: int) -> Iterator[list[np.ndarray]]:
         images = [images] if isinstance(images, (str, PathLike)) else list(images)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        yield [read_geotiff(path) for path in batch] if from_files else list(np.asarray(batch))
+        yield [read_geotiff(path) for path in batch] if from_files else list(batch)
 
 
 def prepare_batch(

@@ -181,6 +181,8 @@ class SatCLIPImageEncoder(OpenMixin, TransformerMixin, BaseEstimator):
     def _read(self, X: Any) -> Any:
         if is_path_list(X):
             return [X] if isinstance(X, (str, Path)) else list(X)
+        if isinstance(X, (list, tuple)) and X and all(np.ndim(image) == 3 for image in X):
+            return [check_image_array(np.asarray(image)[None])[0] for image in X]
         return check_image_array(X)
 
     def _run(self, images: Any) -> np.ndarray:

@@ -115,7 +115,10 @@ def test_images_of_different_sizes(geotiffs, tmp_path):
     one_by_one = SatCLIPImageEncoder(tower(), batch_size=1).fit().transform([*paths, other])
     assert one_by_one.shape == (4, 13)
     cut = SatCLIPImageEncoder(tower(image_size=8)).fit()
-    assert cut.transform([*paths, other]).shape == (4, 13)
+    from_files = cut.transform([*paths, other])
+    assert from_files.shape == (4, 13)
+    arrays = [*geotiffs[0], image[:, :10]]
+    np.testing.assert_array_equal(cut.transform(arrays), from_files)
 
 
 def test_unreadable_file_is_named(tmp_path):
