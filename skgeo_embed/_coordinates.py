@@ -17,6 +17,7 @@ from skgeo_embed._errors import CoordinateError
 _LON_WORDS = frozenset({"lon", "lng", "long", "longitude", "longitudes", "lons"})
 _LAT_WORDS = frozenset({"lat", "latitude", "latitudes", "lats"})
 _MAX_ROWS_NAMED = 5
+EARTH_RADIUS_KM = 6371.0088  # mean radius of the WGS84 ellipsoid, IUGG
 _ACCEPTED = (
     "coordinates must be (n, 2): longitude then latitude, in degrees (WGS84), "
     "or a frame with columns such as 'lon' and 'lat'"

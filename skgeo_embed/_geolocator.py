@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._coordinates import read_coordinates
+from skgeo_embed._coordinates import EARTH_RADIUS_KM, read_coordinates
 from skgeo_embed._hub_parameters import HUB_CONSTRAINTS, hub_options, without_token
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
@@ -22,7 +22,6 @@ from skgeo_embed.checkpoints.registry import DEFAULT_MODEL
 if TYPE_CHECKING:
     import torch
 
-EARTH_RADIUS_KM = 6371.0088  # mean radius of the WGS84 ellipsoid, IUGG
 CHUNK = 8_192  # candidates compared at a time
 ENCODED_CHUNK = 8 * CHUNK  # candidates embedded at a time where embeddings are not kept
 KEPT_BYTES = 256 * 2**20  # embeddings of candidates are kept up to this size

@@ -118,10 +118,8 @@ def read_geotiff(path: Any) -> np.ndarray:
 
 
 def image_batches(images: Any, batch_size: int) -> Iterator[list[np.ndarray]]:
-    """Yield lists of (bands, height, width) images from an array or from file paths."""
+    """Yield lists of (bands, height, width) images from an array, a list of them or of paths."""
     from_files = is_path_list(images)
-    if from_files:
-        images = [images] if isinstance(images, (str, PathLike)) else list(images)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         yield [read_geotiff(path) for path in batch] if from_files else list(batch)

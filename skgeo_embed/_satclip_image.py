@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -180,7 +181,7 @@ class SatCLIPImageEncoder(OpenMixin, TransformerMixin, BaseEstimator):
 
     def _read(self, X: Any) -> Any:
         if is_path_list(X):
-            return [X] if isinstance(X, (str, Path)) else list(X)
+            return [X] if isinstance(X, (str, PathLike)) else list(X)
         if isinstance(X, (list, tuple)) and X and all(np.ndim(image) == 3 for image in X):
             return [check_image_array(np.asarray(image)[None])[0] for image in X]
         return check_image_array(X)

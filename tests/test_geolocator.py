@@ -137,7 +137,7 @@ def test_bad_requests(pretrainer, pairs):
         ImageGeolocator(geolocator.location_encoder_).fit()
 
 
-def test_a_million_candidates_fit_in_a_gibibyte():
+def test_memory_is_bounded_in_the_number_of_candidates():
     code = """
 import resource, numpy as np
 from skgeo_embed import ImageGeolocator

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
+from skgeo_embed._coordinates import EARTH_RADIUS_KM
 from skgeo_embed.datasets._air_temperature import DATA_FOLDER
 
 SOUTH, NORTH = -60.0, 84.0  # the mosaic shows nothing real south of 60°S
-EARTH_RADIUS_KM = 6371.0088  # mean radius of the WGS84 ellipsoid, IUGG
 KM_PER_DEGREE = np.pi * EARTH_RADIUS_KM / 180
 _DESCR = """\
 Tiles of NASA's Blue Marble Next Generation, August 2004 (public domain; credit: NASA Earth

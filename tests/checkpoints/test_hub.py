@@ -233,7 +233,7 @@ def test_the_registry_holds_the_six(hub):
     assert len(PUBLISHED) == 6
     for name, model in PUBLISHED.items():
         assert model.file == f"{name}.ckpt"
-        assert model.repository.lower() == f"microsoft/{name}".replace("satclip-", "satclip-")
+        assert model.repository.lower() == f"microsoft/{name}"
         assert (model.harmonics == "published") == (model.legendre_polys == 40)
 
 
