@@ -298,3 +298,14 @@ def _out_of_range_message(values: np.ndarray, rows: np.ndarray) -> str:
         f"{len(rows)} of {len(values)} row(s) lie outside longitude [-180, 360] or latitude "
         f"[-90, 90]: {named}. {hint}"
     )
+
+
+def great_circle_km(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Haversine distance between rows of two (n, 2) arrays of longitude and latitude."""
+    lon1, lat1 = np.deg2rad(first).T
+    lon2, lat2 = np.deg2rad(second).T
+    chord = (
+        np.sin((lat2 - lat1) / 2) ** 2
+        + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
+    )
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))

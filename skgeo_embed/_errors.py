@@ -43,3 +43,11 @@ class ModelAccessError(SkgeoEmbedError, PermissionError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class TrainingDivergedError(SkgeoEmbedError, ArithmeticError):
+    """A loss or gradient that became NaN or infinite; the last good weights are kept."""
+
+
+class TrainingWarning(UserWarning):
+    """Training that was interrupted, or a checkpoint that could not be written."""

@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._coordinates import EARTH_RADIUS_KM, read_coordinates
+from skgeo_embed._coordinates import great_circle_km, read_coordinates
 from skgeo_embed._hub_parameters import HUB_CONSTRAINTS, hub_options, without_token
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
@@ -323,14 +323,3 @@ def equal_area_lattice(n_points: int) -> np.ndarray:
     lon = (index * golden % 1) * 360 - 180
     lat = np.rad2deg(np.arcsin(1 - (2 * index + 1) / n_points))
     return np.column_stack([lon, lat])
-
-
-def great_circle_km(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Haversine distance between rows of two (n, 2) arrays of longitude and latitude."""
-    lon1, lat1 = np.deg2rad(first).T
-    lon2, lat2 = np.deg2rad(second).T
-    chord = (
-        np.sin((lat2 - lat1) / 2) ** 2
-        + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
-    )
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -92,8 +93,8 @@ def is_path_list(images: Any) -> bool:
     return len(images) > 0 and all(isinstance(image, (str, PathLike)) for image in images)
 
 
-def read_geotiff(path: Any) -> np.ndarray:
-    """Read all bands of a raster file, (bands, height, width)."""
+def read_geotiff(path: Any, content: bytes | None = None) -> np.ndarray:
+    """Read all bands of a raster file, or of its content, (bands, height, width)."""
     try:
         import rasterio
         from rasterio.errors import RasterioIOError
@@ -102,7 +103,7 @@ def read_geotiff(path: Any) -> np.ndarray:
             'reading image files needs rasterio: pip install "skgeo-embed[images]"'
         ) from error
     try:
-        with rasterio.open(path) as file:
+        with rasterio.open(path if content is None else io.BytesIO(content)) as file:
             image = np.asarray(file.read())
             nodata = file.nodata
     except RasterioIOError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,12 +10,10 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._coordinates import read_coordinates
-from skgeo_embed._errors import ImageError
-from skgeo_embed._images import check_finite_images, check_image_array, prepare_batch
+from skgeo_embed._cache_folder import cache_folder
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
 from skgeo_embed._sharing import PushMixin
@@ -27,6 +24,11 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from skgeo_embed.nn.two_tower import SatCLIP
+    from skgeo_embed.training.run import CheckpointPlan
+
+_NATURAL = Interval(Integral, 1, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
 class SatCLIPPretrainer(PushMixin, BaseEstimator):
@@ -51,39 +53,89 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         Dropout before each sine of the location network while training. With a few hundred
         pairs use 0: the sine does not average over dropout, so the network that is trained
         and the one that is used differ.
-    vision_tower : str or torch.nn.Module, default="small_cnn"
-        The image tower: "small_cnn", "resnet18", "resnet50", "vit_small_patch16", "clip_resnet"
-        or "clip_vit" from scratch; or the hub name of MoCo weights, from which the original
-        starts: "torchgeo/resnet18_sentinel2_all_moco",
-        "torchgeo/resnet50_sentinel2_all_moco" or
-        "torchgeo/vit_small_patch16_224_sentinel2_all_moco", downloaded, frozen but for the
-        last layer, and fed 13 bands (a zero B10 is inserted where 12 come). Towers of one size
-        are fed a crop, random in training. A module must map (n, bands, height, width) to
-        (n, d); where d is not `embed_dim`, a linear layer is added. It is copied, not changed.
+    positional_encoding : str, default="sphericalharmonics"
+        What the location network is given: "sphericalharmonics", or another kind of
+        :class:`PositionalEncoder`, for which `legendre_polys` does not matter.
+    harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
+        Normalisation of the harmonics.
+    n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
+        Of the multi-scale encodings ("grid", "theory", "spherec", ...), degrees.
+    network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
+        The location network.
+    vision_tower : str, dict or torch.nn.Module, default="small_cnn"
+        The image tower: "small_cnn", "clip_resnet" or "clip_vit" from scratch; or "resnet18",
+        "resnet50" or "vit_small_patch16" with MoCo weights for Sentinel-2, downloaded from
+        the hub, frozen but for the last layer, and fed 13 bands (a zero B10 is inserted where
+        12 come). A dict names an ``"architecture"`` to train from scratch and its arguments,
+        such as ``{"architecture": "clip_vit", "depth": 4, "width": 128}``. A module must map
+        (n, bands, height, width) to (n, d); where d is not `embed_dim`, a linear layer is
+        added. It is copied, not changed; what is frozen in it stays so.
+    crop_size : int, default=None
+        Side in pixels of the square that is cut out of each image, at random in training.
+        None takes the size that the tower insists on, or the whole image.
     max_epochs : int, default=100
         Passes over the training pairs.
     batch_size : int, default=256
-        Pairs in a batch; the others of a batch are the negatives.
+        Pairs in a batch, over all processes together; the others of a batch are the negatives.
+    micro_batch_size : int, default=None
+        Pairs whose activations are in memory at a time; the gradient is still that of the
+        whole batch, and the time about a third more. A batch norm that trains sees
+        micro-batches. None for all at once.
     learning_rate : float, default=1e-4
         Step size of AdamW.
     weight_decay : float, default=0.01
         Decay of AdamW; none on one-dimensional parameters, biases, norms and the temperature.
+    warmup_epochs : float, default=0
+        Over which the learning rate rises from 0.
+    lr_schedule : {"constant", "cosine"}, default="constant"
+        The learning rate after the warm-up; "cosine" ends at 0.
     val_fraction : float, default=0.1
         Share of the pairs held out to report validation loss and retrieval; 0 for none.
     augment : bool, default=True
         Crop, flip and blur training images at random.
     coord_jitter : float, default=0.01
         Largest random shift of training coordinates in degrees (0.01° is about 1 km).
+    feature_cache : "auto", path-like or None, default="auto"
+        Where the features of a frozen vision tower are kept, so that each image goes through
+        it `n_views` times instead of every epoch, and not again in the next run. "auto" uses
+        the user's cache folder (environment variable SKGEO_EMBED_CACHE), if the tower is
+        frozen but for a last layer `head` or `fc`; None does without.
+    n_views : int, default=4
+        Views of an image in the feature cache: the image itself and ``n_views - 1``
+        augmented ones. Every epoch shows the next. Just one if `augment` is False.
+    on_bad_image : {"raise", "skip"}, default="raise"
+        What to do about image files that cannot be read, hold no data or are too small: stop
+        before training, or leave them out and list them in `bad_images_`.
+    num_workers : int, default=0
+        Processes that read batches; files are read by several threads in any case.
+    checkpoint_dir : path-like, default=None
+        Folder for ``last.ckpt`` and ``best.ckpt`` (lowest validation loss). None writes none.
+    checkpoint_every_n_epochs : int, default=1
+        How often ``last.ckpt`` is written.
+    checkpoint_every_n_steps : int, default=None
+        Instead, count steps.
+    resume : "auto", path-like or None, default=None
+        "auto" continues the run in `checkpoint_dir` where there is one: killed at any time, a
+        seeded run on the CPU ends with the weights that it would have had. A path is the
+        checkpoint to go on from.
     accelerator : str, default="auto"
-        Handed to :class:`lightning.pytorch.Trainer`, as are the next four.
+        Handed to :class:`lightning.pytorch.Trainer`, as are the next six.
     devices : int, str or list, default=1
-        Number or names of devices.
+        Number or names of devices, a process each.
+    num_nodes : int, default=1
+        Number of machines.
+    strategy : str or lightning strategy, default="auto"
+        How processes work together, such as "ddp". Each computes its share of a batch and
+        tells its pairs from those of all.
     precision : str or int, default="32-true"
-        Lightning's name of the arithmetic.
+        Lightning's name of the arithmetic. Half precision only as "16-mixed" or "bf16-mixed":
+        coordinates need more.
     callbacks : list of lightning.pytorch.Callback, default=None
-        More callbacks.
-    logger : lightning logger, bool or None, default=None
-        None logs nothing and leaves no files.
+        More callbacks, such as ``EarlyStopping("val_loss", patience=10)``.
+    logger : lightning logger, list of them, str, bool or None, default=None
+        A logger, or the name of Lightning's: "CSVLogger", "TensorBoardLogger" or
+        "WandbLogger", which write to `checkpoint_dir` or the working directory. None logs
+        nothing and leaves no files.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, split, order, augmentation and dropout. An int gives the same weights
         for the same data on the same machine.
@@ -99,8 +151,13 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
     model_ : skgeo_embed.nn.two_tower.SatCLIP
         Both towers and the temperature, on the CPU.
     history_ : DataFrame
-        A row an epoch: epoch, train_loss, val_loss, val_top1 (top-1 retrieval of the place
-        among all validation pairs), temperature. Losses are means over batches.
+        A row an epoch: `epoch`; `train_loss`, the mean over batches; of the validation pairs
+        `val_loss`, `val_top1` and `val_top5` (how often an image finds its place first, or
+        among the first five, among all of them), `val_place_top1` and `val_place_top5` (how
+        often a place finds its image), `val_median_km` (median distance between a place and
+        the one that its image is closest to); `temperature` and `learning_rate`.
+    bad_images_ : DataFrame
+        Image files left out: `file` and `reason`.
 
     References
     ----------
@@ -121,22 +178,45 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "legendre_polys": [Interval(Integral, 1, None, closed="left")],
-        "embed_dim": [Interval(Integral, 1, None, closed="left")],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "num_hidden_layers": [Interval(Integral, 1, None, closed="left")],
+        "legendre_polys": [_NATURAL],
+        "embed_dim": [_NATURAL],
+        "hidden_dim": [_NATURAL],
+        "num_hidden_layers": [_NATURAL],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "positional_encoding": [str],
+        "harmonics_calculation": [StrOptions({"analytic", "closed-form", "discretized"})],
+        "n_frequencies": [_NATURAL],
+        "min_radius": [_POSITIVE],
+        "max_radius": [_POSITIVE],
+        "network": [StrOptions({"siren", "mlp", "fcnet", "linear"})],
         "vision_tower": "no_validation",  # a torch module: not imported for a check
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "crop_size": [_NATURAL, None],
+        "max_epochs": [_NATURAL],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "micro_batch_size": [_NATURAL, None],
+        "learning_rate": [_POSITIVE],
+        "weight_decay": [_NOT_NEGATIVE],
+        "warmup_epochs": [_NOT_NEGATIVE],
+        "lr_schedule": [StrOptions({"constant", "cosine"})],
         "val_fraction": [Interval(Real, 0, 1, closed="left")],
         "augment": ["boolean"],
-        "coord_jitter": [Interval(Real, 0, None, closed="left")],
+        "coord_jitter": [_NOT_NEGATIVE],
+        "feature_cache": [str, Path, None],
+        "n_views": [_NATURAL],
+        "on_bad_image": [StrOptions({"raise", "skip"})],
+        "num_workers": [Interval(Integral, 0, None, closed="left")],
+        "checkpoint_dir": [str, Path, None],
+        "checkpoint_every_n_epochs": [_NATURAL],
+        "checkpoint_every_n_steps": [_NATURAL, None],
+        "resume": [str, Path, None],
         "accelerator": [str],
         "devices": [Integral, str, list],
-        "precision": [str, Integral],
+        "num_nodes": [_NATURAL],
+        "strategy": "no_validation",
+        "precision": [
+            StrOptions({"32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed"}),
+            Integral,
+        ],
         "callbacks": [list, None],
         "logger": "no_validation",
         "random_state": ["random_state"],
@@ -151,16 +231,36 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         hidden_dim: int = 512,
         num_hidden_layers: int = 2,
         dropout: float = 0.5,
-        vision_tower: str | torch.nn.Module = "small_cnn",
+        positional_encoding: str = "sphericalharmonics",
+        harmonics_calculation: Literal["analytic", "closed-form", "discretized"] = "analytic",
+        n_frequencies: int = 16,
+        min_radius: float = 1.0,
+        max_radius: float = 360.0,
+        network: Literal["siren", "mlp", "fcnet", "linear"] = "siren",
+        vision_tower: str | dict[str, Any] | torch.nn.Module = "small_cnn",
+        crop_size: int | None = None,
         max_epochs: int = 100,
         batch_size: int = 256,
+        micro_batch_size: int | None = None,
         learning_rate: float = 1e-4,
         weight_decay: float = 0.01,
+        warmup_epochs: float = 0.0,
+        lr_schedule: Literal["constant", "cosine"] = "constant",
         val_fraction: float = 0.1,
         augment: bool = True,
         coord_jitter: float = 0.01,
+        feature_cache: str | Path | None = "auto",
+        n_views: int = 4,
+        on_bad_image: Literal["raise", "skip"] = "raise",
+        num_workers: int = 0,
+        checkpoint_dir: str | Path | None = None,
+        checkpoint_every_n_epochs: int = 1,
+        checkpoint_every_n_steps: int | None = None,
+        resume: str | Path | None = None,
         accelerator: str = "auto",
         devices: int | str | list[int] = 1,
+        num_nodes: int = 1,
+        strategy: Any = "auto",
         precision: str | int = "32-true",
         callbacks: list[lightning.Callback] | None = None,
         logger: Any = None,
@@ -172,16 +272,36 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         self.hidden_dim = hidden_dim
         self.num_hidden_layers = num_hidden_layers
         self.dropout = dropout
+        self.positional_encoding = positional_encoding
+        self.harmonics_calculation = harmonics_calculation
+        self.n_frequencies = n_frequencies
+        self.min_radius = min_radius
+        self.max_radius = max_radius
+        self.network = network
         self.vision_tower = vision_tower
+        self.crop_size = crop_size
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.lr_schedule = lr_schedule
         self.val_fraction = val_fraction
         self.augment = augment
         self.coord_jitter = coord_jitter
+        self.feature_cache = feature_cache
+        self.n_views = n_views
+        self.on_bad_image = on_bad_image
+        self.num_workers = num_workers
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every_n_epochs = checkpoint_every_n_epochs
+        self.checkpoint_every_n_steps = checkpoint_every_n_steps
+        self.resume = resume
         self.accelerator = accelerator
         self.devices = devices
+        self.num_nodes = num_nodes
+        self.strategy = strategy
         self.precision = precision
         self.callbacks = callbacks
         self.logger = logger
@@ -194,18 +314,21 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
 
         Parameters
         ----------
-        images : array-like, tensor or memmap of shape (n, bands, height, width), or Dataset
+        images : array, tensor or memmap of shape (n, bands, height, width), paths or Dataset
             Images; uint8 is scaled by 1/255, other integers by 1/10000 (Sentinel-2 digital
-            numbers), floats are taken as they are. A memory map is read batch by batch. A
-            torch map-style Dataset gives ``{"image": (bands, height, width), "point": (lon,
-            lat)}``.
+            numbers), floats are taken as they are. A memory map is read batch by batch. Or a
+            list or Series of GeoTIFF paths; or a folder in the layout of S2-100K: ``index.csv``
+            with the columns fn, lon and lat, and ``images/*.tif`` or ``data/shard-*.tar``,
+            which are read without unpacking. Or a torch map-style Dataset of ``{"image":
+            (bands, height, width), "point": (lon, lat)}``.
         coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the images in degrees; None with a Dataset.
+            Longitude and latitude of the images in degrees; None with a folder or a Dataset.
 
         Returns
         -------
         self : object
-            The fitted pretrainer.
+            The fitted pretrainer. After Ctrl-C it is fitted with the weights reached so far,
+            and warns of it.
 
         Raises
         ------
@@ -213,22 +336,31 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             If the data cannot be used; both are ValueErrors.
         ValueError
             If there are too few pairs, or fewer than a batch.
+        TrainingDivergedError
+            If the loss or a gradient became NaN or infinite; an ArithmeticError. The
+            pretrainer is fitted with the last good weights.
         """
         import torch
 
-        from skgeo_embed.training.data import split_pairs
+        from skgeo_embed.training.build import make_tower
+        from skgeo_embed.training.pairs import open_pairs
+        from skgeo_embed.training.sampling import split_pairs
 
-        dataset = self._read_pairs(images, coords)
-        n_pairs = len(dataset)  # type: ignore[arg-type]
+        pairs, self.bad_images_ = open_pairs(
+            images,
+            coords,
+            side=self.crop_size,
+            on_bad_image=self.on_bad_image,
+            progress=self.verbose == 1,
+        )
+        n_pairs = len(pairs)  # type: ignore[arg-type]
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        generator = torch.Generator().manual_seed(seed)
-        train_rows, val_rows = split_pairs(n_pairs, self.val_fraction, generator)
-        self._check_sizes(n_pairs, len(train_rows), len(val_rows))
+        split = split_pairs(n_pairs, self.val_fraction, torch.Generator().manual_seed(seed))
+        self._check_sizes(n_pairs, *map(len, split))
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
-            model = self._build_model(dataset[0]["image"])
-            history = self._train(model, dataset, train_rows, val_rows, generator)
-        self._keep(model, history)
+            tower = make_tower(self.vision_tower, pairs[0]["image"], self.embed_dim, self.crop_size)
+            self._train(self._build_model(tower), pairs, split, seed)
         return self
 
     def score(self, images: Any, coords: Any) -> float:
@@ -248,7 +380,8 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         """
         import torch
 
-        from skgeo_embed.nn.loss import retrieval_hits
+        from skgeo_embed.nn.loss import retrieval_ranks
+        from skgeo_embed.training.pairs import read_pairs
 
         check_is_fitted(self)
         images, lonlat = read_pairs(images, coords)
@@ -259,7 +392,8 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         pictures, places = (
             torch.nn.functional.normalize(torch.from_numpy(rows), dim=1) for rows in embedded
         )
-        return float(retrieval_hits(pictures, places).float().mean())
+        ranks, _ = retrieval_ranks(pictures, places)
+        return float((ranks == 1).float().mean())
 
     def save_pretrained(
         self,
@@ -321,25 +455,6 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         write_folder(path, config, weights, card)
         return path
 
-    def _read_pairs(self, images: Any, coords: Any) -> Dataset[Any]:
-        from torch.utils.data import Dataset, IterableDataset
-
-        from skgeo_embed.training.data import ArrayPairs
-
-        if isinstance(images, IterableDataset):
-            raise TypeError(
-                "images is an IterableDataset, which cannot be shuffled or split; pass a map-style "
-                "torch Dataset with __len__ and __getitem__, or an array."
-            )
-        if isinstance(images, Dataset):
-            if coords is not None:
-                raise ValueError(
-                    'images is a Dataset, whose items carry their own "point"; leave coords out.'
-                )
-            return images
-        images, lonlat = read_pairs(images, coords)
-        return ArrayPairs(images, lonlat)
-
     def _check_sizes(self, n_pairs: int, n_train: int, n_val: int) -> None:
         if n_train < 2:
             raise ValueError(
@@ -357,7 +472,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
                 f"({n_pairs} less {n_val} for validation); pass batch_size={n_train} or less."
             )
 
-    def _build_model(self, image: torch.Tensor) -> SatCLIP:
+    def _build_model(self, tower: torch.nn.Module) -> SatCLIP:
         from skgeo_embed.nn.location import LocationEncoder
         from skgeo_embed.nn.two_tower import SatCLIP
 
@@ -367,108 +482,136 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             hidden_dim=self.hidden_dim,
             num_hidden_layers=self.num_hidden_layers,
             dropout=self.dropout,
+            positional_encoding=self.positional_encoding,
+            harmonics_calculation=self.harmonics_calculation,
+            n_frequencies=self.n_frequencies,
+            min_radius=self.min_radius,
+            max_radius=self.max_radius,
+            network=self.network,
         )
-        return SatCLIP(self._build_tower(image), location)
-
-    def _build_tower(self, image: Any) -> torch.nn.Module:
-        import torch
-
-        from skgeo_embed.nn.towers import ProjectedTower
-        from skgeo_embed.training.data import as_float_image
-
-        sample = as_float_image(image)
-        if not isinstance(self.vision_tower, torch.nn.Module):
-            tower = self._named_tower(len(sample))
-            config: Any = tower.config
-            prepare_batch(
-                [sample.numpy()],
-                in_channels=config["in_channels"],
-                image_size=config.get("image_size"),
-            )
-            return tower
-        tower = copy.deepcopy(self.vision_tower)
-        was_training = tower.training
-        try:
-            with torch.no_grad():
-                shape = tuple(tower.eval()(torch.stack([sample, sample])).shape)
-        except RuntimeError as error:
-            raise ImageError(
-                f"the vision tower {type(tower).__name__} cannot take images of shape "
-                f"{tuple(sample.shape)} (bands, height, width): {error}"
-            ) from error
-        tower.train(was_training)
-        if len(shape) != 2:
-            raise ValueError(
-                f"the vision tower {type(tower).__name__} must map (n, bands, height, width) to "
-                f"(n, d); it returned shape {shape} for 2 images."
-            )
-        return (
-            tower if shape[1] == self.embed_dim else ProjectedTower(tower, shape[1], self.embed_dim)
-        )
-
-    def _named_tower(self, bands: int) -> torch.nn.Module:
-        from skgeo_embed.checkpoints.loading import open_backbone
-        from skgeo_embed.checkpoints.registry import BACKBONES
-        from skgeo_embed.checkpoints.towers import ARCHITECTURES, build_tower
-        from skgeo_embed.nn.towers import freeze_all_but_last
-
-        name = self.vision_tower
-        if name in BACKBONES:
-            return freeze_all_but_last(open_backbone(str(name), self.embed_dim))
-        if name not in ARCHITECTURES:
-            raise ValueError(
-                f"vision_tower must be a torch.nn.Module or one of "
-                f"{', '.join(map(repr, [*ARCHITECTURES, *BACKBONES]))}; got {name!r}."
-            )
-        return build_tower(
-            {"architecture": name, "in_channels": bands, "embed_dim": self.embed_dim}
-        )
+        return SatCLIP(tower, location)
 
     def _train(
-        self,
-        model: SatCLIP,
-        dataset: Dataset[Any],
-        train_rows: list[int],
-        val_rows: list[int],
-        generator: torch.Generator,
-    ) -> pd.DataFrame:
-        import lightning.pytorch as lightning
+        self, model: SatCLIP, pairs: Dataset[Any], split: tuple[list[int], list[int]], seed: int
+    ) -> None:
+        from skgeo_embed.training.augmentation import Views
+        from skgeo_embed.training.module import ContrastiveTask, Recipe
+        from skgeo_embed.training.run import run_training
+        from skgeo_embed.training.sampling import SharedRows, ShuffledBatches, make_loader
 
-        from skgeo_embed.training.callbacks import EpochPrinter, History, quiet_lightning
-        from skgeo_embed.training.data import make_loader
-        from skgeo_embed.training.module import ContrastiveTask
-
-        task = ContrastiveTask(
-            model,
+        views: Views | None = Views(model.visual, self.crop_size, augment=self.augment)
+        plan = self._checkpoint_plan(pairs)
+        trained, cached = self._cache_features(model, pairs, views)
+        if cached is not None:
+            pairs, views = cached, None
+        n_views = getattr(cached, "n_views", 1)
+        recipe = Recipe(
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
-            augment=self.augment,
+            batch_size=self.batch_size,
             coord_jitter=self.coord_jitter,
+            seed=seed,
+            warmup_epochs=self.warmup_epochs,
+            lr_schedule=self.lr_schedule,
+            micro_batch_size=self.micro_batch_size,
         )
-        history = History()
-        printer = [EpochPrinter()] if self.verbose > 1 else []
-        with quiet_lightning():
-            trainer = lightning.Trainer(
+        task = ContrastiveTask(trained, recipe, views, print_epochs=self.verbose > 1)
+        train_rows, val_rows = split
+        order = ShuffledBatches(
+            train_rows, self.batch_size, seed, lambda: task.global_step, n_views
+        )
+        validation = SharedRows(val_rows, self.batch_size, n_views)
+        try:
+            run_training(
+                task,
+                make_loader(pairs, order, self.num_workers),
+                make_loader(pairs, validation, self.num_workers) if val_rows else None,
+                checkpoints=plan,
+                callbacks=list(self.callbacks or []),
+                progress_bar=self.verbose == 1,
                 max_epochs=self.max_epochs,
                 accelerator=self.accelerator,
                 devices=self.devices,
-                precision=self.precision,  # type: ignore[arg-type]
-                callbacks=[history, *printer, *(self.callbacks or [])],
-                logger=self.logger or False,
-                enable_checkpointing=any(
-                    isinstance(callback, lightning.callbacks.ModelCheckpoint)
-                    for callback in self.callbacks or []
-                ),
-                enable_model_summary=False,
-                enable_progress_bar=self.verbose == 1,
-                num_sanity_val_steps=0,
+                num_nodes=self.num_nodes,
+                strategy=self.strategy,
+                precision=self.precision,
+                logger=self._make_logger(),
             )
-            trainer.fit(
-                task,
-                make_loader(dataset, train_rows, self.batch_size, generator),
-                make_loader(dataset, val_rows, self.batch_size) if val_rows else None,
+        except BaseException:
+            if task.good_weights:  # what was reached is kept, whatever ended the run
+                self._keep(model, pd.DataFrame(task.rows))
+            raise
+        self._keep(model, pd.DataFrame(task.rows))
+
+    def _cache_features(
+        self, model: SatCLIP, pairs: Dataset[Any], views: Any
+    ) -> tuple[SatCLIP, Any]:
+        """Return the model that trains on cached features, and those; or the model and None."""
+        from skgeo_embed.nn.inference import resolve_device
+        from skgeo_embed.nn.towers import split_frozen
+        from skgeo_embed.nn.two_tower import SatCLIP
+        from skgeo_embed.training.features import cache_features, read_rows
+
+        if self.feature_cache is None:
+            return model, None
+        sample = views(read_rows(pairs, 0, 2)["image"], random=False)
+        parts = split_frozen(model.visual, sample)
+        if parts is None:
+            if self.feature_cache != "auto":
+                raise ValueError(
+                    f"feature_cache={str(self.feature_cache)!r}, but the vision tower "
+                    f"{type(model.visual).__name__} is not frozen but for a last layer `head` or "
+                    "`fc`, so its features change while it trains; pass feature_cache=None, or "
+                    "freeze it with requires_grad_(False)."
+                )
+            return model, None
+        body, head = parts
+        folder = Path(self.feature_cache).expanduser()
+        features = cache_features(
+            pairs,
+            body,
+            views=views,
+            n_views=self.n_views if self.augment else 1,
+            folder=cache_folder("features") if self.feature_cache == "auto" else folder,
+            device=resolve_device("cpu" if self.accelerator == "cpu" else None),
+            progress=self.verbose == 1,
+        )
+        model.cpu()
+        small = SatCLIP(head, model.location)
+        small.logit_scale = model.logit_scale  # shared, so that training one trains the other
+        return small, features
+
+    def _checkpoint_plan(self, pairs: Dataset[Any]) -> CheckpointPlan:
+        from skgeo_embed.training.run import CheckpointPlan
+
+        folder = None if self.checkpoint_dir is None else Path(self.checkpoint_dir).expanduser()
+        running = {"verbose", "checkpoint_dir", "resume", "accelerator", "num_workers"}
+        settings = {k: v for k, v in self._plain_params().items() if k not in running}
+        tower = self.vision_tower
+        return CheckpointPlan(
+            folder,
+            every_n_epochs=self.checkpoint_every_n_epochs,
+            every_n_train_steps=self.checkpoint_every_n_steps,
+            resume=self.resume,
+            settings={
+                **settings,
+                "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
+                "n_pairs": len(pairs),  # type: ignore[arg-type]
+            },
+        )
+
+    def _make_logger(self) -> Any:
+        if not isinstance(self.logger, str):
+            return self.logger or False
+        import lightning.pytorch.loggers as loggers
+
+        if self.logger not in ("CSVLogger", "TensorBoardLogger", "WandbLogger"):
+            raise ValueError(
+                f"logger={self.logger!r} is no logger of Lightning's; pass 'CSVLogger', "
+                "'TensorBoardLogger', 'WandbLogger', or a logger object."
             )
-        return pd.DataFrame(history.rows)
+        folder = str(self.checkpoint_dir or ".")
+        return getattr(loggers, self.logger)(save_dir=folder)
 
     def _keep(self, model: SatCLIP, history: pd.DataFrame) -> None:
         self.model_ = model.cpu().eval().requires_grad_(False)
@@ -484,20 +627,3 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def read_pairs(images: Any, coords: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Check images and coordinates together."""
-    images = check_image_array(images)
-    if coords is None:
-        raise ValueError(
-            "coords are missing: pass the (n, 2) longitude and latitude of the images."
-        )
-    lonlat = read_coordinates(coords).lonlat
-    if len(images) != len(lonlat):
-        raise ValueError(
-            f"images and coords differ in length: {len(images)} images, {len(lonlat)} coordinates; "
-            "row i of both must be one pair."
-        )
-    check_finite_images(images)
-    return images, lonlat

@@ -1,4 +1,5 @@
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ os.environ["HF_ENDPOINT"] = HUB.url
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # the server on loopback speaks the plain protocol
 os.environ.pop("HF_TOKEN", None)
+CACHE = tempfile.TemporaryDirectory()
+os.environ["SKGEO_EMBED_CACHE"] = CACHE.name  # no test may touch the user's
 
 from skgeo_embed.nn.location import LocationEncoder  # noqa: E402
 from tests.recipe import REFERENCE  # noqa: E402

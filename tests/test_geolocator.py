@@ -9,8 +9,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import ImageGeolocator, SatCLIPPretrainer
+from skgeo_embed._coordinates import great_circle_km
 from skgeo_embed._errors import ModelFormatError
-from skgeo_embed._geolocator import equal_area_lattice, great_circle_km
+from skgeo_embed._geolocator import equal_area_lattice
 from tests.published import checkpoint, to_bytes
 
 

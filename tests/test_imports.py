@@ -21,11 +21,12 @@ ESTIMATORS = {
     "_satclip_image",
     "_sharing",
 }
-BASIC = {"_errors", "_coordinates", "_images", "_utm_grid"}
+BASIC = {"_cache_folder", "_errors", "_coordinates", "_images", "_utm_grid"}
 MAY_IMPORT = {
     "_errors": set(),
     "_coordinates": {"_errors"},
     "_images": {"_errors"},
+    "_cache_folder": set(),
     "_utm_grid": set(),
     "nn": {"nn"},
     "checkpoints": {"checkpoints", "nn", "_errors"},

@@ -58,7 +58,22 @@ def test_common_checks(estimator, check):
 
 def test_learns_to_match(fitted, pairs):
     history = fitted.history_
-    assert list(history.columns) == ["epoch", "train_loss", "val_loss", "val_top1", "temperature"]
+    assert list(history.columns) == [
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "val_top1",
+        "val_top5",
+        "val_place_top1",
+        "val_place_top5",
+        "val_median_km",
+        "temperature",
+        "learning_rate",
+    ]
+    last = history.iloc[-1]
+    assert last["val_top1"] <= last["val_top5"]
+    assert last["val_place_top1"] <= last["val_place_top5"]
+    assert last["val_median_km"] < 0.7 * history["val_median_km"].iloc[0]
     assert history["epoch"].tolist() == list(range(40))
     assert history["train_loss"].iloc[-1] < 0.8 * history["train_loss"].iloc[0]
     chance = 1 / len(pairs[0])
@@ -180,7 +195,12 @@ def test_callbacks_and_loggers_reach_lightning(pairs, tmp_path):
 
 def test_without_validation(pairs):
     pretrainer = SatCLIPPretrainer(**SMALL, val_fraction=0).fit(*pairs)
-    assert list(pretrainer.history_.columns) == ["epoch", "train_loss", "temperature"]
+    assert list(pretrainer.history_.columns) == [
+        "epoch",
+        "train_loss",
+        "temperature",
+        "learning_rate",
+    ]
 
 
 @pytest.mark.parametrize("own_tower", [None, 16, 7])
@@ -321,11 +341,15 @@ def test_bad_parameters(pairs):
 
 def test_named_towers_from_scratch(pairs):
     images, coords = np.repeat(np.repeat(pairs[0][:40], 5, axis=2), 5, axis=3), pairs[1][:40]
-    pretrainer = SatCLIPPretrainer(**{**SMALL, "max_epochs": 1}, vision_tower="resnet18")
+    pretrainer = SatCLIPPretrainer(
+        **{**SMALL, "max_epochs": 1}, vision_tower={"architecture": "resnet18"}
+    )
     pretrainer.fit(images, coords)
     assert pretrainer.image_encoder_.transform(images).shape == (40, 16)
     with pytest.raises(ImageError, match="takes 224 × 224 pixels"):
-        SatCLIPPretrainer(**SMALL, vision_tower="vit_small_patch16").fit(images, coords)
+        SatCLIPPretrainer(**SMALL, vision_tower={"architecture": "vit_small_patch16"}).fit(
+            images, coords
+        )
 
 
 def test_location_tower_does_not_replace_both(pairs, tmp_path, fitted):

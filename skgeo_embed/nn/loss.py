@@ -5,8 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from skgeo_embed.nn.gather import gather_rows, process_count, process_rank
 
-def contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tensor) -> Tensor:
+
+def contrastive_loss(
+    images: Tensor,
+    places: Tensor,
+    logit_scale: Tensor,
+    all_images: Tensor | None = None,
+    all_places: Tensor | None = None,
+    first_row: int = 0,
+) -> Tensor:
     r"""Symmetric cross-entropy over cosine similarities (Radford et al. 2021, arXiv 2103.00020).
 
     .. math::
@@ -20,39 +29,63 @@ def contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tensor) -> Ten
         Unit-length embeddings; row i of both is one pair.
     logit_scale : Tensor of shape ()
         s, the logarithm of the inverse temperature.
+    all_images, all_places : Tensor of shape (N, d), default=None
+        What to tell them from, where that is more than the rows themselves: the whole batch
+        over all processes.
+    first_row : int, default=0
+        Where `images` and `places` begin in them.
 
     Returns
     -------
     loss : Tensor of shape ()
-        The mean over the batch and over both directions.
+        The mean over the rows and over both directions.
     """
-    logits = logit_scale.exp() * images @ places.T  # (n, n)
-    target = torch.arange(len(logits), device=logits.device)
+    all_images = images if all_images is None else all_images
+    all_places = places if all_places is None else all_places
+    target = torch.arange(first_row, first_row + len(images), device=images.device)
     cross_entropy = torch.nn.functional.cross_entropy
-    return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+    scale = logit_scale.exp()
+    to_places = cross_entropy(scale * images @ all_places.T, target)  # logits (n, N)
+    to_images = cross_entropy(scale * places @ all_images.T, target)
+    return (to_places + to_images) / 2
 
 
-def retrieval_hits(queries: Tensor, keys: Tensor, k: int = 1, chunk: int = 4096) -> Tensor:
-    """Say for each query whether the key of the same row is among its `k` most similar.
+def gathered_contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tensor) -> Tensor:
+    """Contrastive loss of this process's rows against the rows of all processes.
+
+    The mean of it over the processes is :func:`contrastive_loss` of the whole batch, and the
+    mean of the gradients its gradient.
+    """
+    if process_count() == 1:
+        return contrastive_loss(images, places, logit_scale)
+    first_row = process_rank() * len(images)
+    everything = gather_rows(images), gather_rows(places)
+    return contrastive_loss(images, places, logit_scale, *everything, first_row)
+
+
+def retrieval_ranks(queries: Tensor, keys: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:
+    """Rank the key of the same row among all keys, and find the most similar one.
 
     Parameters
     ----------
     queries, keys : Tensor of shape (n, d)
         Unit-length embeddings; row i of both is one pair.
-    k : int, default=1
-        How many of the most similar keys count.
     chunk : int, default=4096
         Queries compared at a time, to bound memory.
 
     Returns
     -------
-    hits : Tensor of shape (n,), bool
-        Ties count as misses, so a constant embedding scores nothing.
+    ranks : Tensor of shape (n,), int64
+        1 where the own key is the most similar one; ties count against it, so a constant
+        embedding scores nothing.
+    best : Tensor of shape (n,), int64
+        Row of the most similar key.
     """
-    hits = []
+    ranks, best = [], []
     for start in range(0, len(queries), chunk):
         similarity = queries[start : start + chunk] @ keys.T  # (chunk, n)
         row = torch.arange(len(similarity), device=similarity.device)
         own = similarity[row, row + start][:, None]
-        hits.append((similarity >= own).sum(dim=1) <= k)
-    return torch.cat(hits)
+        ranks.append((similarity >= own).sum(dim=1))
+        best.append(similarity.argmax(dim=1))
+    return torch.cat(ranks), torch.cat(best)

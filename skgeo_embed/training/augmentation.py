@@ -11,45 +11,71 @@ PAD_FRACTION = 1 / 16
 BLUR_SIGMA = (0.1, 1.5)
 
 
-class ImageAugmentation(nn.Module):
-    """Random crop, flips and Gaussian blur, drawn anew for every image.
+class Views:
+    """What of an image the tower is shown: the bands and size it takes, augmented or as it is.
 
-    The crop keeps the size: the image is reflected at its edges by a sixteenth of its size,
-    then cut out at a random offset. Both flips and the blur (3 × 3, standard deviation 0.1 to
-    1.5 pixels) happen to half of the images.
+    Parameters
+    ----------
+    tower : torch.nn.Module
+        Its `config`, where it has one, says how many bands and pixels it takes.
+    crop_size : int, default=None
+        Side of the square that is cut out; None cuts what the tower insists on, or nothing.
+    augment : bool, default=True
+        Whether a random view is also shifted, flipped and blurred.
     """
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Augment (n, bands, height, width)."""
-        return random_blur(random_flips(random_crop(images)))
+    def __init__(
+        self, tower: nn.Module, crop_size: int | None = None, *, augment: bool = True
+    ) -> None:
+        config = getattr(tower, "config", {})
+        self.adds_b10 = config.get("in_channels") == SENTINEL2_BANDS
+        self.side = config.get("image_size") or crop_size
+        self.augment = augment
+
+    def __call__(self, images: Tensor, *, random: bool) -> Tensor:
+        """Cut (n, bands, height, width) and, if `random`, augment each image on its own.
+
+        The cut is at a random place, or at the centre; both flips and the blur (3 × 3,
+        standard deviation 0.1 to 1.5 pixels) happen to half of the images. Where nothing is
+        cut off, the image is shifted by up to a sixteenth of its size, reflecting at the edges.
+        """
+        if self.adds_b10 and images.shape[1] == SENTINEL2_BANDS - 1:
+            nothing = torch.zeros_like(images[:, :1])
+            images = torch.cat([images[:, :B10_INDEX], nothing, images[:, B10_INDEX:]], dim=1)
+        height, width = images.shape[-2:]
+        size = (self.side or height, self.side or width)
+        if random and self.augment:
+            if size == (height, width):
+                images = reflected_border(images)
+            return random_blur(random_flips(random_cut(images, size)))
+        top, left = (height - size[0]) // 2, (width - size[1]) // 2
+        return images[:, :, top : top + size[0], left : left + size[1]]
+
+    def describe(self) -> str:
+        """Everything that changes the views, as text."""
+        return f"{self.side} {self.augment} {self.adds_b10} {PAD_FRACTION} {BLUR_SIGMA} 2"
 
 
-def fit_to_tower(images: Tensor, tower: nn.Module, *, random: bool) -> Tensor:
-    """Insert the zero B10 and cut out the size that a tower insists on, as its config says."""
-    config = getattr(tower, "config", {})
-    if images.shape[1] == B10_INDEX + 2 and config.get("in_channels") == SENTINEL2_BANDS:
-        nothing = torch.zeros_like(images[:, :1])
-        images = torch.cat([images[:, :B10_INDEX], nothing, images[:, B10_INDEX:]], dim=1)
-    size = config.get("image_size")
-    spare = [length - size for length in images.shape[-2:]] if size else [0, 0]
-    top, left = (int(torch.randint(0, extra + 1, ())) if random else extra // 2 for extra in spare)
-    height, width = (length - extra for length, extra in zip(images.shape[-2:], spare, strict=True))
-    return images[:, :, top : top + height, left : left + width]
-
-
-def random_crop(images: Tensor) -> Tensor:
-    """Shift every image by up to a sixteenth of its size, reflecting at the edges."""
-    height, width = images.shape[-2:]
-    pad_y, pad_x = round(height * PAD_FRACTION), round(width * PAD_FRACTION)
+def reflected_border(images: Tensor) -> Tensor:
+    """Widen images by a sixteenth of their size on each side, reflecting at the edges."""
+    pad_y, pad_x = (round(length * PAD_FRACTION) for length in images.shape[-2:])
     if not pad_y and not pad_x:
         return images
-    padded = nn.functional.pad(images, (pad_x, pad_x, pad_y, pad_y), mode="reflect")
-    top = torch.randint(0, 2 * pad_y + 1, (len(images),)).tolist()
-    left = torch.randint(0, 2 * pad_x + 1, (len(images),)).tolist()
+    return nn.functional.pad(images, (pad_x, pad_x, pad_y, pad_y), mode="reflect")
+
+
+def random_cut(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut (height, width) out of each image at a place of its own."""
+    (height, width), n = size, len(images)
+    spare_y, spare_x = images.shape[-2] - height, images.shape[-1] - width
+    if not spare_y and not spare_x:
+        return images
+    top = torch.randint(0, spare_y + 1, (n,)).tolist()
+    left = torch.randint(0, spare_x + 1, (n,)).tolist()
     return torch.stack(
         [
             image[:, y : y + height, x : x + width]
-            for image, y, x in zip(padded, top, left, strict=True)
+            for image, y, x in zip(images, top, left, strict=True)
         ]
     )
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import mmap
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from skgeo_embed._coordinates import read_coordinates
 from skgeo_embed._errors import ImageError
@@ -20,8 +24,7 @@ Batch = dict[str, Tensor]
 class ArrayPairs(Dataset[Batch]):
     """Images held in an array (or memory map) with their coordinates.
 
-    A batch is read with one indexing operation, in the order of the file, so that a memory
-    map is read forwards.
+    A batch is read with one indexing operation.
 
     Parameters
     ----------
@@ -42,36 +45,42 @@ class ArrayPairs(Dataset[Batch]):
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        rows = np.sort(np.asarray(indices))
+        rows = np.asarray(indices)
         images = to_float_images(np.asarray(self.images[rows]))
+        release_pages(self.images)
         return {"image": torch.from_numpy(images), "point": torch.from_numpy(self.lonlat[rows])}
 
+    def fingerprint(self) -> str:
+        """Hash of the images: of all their bytes, or of a file's name, size and time."""
+        if isinstance(self.images, np.memmap) and self.images.filename:
+            described = [self.images.dtype.str, self.images.shape, self.images.strides]
+            start = self.images.__array_interface__["data"][0] - address_of(self.images)
+            return fingerprint_of(str([*described, start]), [self.images.filename])
+        digest = hashlib.blake2b(f"{self.images.dtype.str}{self.images.shape}".encode())
+        for image in self.images:
+            digest.update(np.ascontiguousarray(image).data)
+        return digest.hexdigest()[:32]
 
-def split_pairs(
-    n_pairs: int, val_fraction: float, generator: torch.Generator
-) -> tuple[list[int], list[int]]:
-    """Shuffle the rows and cut them into training and validation rows."""
-    order = torch.randperm(n_pairs, generator=generator).tolist()
-    n_val = round(n_pairs * val_fraction)
-    return sorted(order[n_val:]), sorted(order[:n_val])
+
+def fingerprint_of(description: str, paths: Sequence[str | Path]) -> str:
+    """Hash of a description and of the names, sizes and times of files."""
+    digest = hashlib.blake2b(description.encode())
+    for path in paths:
+        state = os.stat(path)
+        digest.update(f"{os.path.abspath(path)} {state.st_size} {state.st_mtime_ns};".encode())
+    return digest.hexdigest()[:32]
 
 
-def make_loader(
-    dataset: Dataset[Batch],
-    rows: list[int],
-    batch_size: int,
-    generator: torch.Generator | None = None,
-) -> DataLoader[Batch]:
-    """Return a loader of `rows`; with a generator it shuffles and leaves out the remainder."""
-    training = generator is not None
-    return DataLoader(
-        Subset(dataset, rows),
-        batch_size=batch_size,
-        shuffle=training,
-        drop_last=training,  # a smaller batch would have fewer negatives, and another loss
-        generator=generator,
-        collate_fn=collate_pairs,
-    )
+def release_pages(array: np.ndarray) -> None:
+    """Tell the system that a memory map's pages, read once, need not stay in memory."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def address_of(array: np.memmap) -> int:
+    """Where a memory map's mapping begins in memory."""
+    return int(np.frombuffer(array._mmap, dtype=np.uint8).ctypes.data)  # type: ignore[attr-defined]
 
 
 def collate_pairs(samples: Any) -> Batch:
@@ -80,7 +89,11 @@ def collate_pairs(samples: Any) -> Batch:
         return samples
     joined = torch.utils.data.default_collate(
         [
-            {"image": as_float_image(s["image"]), "point": torch.as_tensor(s["point"])}
+            {
+                "image": as_float_image(s["image"]),
+                "point": torch.as_tensor(s["point"]),
+                "row": s["row"],
+            }
             for s in samples
         ]
     )
@@ -89,7 +102,7 @@ def collate_pairs(samples: Any) -> Batch:
         raise ImageError(
             "an image of the dataset contains NaN or infinite pixels; fill or drop it."
         )
-    return {"image": joined["image"], "point": torch.from_numpy(lonlat)}
+    return {**joined, "point": torch.from_numpy(lonlat)}
 
 
 def as_float_image(image: Any) -> Tensor:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import lightning.pytorch as lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.loss import contrastive_loss, retrieval_hits
+from skgeo_embed._coordinates import great_circle_km
+from skgeo_embed._errors import TrainingDivergedError
+from skgeo_embed.nn.gather import gather_rows, process_rank
+from skgeo_embed.nn.loss import contrastive_loss, gathered_contrastive_loss, retrieval_ranks
+from skgeo_embed.nn.micro_batches import embed_in_pieces
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.training.augmentation import (
-    ImageAugmentation,
-    fit_to_tower,
-    jitter_coordinates,
-)
+from skgeo_embed.training.augmentation import Views, jitter_coordinates
 from skgeo_embed.training.data import Batch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; see :class:`skgeo_embed.SatCLIPPretrainer` for each."""
+
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    coord_jitter: float
+    seed: int
+    warmup_epochs: float = 0
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    micro_batch_size: int | None = None
 
 
 class ContrastiveTask(lightning.LightningModule):
@@ -24,72 +41,213 @@ class ContrastiveTask(lightning.LightningModule):
     Parameters
     ----------
     model : SatCLIP
-        The two towers.
-    learning_rate, weight_decay : float
-        For AdamW.
-    augment : bool
-        Whether training images are cropped, flipped and blurred.
-    coord_jitter : float
-        Largest shift of training coordinates, degrees.
+        The two towers; with cached features its `visual` is what follows them.
+    recipe : Recipe
+        How to train.
+    views : Views or None
+        What the tower is shown of an image; None where images are cached features.
+    print_epochs : bool, default=False
+        Print a line an epoch.
     """
 
     def __init__(
-        self,
-        model: SatCLIP,
-        *,
-        learning_rate: float,
-        weight_decay: float,
-        augment: bool,
-        coord_jitter: float,
+        self, model: SatCLIP, recipe: Recipe, views: Views | None, *, print_epochs: bool = False
     ) -> None:
         super().__init__()
         self.model = model.train()
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.augmentation = ImageAugmentation() if augment else nn.Identity()
-        self.coord_jitter = coord_jitter
-        self._validation: list[tuple[Tensor, Tensor]] = []
+        self.recipe = recipe
+        self.views = views
+        self.print_epochs = print_epochs
+        self.rows: list[dict[str, float]] = []
+        self.good_weights: dict[str, Tensor] = {}
+        self._validation: list[tuple[Tensor, ...]] = []
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment training batches on the device they are on."""
-        training = bool(self.trainer.training)
-        images = fit_to_tower(batch["image"], self.model.visual, random=training)
-        if not training:
-            return {"image": images, "point": batch["point"]}
-        return {
-            "image": self.augmentation(images),
-            "point": jitter_coordinates(batch["point"], self.coord_jitter),
-        }
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the history: it travels with the weights, to checkpoints and from processes."""
+        return {"rows": self.rows}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take the history over."""
+        self.rows = list(state["rows"])
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move a batch to the device, or leave it where pieces of it will be moved."""
+        if self.recipe.micro_batch_size and self.trainer.training:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_train_start(self) -> None:
+        """Remember the weights before the first step."""
+        self._remember_weights()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the step's draws by its number, so that a resumed run repeats them."""
+        state = np.random.SeedSequence([self.recipe.seed, self.global_step, process_rank()])
+        torch.manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the contrastive loss of one batch."""
-        images, places = self.model(batch["image"], batch["point"])
-        loss = contrastive_loss(images, places, self.model.logit_scale)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
+        """Return the contrastive loss of this process's share of a batch."""
+        size = self.recipe.micro_batch_size
+        if size:
+            embedded = embed_in_pieces(
+                self._embed, batch["image"], batch["point"], size, self.model
+            )
+        else:
+            embedded = self._embed(batch["image"], batch["point"])
+        loss = gathered_contrastive_loss(*embedded, self.model.logit_scale)
+        self._stop_if_diverged("loss", loss.detach())
+        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
 
+    def _embed(self, image: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+        image, point = image.to(self.device), point.to(self.device)
+        if self.views is not None:
+            image = self.views(image, random=True)
+        return self.model(image, jitter_coordinates(point, self.recipe.coord_jitter))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Refuse a step that would spoil the weights."""
+        if self.trainer.scaler is not None:  # it skips such steps itself
+            return
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self._stop_if_diverged("gradient", torch.stack(torch._foreach_norm(gradients)).sum())
+
+    def _stop_if_diverged(self, what: str, value: Tensor) -> None:
+        if torch.isfinite(value):
+            return
+        raise TrainingDivergedError(
+            f"the {what} became {value.item()} at step {self.global_step} (epoch "
+            f"{self.current_epoch}) with learning rate {self._learning_rate():g} and temperature "
+            f"{self.model.temperature:g}. The pretrainer keeps the weights from the end of the "
+            f"epoch before ({len(self.rows)} epochs trained). Lower learning_rate, or add "
+            "warmup_epochs; pixels far beyond the others' range do this too."
+        )
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the batch's loss and keep its embeddings for retrieval."""
-        images, places = self.model(batch["image"], batch["point"])
-        loss = contrastive_loss(images, places, self.model.logit_scale)
-        self.log("val_loss", loss, prog_bar=True, batch_size=len(images))
-        self._validation.append((images, places))
+        """Keep the batch's embeddings for the end of the epoch."""
+        image = batch["image"]
+        if self.views is not None:
+            image = self.views(image, random=False)
+        images, places = self.model(image, batch["point"])
+        self._validation.append((images, places, batch["point"], batch["row"]))
 
     def on_validation_epoch_end(self) -> None:
-        """Log top-1 retrieval among all validation pairs, image to place."""
-        images, places = (torch.cat(parts) for parts in zip(*self._validation, strict=True))
+        """Log loss, retrieval both ways and the median error over all processes' pairs."""
+        parts = (torch.cat(part) for part in zip(*self._validation, strict=True))
+        images, places, points, row = (gather_rows(part) for part in parts)
         self._validation.clear()
-        self.log("val_top1", retrieval_hits(images, places).float().mean(), prog_bar=True)
+        row, order = row.sort()
+        first = torch.ones_like(row, dtype=torch.bool)
+        first[1:] = row[1:] != row[:-1]  # a pair may have been dealt to two processes
+        order = order[first]
+        for name, value in validation_metrics(
+            images[order], places[order], points[order], self.model, self.recipe.batch_size
+        ).items():
+            self.log(name, value, prog_bar=name in ("val_loss", "val_top1"))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def on_train_epoch_end(self) -> None:
+        """Add the epoch to the history."""
+        self._remember_weights()
+        metrics = self.trainer.callback_metrics
+        names = [name for name in METRICS if name in metrics]
+        row: dict[str, float] = {"epoch": self.current_epoch}
+        row |= {name: float(metrics[name]) for name in names}
+        row["temperature"] = self.model.temperature
+        row["learning_rate"] = self._learning_rate()
+        self.rows.append(row)
+        if self.print_epochs and self.trainer.is_global_zero:
+            values = ", ".join(f"{name} {row[name]:{METRICS[name]}}" for name in names)
+            print(f"epoch {self.current_epoch + 1}/{self.trainer.max_epochs}: {values}")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Describe the location tower in the original's words, so that encoders open the file."""
+        config = self.model.location.config
+        checkpoint["hyper_parameters"] = {
+            "le_type": config["positional_encoding"],
+            "pe_type": config["network"],
+            "harmonics_calculation": config.get("harmonics_calculation", "analytic"),
+            "frequency_num": config.get("n_frequencies", 16),
+            "min_radius": config.get("min_radius", 1.0),
+            "max_radius": config.get("max_radius", 360.0),
+        }
+
+    def _learning_rate(self) -> float:
+        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def _remember_weights(self) -> None:
+        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        self.good_weights = {
+            name: value.detach().cpu().clone()
+            for name, value in self.model.state_dict().items()
+            if name not in frozen
+        }
+
+    def configure_optimizers(self) -> Any:
         """AdamW; no decay on one-dimensional parameters, norms, biases and logit_scale."""
         decayed, plain = split_decay(self.model)
         groups: list[dict[str, Any]] = [
             {"params": plain, "weight_decay": 0.0},
-            {"params": decayed, "weight_decay": self.weight_decay},
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
         ]
         groups = [group for group in groups if group["params"]]
-        return torch.optim.AdamW(groups, lr=self.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, fused=True)
+        recipe = self.recipe
+        if recipe.lr_schedule == "constant" and not recipe.warmup_epochs:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = round(recipe.warmup_epochs * total / max(self.trainer.max_epochs or 1, 1))
+
+        def factor(step: int) -> float:
+            return learning_rate_factor(step, warmup, total, recipe.lr_schedule)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+METRICS = {
+    "train_loss": ".4f",
+    "val_loss": ".4f",
+    "val_top1": ".3f",
+    "val_top5": ".3f",
+    "val_place_top1": ".3f",
+    "val_place_top5": ".3f",
+    "val_median_km": ".0f",
+}
+
+
+def validation_metrics(
+    images: Tensor, places: Tensor, points: Tensor, model: SatCLIP, batch_size: int
+) -> dict[str, float]:
+    """Mean loss of batches in order, retrieval among all pairs, median distance to the match."""
+    losses = [
+        contrastive_loss(image, place, model.logit_scale) * len(image)
+        for image, place in zip(images.split(batch_size), places.split(batch_size), strict=True)
+    ]
+    place_ranks, best = retrieval_ranks(images, places)
+    image_ranks, _ = retrieval_ranks(places, images)
+    lonlat = points.cpu().numpy()
+    return {
+        "val_loss": float(torch.stack(losses).sum() / len(images)),
+        "val_top1": float((place_ranks <= 1).float().mean()),
+        "val_top5": float((place_ranks <= 5).float().mean()),
+        "val_place_top1": float((image_ranks <= 1).float().mean()),
+        "val_place_top5": float((image_ranks <= 5).float().mean()),
+        "val_median_km": float(np.median(great_circle_km(lonlat[best.cpu().numpy()], lonlat))),
+    }
+
+
+def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> float:
+    """Linear from 0 over the first `warmup` steps, then 1 or half a cosine down to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
 
 def split_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

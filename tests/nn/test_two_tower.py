@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.nn.loss import contrastive_loss, retrieval_hits
+from skgeo_embed.nn.loss import contrastive_loss, retrieval_ranks
 from skgeo_embed.nn.towers import ProjectedTower, SmallConvNet
 from skgeo_embed.nn.two_tower import SatCLIP
 
@@ -26,18 +26,34 @@ def test_perfect_and_constant_embeddings():
 
 
 def test_retrieval_counts_ties_as_misses():
-    assert not retrieval_hits(torch.ones(5, 3), torch.ones(5, 3)).any()
-    assert retrieval_hits(torch.eye(5), torch.eye(5)).all()
+    ranks, _ = retrieval_ranks(torch.ones(5, 3), torch.ones(5, 3))
+    assert (ranks == 5).all()
+    ranks, best = retrieval_ranks(torch.eye(5), torch.eye(5))
+    assert (ranks == 1).all()
+    assert torch.equal(best, torch.arange(5))
 
 
-@pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("chunk", [1, 4, 100])
-def test_retrieval_in_chunks(k, chunk):
+def test_retrieval_in_chunks(chunk):
     rng = np.random.RandomState(0)
     queries, keys = torch.from_numpy(rng.randn(10, 4)), torch.from_numpy(rng.randn(10, 4))
     order = (queries @ keys.T).argsort(dim=1, descending=True)
-    expected = (order[:, :k] == torch.arange(10)[:, None]).any(dim=1)
-    assert torch.equal(retrieval_hits(queries, keys, k=k, chunk=chunk), expected)
+    expected = (order == torch.arange(10)[:, None]).int().argmax(dim=1) + 1
+    ranks, best = retrieval_ranks(queries, keys, chunk=chunk)
+    assert torch.equal(ranks, expected)
+    assert torch.equal(best, order[:, 0])
+
+
+def test_a_share_of_the_rows_against_all():
+    torch.manual_seed(0)
+    images, places = torch.randn(2, 6, 4)
+    scale = torch.tensor(1.0)
+    shares = [
+        contrastive_loss(images[rows], places[rows], scale, images, places, rows.start)
+        for rows in (slice(0, 3), slice(3, 6))
+    ]
+    whole = contrastive_loss(images, places, scale)
+    torch.testing.assert_close(torch.stack(shares).mean(), whole)
 
 
 def test_two_towers_give_unit_rows():

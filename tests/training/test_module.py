@@ -4,15 +4,16 @@ import torch
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.towers import SmallConvNet
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.training.data import split_pairs
-from skgeo_embed.training.module import ContrastiveTask
+from skgeo_embed.training.augmentation import Views
+from skgeo_embed.training.module import ContrastiveTask, Recipe
+from skgeo_embed.training.sampling import split_pairs
+
+RECIPE = Recipe(learning_rate=1e-4, weight_decay=0.01, batch_size=8, coord_jitter=0.01, seed=0)
 
 
 def test_optimizer_groups():
     model = SatCLIP(SmallConvNet(3, 8, widths=(4,)), LocationEncoder(4, 8, 16))
-    task = ContrastiveTask(
-        model, learning_rate=1e-4, weight_decay=0.01, augment=True, coord_jitter=0.01
-    )
+    task = ContrastiveTask(model, RECIPE, Views(model.visual))
     optimizer = task.configure_optimizers()
     assert isinstance(optimizer, torch.optim.AdamW)
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -34,9 +35,7 @@ def test_optimizer_groups():
 def test_frozen_parameters_are_left_out():
     model = SatCLIP(SmallConvNet(3, 8, widths=(4,)), LocationEncoder(4, 8, 16))
     model.visual.requires_grad_(False)
-    task = ContrastiveTask(
-        model, learning_rate=1e-4, weight_decay=0.01, augment=True, coord_jitter=0.01
-    )
+    task = ContrastiveTask(model, RECIPE, Views(model.visual))
     chosen = {id(p) for g in task.configure_optimizers().param_groups for p in g["params"]}
     assert chosen.isdisjoint({id(p) for p in model.visual.parameters()})
 

@@ -1,0 +1,70 @@
+"""Large batches in small pieces: what a piece needs in memory is made again when it is needed.
+
+Only the embeddings of a batch are kept, on which the loss depends; the activations of one piece
+at a time are recomputed on the way back (gradient checkpointing by rows). The gradient is that of
+the whole batch, as in gradient caching (Gao et al. 2021, arXiv 2101.06983).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Embed = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def embed_in_pieces(
+    embed: Embed, image: Tensor, point: Tensor, micro_batch_size: int, model: nn.Module
+) -> tuple[Tensor, Tensor]:
+    """Apply `embed` to `micro_batch_size` rows at a time, forgetting activations in between.
+
+    Parameters
+    ----------
+    embed : callable
+        Maps images and coordinates to two embeddings; random draws in it are repeated.
+    image, point : Tensor of shape (n, ...)
+        The batch; `embed` moves what it is given to its device.
+    micro_batch_size : int
+        Rows of a piece.
+    model : torch.nn.Module
+        Whose batch norms see each piece once, not again when it is recomputed. Where they
+        train, their statistics are those of a piece.
+
+    Returns
+    -------
+    images, places : Tensor of shape (n, d)
+        What `embed` gives for the whole batch.
+    """
+    pieces = [
+        checkpoint(
+            embed,
+            image[start : start + micro_batch_size],
+            point[start : start + micro_batch_size],
+            use_reentrant=False,
+            context_fn=lambda: (contextlib.nullcontext(), unmoved_statistics(model)),
+        )
+        for start in range(0, len(image), micro_batch_size)
+    ]
+    images, places = zip(*pieces, strict=True)
+    return torch.cat(images), torch.cat(places)
+
+
+@contextlib.contextmanager
+def unmoved_statistics(model: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norms as they are."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked = tracked
