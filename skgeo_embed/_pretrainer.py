@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -518,7 +519,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         task = ContrastiveTask(trained, recipe, views, print_epochs=self.verbose > 1)
         train_rows, val_rows = split
         order = ShuffledBatches(
-            train_rows, self.batch_size, seed, lambda: task.global_step, n_views
+            train_rows, self.batch_size, seed, partial(getattr, task, "global_step"), n_views
         )
         validation = SharedRows(val_rows, self.batch_size, n_views)
         try:

@@ -273,9 +273,13 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
+            # a frozen tower is meant to stay as it is
+            warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode at the start.*")
             # resuming in the middle of an epoch is what the samplers here are made for
             warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            # a checkpoint may be continued without writing more of them
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
             # Lightning's own use of torch's internals is not the user's to mend
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield
