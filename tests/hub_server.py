@@ -55,7 +55,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _resolve(self, body):
         self.server.requests_seen.append((self.command, self.path))
-        found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
+        listed = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/tree/[^/?]+(\?.*)?", self.path)
+        if listed and listed[1] in self.server.repositories:
+            files = self.server.repositories[listed[1]].files
+            return self._json(
+                [
+                    {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+                    for name, content in files.items()
+                ]
+            )
+        found = re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         if not found:
             return self._answer(404, headers={"X-Error-Code": "RepoNotFound"})
         name, revision, filename = found.groups()

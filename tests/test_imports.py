@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "nn": {"nn"},
     "checkpoints": {"checkpoints", "nn", "_errors"},
     "training": {"training", "nn", "checkpoints", *BASIC},
-    "datasets": {"datasets", *BASIC},
+    "datasets": {"datasets", "checkpoints", *BASIC},
     **{name: {"nn", "checkpoints", "training", *BASIC, *ESTIMATORS} for name in ESTIMATORS},
     "__init__": ESTIMATORS,
 }

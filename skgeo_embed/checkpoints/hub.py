@@ -57,8 +57,18 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", name) is not None
 
 
-def fetch(repository: str, filename: str, options: HubOptions) -> HubFile:
+def fetch(repository: str, filename: str, options: HubOptions, *, dataset: bool = False) -> HubFile:
     """Return a file of a repository, from the cache or downloaded, checked against its hash.
+
+    Parameters
+    ----------
+    repository, filename : str
+        Which file.
+    options : HubOptions
+        How to fetch.
+    dataset : bool, default=False
+        Whether it is a repository of data, not of a model. Its files are large: those that
+        were in the cache before are not checked again.
 
     Raises
     ------
@@ -80,21 +90,40 @@ def fetch(repository: str, filename: str, options: HubOptions) -> HubFile:
             cache_dir=options.cache_dir,
             token=options.token,
             local_files_only=local_files_only,
+            repo_type="dataset" if dataset else None,
             library_name="skgeo-embed",
         )
+
+    def cached_copy() -> str | None:
+        kind = "dataset" if dataset else None
+        found = huggingface_hub.try_to_load_from_cache(
+            repository, filename, options.cache_dir, options.revision, repo_type=kind
+        )
+        return found if isinstance(found, str) else None
+
+    before = cached_copy() if dataset else None
 
     with _explained(repository, filename, options):
         try:
             found = download(options.local_files_only)
         except PermissionError:
-            cached = huggingface_hub.try_to_load_from_cache(
-                repository, filename, options.cache_dir, options.revision
-            )
-            if not isinstance(cached, str):
+            cached = cached_copy()
+            if cached is None:
                 raise
             found = cached  # a read-only cache that holds the file is good enough
     path = Path(found)
+    if before == found:
+        return HubFile(path, _commit_of(path), path.resolve().name)
     return HubFile(path, _commit_of(path), _checked_sha256(path, repository, filename, options))
+
+
+def list_dataset(repository: str, options: HubOptions) -> list[str]:
+    """Return the names of a data repository's files."""
+    import huggingface_hub
+
+    with _explained(repository, "the list of files", options):
+        api = huggingface_hub.HfApi(token=options.token, library_name="skgeo-embed")
+        return api.list_repo_files(repository, revision=options.revision, repo_type="dataset")
 
 
 def _commit_of(path: Path) -> str | None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from skgeo_embed.datasets._air_temperature import load_air_temperature
 from skgeo_embed.datasets._blue_marble import load_blue_marble
+from skgeo_embed.datasets._s2_100k import fetch_s2_100k
 from skgeo_embed.datasets._sentinel2 import load_sentinel2_patches
 
-__all__ = ["load_air_temperature", "load_blue_marble", "load_sentinel2_patches"]
+__all__ = [
+    "fetch_s2_100k",
+    "load_air_temperature",
+    "load_blue_marble",
+    "load_sentinel2_patches",
+]
