@@ -33,10 +33,13 @@ MAY_IMPORT = {
     "training": {"training", "nn", "checkpoints", *BASIC},
     "datasets": {"datasets", "checkpoints", *BASIC},
     **{name: {"nn", "checkpoints", "training", *BASIC, *ESTIMATORS} for name in ESTIMATORS},
+    "inspection": {"inspection", *BASIC},
+    "cli": set(),
     "__init__": ESTIMATORS,
 }
 LAZY = {
     "torch",
+    "jsonargparse",
     "lightning",
     "safetensors",
     "huggingface_hub",

@@ -1,0 +1,123 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import skgeo_embed
+from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed.cli import main
+
+CONFIGS = Path(__file__).parent.parent / "examples" / "configs"
+SMALL = """
+legendre_polys: 4
+embed_dim: 8
+hidden_dim: 16
+max_epochs: 2
+batch_size: 16
+random_state: 0
+verbose: 0
+"""
+
+
+@pytest.fixture
+def files(pairs, tmp_path):
+    images, coords = pairs
+    np.save(tmp_path / "images.npy", images)
+    pd.DataFrame(coords, columns=["lon", "lat"]).to_csv(tmp_path / "coords.csv", index=False)
+    (tmp_path / "config.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def pretrain(files, *more):
+    arguments = {
+        "--config": files / "config.yaml",
+        "--images": files / "images.npy",
+        "--coords": files / "coords.csv",
+        "--output": files / "out",
+    }
+    return main(["pretrain", *[str(x) for pair in arguments.items() for x in pair], *more])
+
+
+def test_pretrain_writes_encoders(files, pairs, capsys):
+    assert pretrain(files, "--licence", "CC-BY-4.0", "--hidden_dim", "24") == 0
+    assert "open it with SatCLIPEncoder" in capsys.readouterr().out
+    encoder = SatCLIPEncoder(files / "out").fit()
+    expected = SatCLIPPretrainer(**{**yaml.safe_load(SMALL), "hidden_dim": 24}).fit(*pairs)
+    np.testing.assert_allclose(
+        encoder.transform(pairs[1]), expected.location_encoder_.transform(pairs[1]), atol=1e-6
+    )
+    assert encoder.encoder_info_["licence"] == "CC-BY-4.0"
+
+
+def test_callbacks_by_lightnings_names(files, capsys):
+    callbacks = (
+        "[{class_path: lightning.pytorch.callbacks.EarlyStopping, "
+        "init_args: {monitor: val_loss, patience: 1, min_delta: 100.0}}]"
+    )
+    arguments = ("--max_epochs", "9", "--callbacks", callbacks, "--verbose", "2")
+    assert pretrain(files, *arguments) == 0
+    assert capsys.readouterr().out.count("train_loss") == 2
+
+
+def test_print_config_names_every_argument(files, capsys):
+    assert pretrain(files, "--print_config") == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert set(SatCLIPPretrainer().get_params()) <= set(printed)
+    assert printed["hidden_dim"] == 16
+    assert printed["learning_rate"] == 1e-4
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_example_configs_are_valid(config, capsys):
+    arguments = ["--config", str(config), "--images", "a", "--output", "b", "--print_config"]
+    assert main(["pretrain", *arguments]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["max_epochs"] == 500
+    pretrainer = SatCLIPPretrainer(
+        **{key: printed[key] for key in SatCLIPPretrainer().get_params()}
+    )
+    pretrainer._validate_params()
+
+
+def test_errors_have_no_traceback(files, capsys):
+    (files / "out").mkdir()
+    (files / "out" / "mine.txt").write_text("keep")
+    assert pretrain(files) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("skgeo-embed pretrain: error: --output")
+    assert "Traceback" not in error
+    (files / "out" / "mine.txt").unlink()
+    (files / "coords.csv").write_text("x,y\n1,2\n")
+    assert pretrain(files) == 1
+    assert "needs the columns lon and lat; it has x, y" in capsys.readouterr().err
+    assert main(["--debug", "pretrain", "--images", "gone", "--output", str(files / "new")]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    assert main(["pretrain", "--images", "a.npy", "--output", "b"]) == 1
+    assert "needs --coords" in capsys.readouterr().err
+    assert main(["pretrain", "--images", "a", "--coords", "c", "--output", "b"]) == 1
+    assert "goes with a .npy file" in capsys.readouterr().err
+
+
+def test_exit_codes(files, capsys, monkeypatch):
+    assert main([]) == 2
+    assert main(["pretrain", "--images", "a"]) == 2
+    assert "output" in capsys.readouterr().err
+    assert main(["--version"]) == 0
+    assert skgeo_embed.__version__ in capsys.readouterr().out
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SatCLIPPretrainer, "fit", interrupt)
+    assert pretrain(files) == 130
+
+
+def test_the_command_is_installed():
+    command = Path(sys.executable).with_name("skgeo-embed")
+    shown = subprocess.run([command, "pretrain", "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert "Pairs in a batch, over all processes together" in " ".join(shown.stdout.split())
