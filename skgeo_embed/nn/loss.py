@@ -40,14 +40,12 @@ def contrastive_loss(
     loss : Tensor of shape ()
         The mean over the rows and over both directions.
     """
-    all_images = images if all_images is None else all_images
-    all_places = places if all_places is None else all_places
     target = torch.arange(first_row, first_row + len(images), device=images.device)
-    cross_entropy = torch.nn.functional.cross_entropy
     scale = logit_scale.exp()
-    to_places = cross_entropy(scale * images @ all_places.T, target)  # logits (n, N)
-    to_images = cross_entropy(scale * places @ all_images.T, target)
-    return (to_places + to_images) / 2
+    to_places = scale * images @ (places if all_places is None else all_places).T  # (n, N)
+    to_images = to_places.T if all_images is None else scale * places @ all_images.T
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(to_places, target) + cross_entropy(to_images, target)) / 2
 
 
 def gathered_contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tensor) -> Tensor:

@@ -8,6 +8,19 @@ import torch
 from torch import Tensor, nn
 
 
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Set elements to 0 with probability `p`, to 1/65536, and scale the others by 1 / (1 - p).
+
+    torch draws a number for each element, one after the other on the CPU, where that took a
+    fifth of a training step; here one draw makes four elements' bits.
+    """
+    if x.device.type != "cpu":
+        return nn.functional.dropout(x, p)
+    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= round(p * 2**16) - 2**15
+    return x * kept.to(x.dtype).mul_(1 / (1 - p))
+
+
 class Siren(nn.Module):
     r"""One sine layer, :math:`\sin(w_0 (W x + b))` (Sitzmann et al. 2020, arXiv 2006.09661).
 
@@ -48,7 +61,8 @@ class Siren(nn.Module):
         x = nn.functional.linear(x, self.weight, self.bias)
         if not self.activation:
             return x
-        x = nn.functional.dropout(x, self.dropout, self.training)
+        if self.training and self.dropout:
+            x = dropout(x, self.dropout)
         return torch.sin(x * self.w0 if self.w0 != 1.0 else x)
 
 

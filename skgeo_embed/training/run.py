@@ -105,7 +105,9 @@ class CheckpointPlan:
             "auto_insert_metric_name": False,
         }
         steps = self.every_n_train_steps
-        often = {"every_n_train_steps": steps} if steps else {"every_n_epochs": self.every_n_epochs}
+        often: dict[str, Any] = (
+            {"every_n_train_steps": steps} if steps else {"every_n_epochs": self.every_n_epochs}
+        )
         last = UninterruptedCheckpoint(
             **shared, filename=LAST, save_on_train_epoch_end=None if steps else True, **often
         )

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from skgeo_embed.nn.networks import Siren, SirenNet, make_network
+from skgeo_embed.nn.networks import Siren, SirenNet, dropout, make_network
 from tests.recipe import checkpoints_json, state_dict
 
 
@@ -50,3 +50,19 @@ def test_dropout_sits_before_the_sine_and_only_in_training():
     assert 0.4 < dropped.float().mean() < 0.6
     torch.testing.assert_close(out[~dropped], torch.sin(2 * linear)[~dropped])
     torch.testing.assert_close(layer.eval()(x), torch.sin(linear))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.93])
+def test_dropout(p):
+    torch.manual_seed(0)
+    x = torch.full((300, 401), 2.0, requires_grad=True)
+    out = dropout(x, p)
+    kept = out != 0
+    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 2 / (1 - p)))
+    assert 1 - kept.float().mean() == pytest.approx(p, abs=4 * (p * (1 - p) / x.numel()) ** 0.5)
+    columns = 1 - kept.float().mean(dim=0)  # no column is favoured
+    assert (columns - p).abs().max() < 6 * (p * (1 - p) / 300) ** 0.5
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, kept / (1 - p))
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x, p), out)

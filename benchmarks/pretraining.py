@@ -1,0 +1,224 @@
+"""What pretraining costs: ratios measured in one run.
+
+    python benchmarks/pretraining.py
+
+Prints
+(a) steps a second of `fit` over those of a bare PyTorch loop with the same modules and data;
+(b) an epoch of 100,000 cached 512-d features (L = 40, hidden 512, batch 1,024) over its forward
+    and backward matrix products alone, and what 500 epochs take;
+(c) an epoch through a frozen ResNet18 at 256 x 256 pixels over one on its cached features;
+(d) peak memory of training on a 20 GB memory-mapped array, above the imports.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+
+from skgeo_embed import SatCLIPPretrainer
+from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.loss import contrastive_loss
+from skgeo_embed.nn.resnet import resnet18
+from skgeo_embed.nn.towers import SmallConvNet, freeze_all_but_last
+from skgeo_embed.nn.two_tower import SatCLIP
+from skgeo_embed.training.augmentation import Views, jitter_coordinates
+from skgeo_embed.training.data import ArrayPairs
+from skgeo_embed.training.features import FeaturePairs
+from skgeo_embed.training.module import ContrastiveTask, Recipe, split_decay
+from skgeo_embed.training.run import CheckpointPlan, run_training
+from skgeo_embed.training.sampling import ShuffledBatches, make_loader
+
+EPOCHS = 500
+
+
+class Clock(lightning.Callback):
+    """Seconds of each step, from the end of the one before; the first is left out."""
+
+    def __init__(self):
+        self.seconds = []
+        self.before = None
+
+    def on_train_batch_end(self, *_):
+        now = time.perf_counter()
+        if self.before is not None:
+            self.seconds.append(now - self.before)
+        self.before = now
+
+
+def land_points(n, seed=0):
+    rng = np.random.RandomState(seed)
+    return np.column_stack(
+        [rng.uniform(-180, 180, n), np.rad2deg(np.arcsin(rng.uniform(-1, 1, n)))]
+    )
+
+
+def bare_loop(images, lonlat, batch_size, steps):
+    """The same modules and the same work without Lightning, sampler or checks."""
+    torch.manual_seed(0)
+    model = SatCLIP(SmallConvNet(images.shape[1]), LocationEncoder(10)).train()
+    views, pairs = Views(model.visual), ArrayPairs(images, lonlat)
+    decayed, plain = split_decay(model)
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed}, {"params": plain, "weight_decay": 0.0}], lr=1e-4, fused=True
+    )
+    seconds = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        rows = torch.randperm(len(pairs))[:batch_size].numpy()
+        batch = pairs.__getitems__(rows)
+        image = views(batch["image"], random=True)
+        loss = contrastive_loss(
+            *model(image, jitter_coordinates(batch["point"], 0.01)), model.logit_scale
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:])
+
+
+def fit_against_bare_loop():
+    lonlat = land_points(8192)
+    images = np.random.RandomState(0).randint(0, 255, (8192, 3, 32, 32), dtype=np.uint8)
+    ours, bare = [], []
+    for _ in range(3):
+        bare.append(bare_loop(images, lonlat, 256, 24))
+        clock = Clock()
+        SatCLIPPretrainer(
+            max_epochs=1, batch_size=256, val_fraction=0, random_state=0, verbose=0,
+            callbacks=[clock],
+        ).fit(images, lonlat)  # fmt: skip
+        ours.append(statistics.median(clock.seconds))
+    ratio = min(bare) / min(ours)
+    print(
+        f"(a) steps a second, fit / bare loop: {ratio:.2f} "
+        f"({1 / min(ours):.1f} against {1 / min(bare):.1f}; goal 0.9)"
+    )
+
+
+def products_of_a_step(batch, shapes, repeats=15):
+    """Seconds of the matrix products of a step, forward and backward."""
+    jobs = []
+    for dim_in, dim_out, input_gradient in shapes:
+        x, w, g = (
+            torch.randn(*size) for size in ((batch, dim_in), (dim_out, dim_in), (batch, dim_out))
+        )
+        jobs.append((x, w, g, input_gradient))
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        for x, w, g, input_gradient in jobs:
+            x @ w.T
+            g.T @ x
+            if input_gradient:
+                g @ w
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def cached_epoch(n_pairs=100_000, batch=1024, width=512, embed=256):
+    features = np.random.RandomState(0).standard_normal((n_pairs, 1, width)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.npy"
+        np.save(path, features)
+        pairs = FeaturePairs(np.load(path, mmap_mode="r"), land_points(n_pairs))
+        torch.manual_seed(0)
+        model = SatCLIP(torch.nn.Linear(width, embed), LocationEncoder(40, hidden_dim=512))
+        recipe = Recipe(
+            learning_rate=1e-4, weight_decay=0.01, batch_size=batch, coord_jitter=0.01, seed=0
+        )
+        task = ContrastiveTask(model, recipe, None)
+        order = ShuffledBatches(
+            list(range(n_pairs)), batch, 0, partial(getattr, task, "global_step")
+        )
+        clock = Clock()
+        run_training(
+            task, make_loader(pairs, order), None, checkpoints=CheckpointPlan(),
+            callbacks=[clock], progress_bar=False, max_epochs=1, accelerator="cpu", logger=False,
+        )  # fmt: skip
+    shapes = [
+        (1600, 512, False), (512, 512, True), (512, embed, True), (width, embed, False),
+        (embed, batch, True),
+    ]  # fmt: skip
+    floor = products_of_a_step(batch, shapes)
+    step = statistics.mean(clock.seconds)
+    epoch = step * (n_pairs / batch)
+    print(
+        f"(b) cached epoch / its matrix products: {step / floor:.2f} (goal 1.5); an epoch takes "
+        f"{epoch:.1f} s, {EPOCHS} epochs {EPOCHS * epoch / 3600:.1f} h on 2 threads"
+    )
+    return epoch / n_pairs
+
+
+def uncached_epoch(cached_second_a_pair):
+    images = np.random.RandomState(0).randint(0, 10000, (96, 13, 256, 256), dtype=np.uint16)
+    clock = Clock()
+    torch.manual_seed(0)
+    SatCLIPPretrainer(
+        legendre_polys=40, vision_tower=freeze_all_but_last(resnet18(13)), feature_cache=None,
+        max_epochs=2, batch_size=32, val_fraction=0, random_state=0, verbose=0, callbacks=[clock],
+    ).fit(images, land_points(96))  # fmt: skip
+    pair = statistics.median(clock.seconds) / 32
+    print(
+        f"(c) uncached / cached epoch, frozen ResNet18 at 256 x 256: "
+        f"{pair / cached_second_a_pair:.0f} (goal 100); {1 / pair:.0f} images a second, "
+        f"an epoch of 100,000 takes {1e5 * pair / 3600:.1f} h"
+    )
+
+
+MEMORY = """
+import resource, sys
+import numpy as np, torch, lightning.pytorch as lightning
+from skgeo_embed import SatCLIPPretrainer
+from skgeo_embed.training import build, features, pairs, run
+
+class Stop(lightning.Callback):
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.global_step >= 40
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+before = peak()
+images = np.load(sys.argv[1], mmap_mode="r")
+rng = np.random.RandomState(0)
+lonlat = np.column_stack([rng.uniform(-180, 180, len(images)), rng.uniform(-60, 80, len(images))])
+SatCLIPPretrainer(max_epochs=1, batch_size=64, val_fraction=0, random_state=0, verbose=0,
+                  callbacks=[Stop()]).fit(images, lonlat)
+print(f"{peak() - before:.2f}")
+"""
+
+
+def memory_of_a_large_array():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npy"
+        shape = (round(20e9 / (12 * 256 * 256 * 2)), 12, 256, 256)
+        # a sparse file: it takes no disk, and is read as any other
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint16, shape=shape)
+        size = path.stat().st_size
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    print(
+        f"(d) peak memory of training on a {size / 1e9:.0f} GB memory map, 40 batches of 64: "
+        f"{done.stdout.strip()} GiB (goal 2)"
+    )
+
+
+def main():
+    torch.set_num_threads(2)
+    fit_against_bare_loop()
+    second_a_pair = cached_epoch()
+    uncached_epoch(second_a_pair)
+    memory_of_a_large_array()
+
+
+if __name__ == "__main__":
+    main()
