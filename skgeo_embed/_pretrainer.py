@@ -14,7 +14,6 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._cache_folder import cache_folder
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
 from skgeo_embed._sharing import PushMixin
@@ -495,17 +494,30 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
     def _train(
         self, model: SatCLIP, pairs: Dataset[Any], split: tuple[list[int], list[int]], seed: int
     ) -> None:
+        from skgeo_embed.nn.inference import resolve_device
         from skgeo_embed.training.augmentation import Views
+        from skgeo_embed.training.features import train_on_features
         from skgeo_embed.training.module import ContrastiveTask, Recipe
-        from skgeo_embed.training.run import run_training
+        from skgeo_embed.training.run import make_logger, run_training
         from skgeo_embed.training.sampling import SharedRows, ShuffledBatches, make_loader
 
-        views: Views | None = Views(model.visual, self.crop_size, augment=self.augment)
+        views = Views(model.visual, self.crop_size, augment=self.augment)
         plan = self._checkpoint_plan(pairs)
-        trained, cached = self._cache_features(model, pairs, views)
+        plan.prepare()  # before hours are spent on features
+        trained, cached = model, None
+        if self.feature_cache is not None:
+            trained, cached = train_on_features(
+                model,
+                pairs,
+                views,
+                n_views=self.n_views if self.augment else 1,
+                folder=None if self.feature_cache == "auto" else Path(self.feature_cache),
+                device=resolve_device("cpu" if self.accelerator == "cpu" else None),
+                progress=self.verbose == 1,
+            )
         if cached is not None:
-            pairs, views = cached, None
-        n_views = getattr(cached, "n_views", 1)
+            pairs = cached
+        n_views = cached.n_views if cached is not None else 1
         recipe = Recipe(
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -516,7 +528,8 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             lr_schedule=self.lr_schedule,
             micro_batch_size=self.micro_batch_size,
         )
-        task = ContrastiveTask(trained, recipe, views, print_epochs=self.verbose > 1)
+        shown = views if cached is None else None
+        task = ContrastiveTask(trained, recipe, shown, print_epochs=self.verbose > 1)
         train_rows, val_rows = split
         order = ShuffledBatches(
             train_rows, self.batch_size, seed, partial(getattr, task, "global_step"), n_views
@@ -536,51 +549,13 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
                 num_nodes=self.num_nodes,
                 strategy=self.strategy,
                 precision=self.precision,
-                logger=self._make_logger(),
+                logger=make_logger(self.logger, self.checkpoint_dir),
             )
         except BaseException:
             if task.good_weights:  # what was reached is kept, whatever ended the run
                 self._keep(model, pd.DataFrame(task.rows))
             raise
         self._keep(model, pd.DataFrame(task.rows))
-
-    def _cache_features(
-        self, model: SatCLIP, pairs: Dataset[Any], views: Any
-    ) -> tuple[SatCLIP, Any]:
-        """Return the model that trains on cached features, and those; or the model and None."""
-        from skgeo_embed.nn.inference import resolve_device
-        from skgeo_embed.nn.towers import split_frozen
-        from skgeo_embed.nn.two_tower import SatCLIP
-        from skgeo_embed.training.features import cache_features, read_rows
-
-        if self.feature_cache is None:
-            return model, None
-        sample = views(read_rows(pairs, 0, 2)["image"], random=False)
-        parts = split_frozen(model.visual, sample)
-        if parts is None:
-            if self.feature_cache != "auto":
-                raise ValueError(
-                    f"feature_cache={str(self.feature_cache)!r}, but the vision tower "
-                    f"{type(model.visual).__name__} is not frozen but for a last layer `head` or "
-                    "`fc`, so its features change while it trains; pass feature_cache=None, or "
-                    "freeze it with requires_grad_(False)."
-                )
-            return model, None
-        body, head = parts
-        folder = Path(self.feature_cache).expanduser()
-        features = cache_features(
-            pairs,
-            body,
-            views=views,
-            n_views=self.n_views if self.augment else 1,
-            folder=cache_folder("features") if self.feature_cache == "auto" else folder,
-            device=resolve_device("cpu" if self.accelerator == "cpu" else None),
-            progress=self.verbose == 1,
-        )
-        model.cpu()
-        small = SatCLIP(head, model.location)
-        small.logit_scale = model.logit_scale  # shared, so that training one trains the other
-        return small, features
 
     def _checkpoint_plan(self, pairs: Dataset[Any]) -> CheckpointPlan:
         from skgeo_embed.training.run import CheckpointPlan
@@ -600,19 +575,6 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
                 "n_pairs": len(pairs),  # type: ignore[arg-type]
             },
         )
-
-    def _make_logger(self) -> Any:
-        if not isinstance(self.logger, str):
-            return self.logger or False
-        import lightning.pytorch.loggers as loggers
-
-        if self.logger not in ("CSVLogger", "TensorBoardLogger", "WandbLogger"):
-            raise ValueError(
-                f"logger={self.logger!r} is no logger of Lightning's; pass 'CSVLogger', "
-                "'TensorBoardLogger', 'WandbLogger', or a logger object."
-            )
-        folder = str(self.checkpoint_dir or ".")
-        return getattr(loggers, self.logger)(save_dir=folder)
 
     def _keep(self, model: SatCLIP, history: pd.DataFrame) -> None:
         self.model_ = model.cpu().eval().requires_grad_(False)

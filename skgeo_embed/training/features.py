@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from skgeo_embed._cache_folder import cache_folder
 from skgeo_embed.checkpoints.folder import write_atomically
+from skgeo_embed.nn.towers import split_frozen
+from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.training.augmentation import Views
 from skgeo_embed.training.data import Batch, collate_pairs, release_pages
 
@@ -49,6 +52,67 @@ class FeaturePairs(Dataset[Batch]):
             "image": torch.from_numpy(self.features[rows, views]),
             "point": torch.from_numpy(self.lonlat[rows]),
         }
+
+
+def train_on_features(
+    model: SatCLIP,
+    pairs: Dataset[Any],
+    views: Views,
+    *,
+    n_views: int,
+    folder: Path | None,
+    device: torch.device,
+    progress: bool,
+) -> tuple[SatCLIP, FeaturePairs | None]:
+    """Put cached features in the place of the frozen part of the vision tower, if it has one.
+
+    Parameters
+    ----------
+    model : SatCLIP
+        The two towers.
+    pairs, views, n_views, device, progress : object
+        As for :func:`cache_features`.
+    folder : Path or None
+        Where to keep the features; None is the user's cache folder, if they can be cached.
+
+    Returns
+    -------
+    model : SatCLIP
+        What to train on the features; it shares its weights with the given one. Or the given
+        one.
+    features : FeaturePairs or None
+        What to train it on.
+
+    Raises
+    ------
+    ValueError
+        If a folder is given and the tower is not frozen.
+    """
+    sample = views(read_rows(pairs, 0, 2)["image"], random=False)
+    parts = split_frozen(model.visual, sample)
+    if parts is None:
+        if folder is None:
+            return model, None
+        raise ValueError(
+            f"feature_cache={str(folder)!r}, but the vision tower "
+            f"{type(model.visual).__name__} is not frozen but for a last layer `head` or `fc`, so "
+            "its features change while it trains; pass feature_cache=None, or freeze it with "
+            "requires_grad_(False)."
+        )
+    body, head = parts
+    features = cache_features(
+        pairs,
+        body,
+        views=views,
+        n_views=n_views,
+        folder=cache_folder("features") if folder is None else folder.expanduser(),
+        device=device,
+        progress=progress,
+    )
+    model.cpu()
+    small = SatCLIP(head, model.location)
+    small.logit_scale = model.logit_scale
+    return small, features
 
 
 def cache_features(

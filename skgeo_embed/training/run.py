@@ -17,6 +17,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
+from lightning.pytorch import loggers
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
@@ -27,6 +28,7 @@ from skgeo_embed.training.module import ContrastiveTask
 
 LAST, BEST, SETTINGS = "last", "best", "settings.json"
 MAY_CHANGE = {"max_epochs"}
+LOGGERS = ("CSVLogger", "TensorBoardLogger", "WandbLogger")
 
 
 @dataclass
@@ -43,6 +45,8 @@ class CheckpointPlan:
         "auto" continues the folder's run where there is one.
     settings : dict
         What must be the same for a run to be continued, as JSON.
+    resume_from : Path or None
+        The checkpoint to go on from, once prepared.
     """
 
     folder: Path | None = None
@@ -50,9 +54,13 @@ class CheckpointPlan:
     every_n_train_steps: int | None = None
     resume: str | Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    resume_from: Path | None = field(default=None, init=False)
 
-    def prepare(self) -> Path | None:
-        """Make the folder, check that its run is this one, and return what to resume from."""
+    def prepare(self) -> None:
+        """Make the folder, check that its run is this one, and find what to resume from."""
+        self.resume_from = self._prepare()
+
+    def _prepare(self) -> Path | None:
         if self.folder is None:
             return self._given()
         last, described = self.folder / f"{LAST}.ckpt", self.folder / SETTINGS
@@ -218,7 +226,6 @@ def run_training(
     TrainingDivergedError
         If a loss or gradient became NaN or infinite.
     """
-    resume_from = checkpoints.prepare()
     interruption = Interruption(checkpoints.folder)
     written = checkpoints.callbacks(val_loader is not None)
     own = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
@@ -235,7 +242,7 @@ def run_training(
             **trainer_options,
         )
         try:
-            trainer.fit(task, train_loader, val_loader, ckpt_path=resume_from)
+            trainer.fit(task, train_loader, val_loader, ckpt_path=checkpoints.resume_from)
         except TrainingDivergedError:
             task.model.load_state_dict(task.good_weights, strict=False)
             raise
@@ -253,6 +260,18 @@ def run_training(
             TrainingWarning,
             stacklevel=3,
         )
+
+
+def make_logger(logger: Any, folder: str | Path | None) -> Any:
+    """Return a logger, or build the one of Lightning's that is named."""
+    if not isinstance(logger, str):
+        return logger or False
+    if logger not in LOGGERS:
+        raise ValueError(
+            f"logger={logger!r} is no logger of Lightning's; pass {', '.join(map(repr, LOGGERS))}, "
+            "or a logger object."
+        )
+    return getattr(loggers, logger)(save_dir=str(folder or "."))
 
 
 @contextlib.contextmanager
