@@ -8,6 +8,7 @@ from skgeo_embed._errors import ImageError
 from skgeo_embed.nn.resnet import resnet18
 from skgeo_embed.nn.towers import freeze_all_but_last, split_frozen
 from skgeo_embed.training.features import FeaturePairs
+from tests.test_pretrainer import PairsDataset
 
 SMALL = {
     "legendre_polys": 4,
@@ -40,17 +41,6 @@ class CountingTower(torch.nn.Module):
     def forward(self, image):
         type(self).seen += len(image)
         return self.head(torch.relu(self.norm(self.conv(image))).mean(dim=(2, 3)))
-
-
-class PlainDataset(torch.utils.data.Dataset):
-    def __init__(self, images, coords):
-        self.images, self.coords = images, coords
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        return {"image": self.images[index], "point": self.coords[index]}
 
 
 def fit(pairs, tower=None, **params):
@@ -154,7 +144,7 @@ def test_an_interrupted_cache_is_completed(pairs, tmp_path, monkeypatch):
 
 def test_any_dataset_can_be_cached(pairs, tmp_path):
     expected = fit(pairs, feature_cache=tmp_path / "array")
-    dataset = PlainDataset(*pairs)
+    dataset = PairsDataset(*pairs)
     found = fit(dataset, feature_cache=tmp_path / "dataset")
     assert torch.equal(weights_of(found), weights_of(expected))
     CountingTower.seen = 0
