@@ -17,7 +17,7 @@ _PUBLIC = {
     "SatCLIPImageEncoder": "skgeo_embed._satclip_image",
     "SatCLIPPretrainer": "skgeo_embed._pretrainer",
 }
-_SUBPACKAGES = ("datasets",)
+_SUBPACKAGES = ("datasets", "inspection", "model_selection")
 
 __all__ = [
     "CSPEncoder",

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "datasets": {"datasets", "checkpoints", *BASIC},
     **{name: {"nn", "checkpoints", "training", *BASIC, *ESTIMATORS} for name in ESTIMATORS},
     "inspection": {"inspection", *BASIC},
+    "model_selection": {"model_selection", *BASIC},
     "cli": set(),
     "__init__": ESTIMATORS,
 }

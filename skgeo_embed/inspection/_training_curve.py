@@ -150,9 +150,10 @@ class TrainingCurveDisplay:
             self._line(axis, f"{prefix}top5", colour, f"{what}, among 5", linestyle="--")
             self._line(axis, f"{prefix}top1", colour, f"{what}, first")
         axis.set_ylabel("found among all validation pairs")
-        axis.set_ylim(bottom=0)
+        columns = ["val_top5", "val_place_top5"]
+        axis.set_ylim(0, 1.6 * max(self.history[columns].to_numpy().max(), 0.01))  # room for names
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-        axis.legend(frameon=False, fontsize="small")
+        axis.legend(frameon=False, fontsize="small", loc="upper left")
 
     def _draw_error(self, axis: Axes) -> None:
         self._line(axis, "val_median_km", _ORANGE, "validation")

@@ -1,0 +1,334 @@
+"""Cross-validation by blocks of the Earth's surface and by regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.model_selection import BaseCrossValidator
+from sklearn.neighbors import BallTree
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array
+
+from skgeo_embed._coordinates import (
+    EARTH_RADIUS_KM,
+    classify_column,
+    is_geo,
+    read_coordinates,
+)
+from skgeo_embed._errors import CoordinateError
+
+_KM_PER_DEGREE = np.pi * EARTH_RADIUS_KM / 180
+Split = tuple[np.ndarray, np.ndarray]
+
+
+class _SpatialSplitter(BaseCrossValidator):
+    """What both splitters share: coordinates from X or on their own, and a buffer."""
+
+    buffer_km: float
+
+    def _without_buffer(self, train: np.ndarray, test: np.ndarray, lonlat: np.ndarray) -> Split:
+        """Leave out of training what lies within `buffer_km` of a test point."""
+        if self.buffer_km:
+            radians = np.deg2rad(lonlat[:, ::-1])  # haversine takes (lat, lon)
+            tree = BallTree(radians[test], metric="haversine")
+            distance = tree.query(radians[train], k=1)[0][:, 0] * EARTH_RADIUS_KM
+            train = train[distance > self.buffer_km]
+            if not len(train):
+                raise ValueError(
+                    f"buffer_km={self.buffer_km} leaves no training point: every one lies that "
+                    "close to a test point; make it smaller."
+                )
+        return train, test
+
+    def _check_buffer(self) -> None:
+        if not isinstance(self.buffer_km, Real) or not self.buffer_km >= 0:
+            raise ValueError(f"buffer_km must be a number of at least 0, got {self.buffer_km!r}.")
+
+
+class SpatialBlockKFold(_SpatialSplitter):
+    """K folds of whole blocks of the Earth's surface.
+
+    Points that are near each other are alike, so a test point with training points around it
+    tells how well a model interpolates; a block that was left out whole tells how well it does
+    where nobody has measured (Roberts et al. 2017 [1]_). Blocks are dealt to the folds so that
+    these hold about equally many points.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds.
+    block_size : float, default=10.0
+        Side of a block, in `unit`.
+    unit : {"degrees", "km"}, default="degrees"
+        Of `block_size`; 1° of latitude is 111.2 km.
+    equal_area : bool, default=False
+        False cuts longitude in as many parts at any latitude: squares in degrees, which narrow
+        towards the poles. True cuts it in fewer parts towards the poles, so that blocks have
+        nearly equal areas (the band at each pole is cut in three where blocks are small).
+        Blocks in km are always so.
+    buffer_km : float, default=0.0
+        Training points within this great-circle distance of a test point are left out.
+    shuffle : bool, default=False
+        Deal the blocks in random order; else the fullest come first, which balances best.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the order, if `shuffle`.
+
+    Notes
+    -----
+    Coordinates are taken from X: two columns, or the columns of a frame that are named as
+    longitude and latitude. Or pass them as `coords`; cross-validation functions do so with
+    ``SpatialBlockKFold().set_split_request(coords=True)`` and scikit-learn's metadata routing.
+
+    References
+    ----------
+    .. [1] D. R. Roberts et al. (2017). "Cross-validation strategies for data with temporal,
+       spatial, hierarchical, or phylogenetic structure". Ecography 40:913-929.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skgeo_embed import SatCLIPEncoder
+    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> from skgeo_embed.model_selection import SpatialBlockKFold
+    >>> X, y = load_air_temperature(return_X_y=True)
+    >>> model = make_pipeline(SatCLIPEncoder(), Ridge())
+    >>> scores = cross_val_score(model, X, y, cv=SpatialBlockKFold(5, block_size=10))
+    >>> len(scores)
+    5
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        block_size: float = 10.0,
+        unit: Literal["degrees", "km"] = "degrees",
+        equal_area: bool = False,
+        buffer_km: float = 0.0,
+        shuffle: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_splits = n_splits
+        self.block_size = block_size
+        self.unit = unit
+        self.equal_area = equal_area
+        self.buffer_km = buffer_km
+        self.shuffle = shuffle
+        self.random_state = random_state
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of folds.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Not used.
+
+        Returns
+        -------
+        n_splits : int
+            As given.
+        """
+        return self.n_splits
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None, coords: Any = None
+    ) -> Iterator[Split]:
+        """Yield the training and test rows of each fold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, 2), or a frame with columns of longitude and latitude
+            The data; degrees.
+        y, groups : object
+            Not used.
+        coords : array-like of shape (n, 2), default=None
+            Longitude and latitude of the rows, where X does not hold them.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Rows; training rows within the buffer are in neither.
+
+        Raises
+        ------
+        CoordinateError
+            If there are no coordinates, or they cannot be read.
+        ValueError
+            If there are fewer blocks than folds, or a parameter is out of range.
+        """
+        self._check_parameters()
+        lonlat = find_coordinates(X, coords)
+        folds = self._deal(self.blocks(lonlat))
+        rows = np.arange(len(lonlat))
+        for fold in range(self.n_splits):
+            test = folds == fold
+            yield self._without_buffer(rows[~test], rows[test], lonlat)
+
+    def blocks(self, coords: Any) -> np.ndarray:
+        """Number the block of each place.
+
+        Parameters
+        ----------
+        coords : array-like of shape (n, 2)
+            Longitude and latitude in degrees.
+
+        Returns
+        -------
+        block : ndarray of shape (n,), int
+            Equal for places in one block. A pole has one block, whatever its longitude, and the
+            antimeridian is a border like any other whichever way it is written.
+        """
+        self._check_parameters()
+        lon, lat = read_coordinates(coords).lonlat.T
+        degrees = self.block_size / (_KM_PER_DEGREE if self.unit == "km" else 1)
+        n_bands = max(1, round(180 / degrees))
+        band = np.minimum(((lat + 90) / 180 * n_bands).astype(int), n_bands - 1)
+        n_columns = np.full(n_bands, max(1, round(360 / degrees)))
+        if self.equal_area or self.unit == "km":
+            edges = np.linspace(-np.pi / 2, np.pi / 2, n_bands + 1)
+            area = np.diff(np.sin(edges)) / (edges[1] - edges[0])  # mean cosine of the latitude
+            n_columns = np.maximum(1, np.round(360 / degrees * area)).astype(int)
+        at_pole = np.abs(lat) == 90
+        share = np.where(at_pole, 0.0, (lon + 180) / 360) % 1
+        return band * n_columns.max() + (share * n_columns[band]).astype(int)
+
+    def _deal(self, block: np.ndarray) -> np.ndarray:
+        """Fold of each row: block by block to the fold that holds fewest rows."""
+        _, member, counts = np.unique(block, return_inverse=True, return_counts=True)
+        if len(counts) < self.n_splits:
+            raise ValueError(
+                f"the points lie in {len(counts)} block(s) of {self.block_size} {self.unit}, but "
+                f"n_splits={self.n_splits}; make block_size smaller, or n_splits."
+            )
+        order = np.argsort(-counts, kind="stable")
+        if self.shuffle:
+            order = check_random_state(self.random_state).permutation(len(counts))
+        sizes, fold = np.zeros(self.n_splits, dtype=int), np.empty(len(counts), dtype=int)
+        for index in order:
+            fold[index] = sizes.argmin()
+            sizes[fold[index]] += counts[index]
+        return fold[member]
+
+    def _check_parameters(self) -> None:
+        self._check_buffer()
+        if not isinstance(self.n_splits, Integral) or self.n_splits < 2:
+            raise ValueError(f"n_splits must be an integer of at least 2, got {self.n_splits!r}.")
+        if self.unit not in ("degrees", "km"):
+            raise ValueError(f'unit must be "degrees" or "km", got {self.unit!r}.')
+        largest = 180 * (_KM_PER_DEGREE if self.unit == "km" else 1)
+        if not isinstance(self.block_size, Real) or not 0 < self.block_size <= largest:
+            raise ValueError(
+                f"block_size must be above 0 and at most {largest:.0f} {self.unit}, got "
+                f"{self.block_size!r}."
+            )
+
+
+class LeaveOneRegionOut(_SpatialSplitter):
+    """Each region in turn is the test set, such as a country or a continent.
+
+    Parameters
+    ----------
+    buffer_km : float, default=0.0
+        Training points within this great-circle distance of the region's points are left out;
+        it needs coordinates, found as by :class:`SpatialBlockKFold`.
+
+    Examples
+    --------
+    >>> from skgeo_embed.model_selection import LeaveOneRegionOut
+    >>> coords = [[7.4, 46.9], [8.5, 47.4], [2.3, 48.9], [13.4, 52.5]]
+    >>> regions = ["CH", "CH", "FR", "DE"]
+    >>> for train, test in LeaveOneRegionOut(buffer_km=500).split(coords, groups=regions):
+    ...     print(train, test)
+    [3] [0 1]
+    [2] [3]
+    [3] [2]
+    """
+
+    def __init__(self, *, buffer_km: float = 0.0) -> None:
+        self.buffer_km = buffer_km
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of regions.
+
+        Parameters
+        ----------
+        X, y : object
+            Not used.
+        groups : array-like of shape (n,)
+            The region of each row.
+
+        Returns
+        -------
+        n_splits : int
+            How many regions there are.
+        """
+        return len(np.unique(_read_regions(groups)))
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None, coords: Any = None
+    ) -> Iterator[Split]:
+        """Yield the training and test rows of each region, in the order of their names.
+
+        Parameters
+        ----------
+        X : array-like
+            The data.
+        y : object
+            Not used.
+        groups : array-like of shape (n,)
+            The region of each row.
+        coords : array-like of shape (n, 2), default=None
+            Longitude and latitude of the rows, where X does not hold them and there is a
+            buffer.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Rows.
+
+        Raises
+        ------
+        ValueError
+            If there is one region, or none are given.
+        """
+        self._check_buffer()
+        regions = _read_regions(groups)
+        names = np.unique(regions)
+        if len(names) < 2:
+            raise ValueError(f"there is one region, {names[0]!r}; at least 2 are needed.")
+        lonlat = find_coordinates(X, coords) if self.buffer_km else np.empty((len(regions), 2))
+        rows = np.arange(len(regions))
+        for name in names:
+            test = regions == name
+            yield self._without_buffer(rows[~test], rows[test], lonlat)
+
+
+def _read_regions(groups: Any) -> np.ndarray:
+    if groups is None:
+        raise ValueError("pass groups, the region of each row.")
+    return check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
+
+
+def find_coordinates(X: Any, coords: Any) -> np.ndarray:
+    """Return (n, 2) degrees from `coords`, or from the columns of X that hold them."""
+    if coords is None:
+        coords = X
+        if hasattr(X, "columns") and not is_geo(X):
+            named = {classify_column(name): name for name in X.columns}
+            if "lon" not in named or "lat" not in named:
+                raise CoordinateError(
+                    "X has no columns of longitude and latitude (it has "
+                    f"{', '.join(map(str, X.columns))}); pass coords, with cross-validation "
+                    "functions as set_split_request(coords=True)."
+                )
+            coords = X[[named["lon"], named["lat"]]]
+    lonlat = read_coordinates(coords).lonlat
+    if hasattr(X, "shape") and len(lonlat) != X.shape[0]:
+        raise CoordinateError(f"coords has {len(lonlat)} rows, X has {X.shape[0]}.")
+    return lonlat
