@@ -301,7 +301,7 @@ class LeaveOneRegionOut(_SpatialSplitter):
         regions = _read_regions(groups)
         names = np.unique(regions)
         if len(names) < 2:
-            raise ValueError(f"there is one region, {names[0]!r}; at least 2 are needed.")
+            raise ValueError(f"there is one region, {str(names[0])!r}; at least 2 are needed.")
         lonlat = find_coordinates(X, coords) if self.buffer_km else np.empty((len(regions), 2))
         rows = np.arange(len(regions))
         for name in names:

@@ -40,14 +40,14 @@ def test_a_block_is_in_one_fold_and_folds_are_balanced(stations, params, shuffle
     assert (pd.Series(fold).groupby(blocks).nunique() == 1).all()
     sizes = np.bincount(fold)
     largest_block = np.bincount(np.unique(blocks, return_inverse=True)[1]).max()
-    assert sizes.max() - sizes.min() <= (largest_block if shuffle else 0.3 * sizes.mean())
+    assert sizes.max() - sizes.min() <= largest_block
 
 
 def test_ten_degree_blocks_are_the_plain_grid():
     rng = np.random.RandomState(0)
     coords = np.column_stack([rng.uniform(-180, 180, 500), rng.uniform(-89, 89, 500)])
     blocks = SpatialBlockKFold(block_size=10).blocks(coords)
-    plain = np.floor((coords + [180, 90]) / 10).astype(int)
+    plain = np.floor((coords + np.array([180, 90])) / 10).astype(int)
     assert len(np.unique(blocks)) == len(np.unique(plain, axis=0))
     assert len(np.unique(np.column_stack([blocks, plain]), axis=0)) == len(np.unique(blocks))
 
@@ -63,12 +63,12 @@ def test_one_place_one_block(params):
 @pytest.mark.parametrize("params", [{"equal_area": True}, {"unit": "km", "block_size": 1111.95}])
 def test_blocks_of_equal_area(params):
     rng = np.random.RandomState(0)
-    lat = np.rad2deg(np.arcsin(rng.uniform(-1, 1, 200_000)))
+    lat = np.rad2deg(np.arcsin(rng.uniform(-1, 1, 1_000_000)))
     blocks = SpatialBlockKFold(**params).blocks(
         np.column_stack([rng.uniform(-180, 180, len(lat)), lat])
     )
     counts = np.bincount(np.unique(blocks, return_inverse=True)[1])
-    assert counts.max() / counts.min() < 1.35
+    assert counts.max() / counts.min() < 1.2
     assert len(counts) == pytest.approx(4 * np.pi * 6371**2 / 1112**2, rel=0.03)
 
 
@@ -116,7 +116,7 @@ def test_in_scikit_learn(stations):
     with sklearn.config_context(enable_metadata_routing=True):
         routed = SpatialBlockKFold(4).set_split_request(coords=True)
         again = cross_val_score(Ridge(), features, y, cv=routed, params={"coords": X})
-    np.testing.assert_array_equal(again, scores)
+    np.testing.assert_allclose(again, scores)
     assert "block_size=10.0" in repr(SpatialBlockKFold())
 
 
