@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 
 from skgeo_embed.datasets import load_air_temperature, load_blue_marble
-from skgeo_embed.datasets._blue_marble import KM_PER_DEGREE, cut_tiles, is_land, read_mosaic
+from skgeo_embed.datasets._blue_marble import (
+    KM_PER_DEGREE,
+    cut_tiles,
+    is_land,
+    read_mosaic,
+    read_night_lights,
+)
 
 
 def test_air_temperature():
@@ -77,6 +83,22 @@ def test_tiles_keep_their_ground_footprint():
         assert east == pytest.approx(400, abs=25)
         assert south == pytest.approx(400, abs=95)
         assert lons[4, 4] == pytest.approx(20.05, abs=0.1)
+
+
+def test_scales_and_night_lights():
+    plain = load_blue_marble(20, tile_size=8, km_per_pixel=20, random_state=0)
+    tiles = load_blue_marble(
+        20, tile_size=8, km_per_pixel=(5, 20), night_lights=True, random_state=0
+    )
+    assert tiles.images.shape == (20, 8, 8, 8)
+    np.testing.assert_array_equal(tiles.images[:, 4:7], plain.images)
+    np.testing.assert_array_equal(tiles.coords, plain.coords)
+    cities = np.array([[2.35, 48.86], [-87.65, 41.85], [23.0, 22.0], [-62.0, -4.0]])
+    lights = cut_tiles(read_night_lights(), cities, 5, 5)[:, 0].mean(axis=(1, 2))
+    assert lights[:2].min() > 100  # Paris, Chicago
+    assert lights[2:].max() < 5  # the Sahara, the Amazon
+    with pytest.raises(ValueError, match="km_per_pixel must be positive"):
+        load_blue_marble(2, km_per_pixel=(5, -1))
 
 
 def test_tiles_cross_the_antimeridian():
