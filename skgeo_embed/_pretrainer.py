@@ -62,6 +62,24 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         Of the multi-scale encodings ("grid", "theory", "spherec", ...), degrees.
     network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
         The location network.
+    spectral_decay : float, default=0.0
+        How the first layer's initial weights fall with the degree l of the harmonics:
+        (1 + l / 2) to the power of minus this. A smooth start that fine detail can grow on.
+    temperature : float, default=0.07
+        What similarities are divided by in the loss, at first.
+    learn_temperature : bool, default=True
+        Whether it is learned, or stays.
+    min_temperature : float, default=0.0
+        Floor of a learned one. A low temperature drives an encoder into fine detail.
+    soft_targets : float, default=0.0
+        Temperature of targets that are softened by how alike the images look (band means,
+        deviations and 3 × 3 means), so that look-alikes are not negatives; 0 for plain ones.
+    auxiliary_weight : float, default=0.0
+        Weight of the auxiliary regressions: ridges fitted in closed form on the hidden layer to
+        few or many points of a batch, to predict image summaries, kinds of image, latitude and
+        cells of the sphere at others, half of the time in caps that were held out
+        (:class:`~skgeo_embed.nn.auxiliary.RidgeEpisodes`). The hidden layer becomes the better
+        feature by it. Batches of 1,000 and more are worth it.
     vision_tower : str, dict or torch.nn.Module, default="small_cnn"
         The image tower: "small_cnn", "clip_resnet" or "clip_vit" from scratch; or "resnet18",
         "resnet50" or "vit_small_patch16" with MoCo weights for Sentinel-2, downloaded from
@@ -151,11 +169,12 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
     model_ : skgeo_embed.nn.two_tower.SatCLIP
         Both towers and the temperature, on the CPU.
     history_ : DataFrame
-        A row an epoch: `epoch`; `train_loss`, the mean over batches; of the validation pairs
-        `val_loss`, `val_top1` and `val_top5` (how often an image finds its place first, or
-        among the first five, among all of them), `val_place_top1` and `val_place_top5` (how
-        often a place finds its image), `val_median_km` (median distance between a place and
-        the one that its image is closest to); `temperature` and `learning_rate`.
+        A row an epoch: `epoch`; `train_loss`, the mean over batches, and `train_auxiliary`, the
+        mean error of the auxiliary regressions; of the validation pairs `val_loss`, `val_top1`
+        and `val_top5` (how often an image finds its place first, or among the first five,
+        among all of them), `val_place_top1` and `val_place_top5` (how often a place finds its
+        image), `val_median_km` (median distance between a place and the one that its image is
+        closest to); `temperature` and `learning_rate`.
     bad_images_ : DataFrame
         Image files left out: `file` and `reason`.
 
@@ -189,6 +208,12 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         "min_radius": [_POSITIVE],
         "max_radius": [_POSITIVE],
         "network": [StrOptions({"siren", "mlp", "fcnet", "linear"})],
+        "spectral_decay": [_NOT_NEGATIVE],
+        "temperature": [_POSITIVE],
+        "learn_temperature": ["boolean"],
+        "min_temperature": [_NOT_NEGATIVE],
+        "soft_targets": [_NOT_NEGATIVE],
+        "auxiliary_weight": [_NOT_NEGATIVE],
         "vision_tower": "no_validation",  # a torch module: not imported for a check
         "crop_size": [_NATURAL, None],
         "max_epochs": [_NATURAL],
@@ -237,6 +262,12 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         min_radius: float = 1.0,
         max_radius: float = 360.0,
         network: Literal["siren", "mlp", "fcnet", "linear"] = "siren",
+        spectral_decay: float = 0.0,
+        temperature: float = 0.07,
+        learn_temperature: bool = True,
+        min_temperature: float = 0.0,
+        soft_targets: float = 0.0,
+        auxiliary_weight: float = 0.0,
         vision_tower: str | dict[str, Any] | torch.nn.Module = "small_cnn",
         crop_size: int | None = None,
         max_epochs: int = 100,
@@ -278,6 +309,12 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         self.min_radius = min_radius
         self.max_radius = max_radius
         self.network = network
+        self.spectral_decay = spectral_decay
+        self.temperature = temperature
+        self.learn_temperature = learn_temperature
+        self.min_temperature = min_temperature
+        self.soft_targets = soft_targets
+        self.auxiliary_weight = auxiliary_weight
         self.vision_tower = vision_tower
         self.crop_size = crop_size
         self.max_epochs = max_epochs
@@ -402,6 +439,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         licence: str = "other",
         trained_on: str | None = None,
         default_layer: Literal["embedding", "hidden"] = "embedding",
+        dtype: Literal["float32", "float16"] = "float32",
         hub_id: str | None = None,
     ) -> Path:
         """Write both towers, their config and a model card to a folder.
@@ -418,6 +456,9 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             What the images were, in a sentence, with the credit they ask for.
         default_layer : {"embedding", "hidden"}, default="embedding"
             What `SatCLIPEncoder(folder)` returns unless asked otherwise.
+        dtype : {"float32", "float16"}, default="float32"
+            Of the weights in the file; half precision takes half the space, and changes
+            embeddings by about a thousandth.
         hub_id : str, default=None
             The repository that the model card names, where it is going to the hub.
 
@@ -448,6 +489,8 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             **{f"image.{k}": v for k, v in self.model_.visual.state_dict().items()},
             "logit_scale": self.model_.logit_scale,
         }
+        if dtype == "float16":
+            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
         scores = {"Epochs": len(self.history_), **{k: f"{v:.4f}" for k, v in final.items()}}
         card = model_card(
             title=path.name, name=hub_id or path.name, licence=licence, config=config, scores=scores
@@ -488,14 +531,16 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             min_radius=self.min_radius,
             max_radius=self.max_radius,
             network=self.network,
+            spectral_decay=self.spectral_decay,
         )
-        return SatCLIP(tower, location)
+        return SatCLIP(tower, location, self.temperature)
 
     def _train(
         self, model: SatCLIP, pairs: Dataset[Any], split: tuple[list[int], list[int]], seed: int
     ) -> None:
         from skgeo_embed.nn.inference import resolve_device
         from skgeo_embed.training.augmentation import Views
+        from skgeo_embed.training.auxiliary import auxiliary_targets
         from skgeo_embed.training.features import train_on_features
         from skgeo_embed.training.module import ContrastiveTask, Recipe
         from skgeo_embed.training.run import make_logger, run_training
@@ -527,10 +572,17 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             warmup_epochs=self.warmup_epochs,
             lr_schedule=self.lr_schedule,
             micro_batch_size=self.micro_batch_size,
+            learn_temperature=self.learn_temperature,
+            min_temperature=self.min_temperature,
+            soft_targets=self.soft_targets,
+            auxiliary_weight=self.auxiliary_weight,
         )
-        shown = views if cached is None else None
-        task = ContrastiveTask(trained, recipe, shown, print_epochs=self.verbose > 1)
         train_rows, val_rows = split
+        shown = views if cached is None else None
+        targets = None
+        if self.auxiliary_weight or self.soft_targets:
+            targets = auxiliary_targets(pairs, train_rows, shown, n_views, seed)
+        task = ContrastiveTask(trained, recipe, shown, targets, print_epochs=self.verbose > 1)
         order = ShuffledBatches(
             train_rows, self.batch_size, seed, partial(getattr, task, "global_step"), n_views
         )

@@ -53,6 +53,12 @@ class EncodedNetwork(nn.Module):
             return self.nnet(features)
         return self.nnet.hidden(features)  # type: ignore[operator]
 
+    def both_layers(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden layer and the embedding of (n, 2) degrees."""
+        self.output_dim("hidden")
+        hidden = self.nnet.hidden(encode_positions(self.posenc, lonlat, self.dtype))  # type: ignore[operator]
+        return hidden, self.nnet.embed(hidden)  # type: ignore[operator]
+
 
 def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
     """Run a positional encoding, in its own way where it knows how to save precision or time."""
@@ -88,6 +94,10 @@ class LocationEncoder(EncodedNetwork):
         Of the multi-scale encodings, see :class:`~skgeo_embed.nn.encodings.MultiScale`.
     dropout : float, default=0.5
         Dropout before each sine while training; no part of the saved architecture.
+    spectral_decay : float, default=0.0
+        How the first layer's initial weights fall with the degree l of the harmonics, as
+        (1 + l / 2) to the power of minus this, at the same root mean square; no part of the
+        saved architecture.
 
     Examples
     --------
@@ -112,6 +122,7 @@ class LocationEncoder(EncodedNetwork):
         min_radius: float = 1.0,
         max_radius: float = 360.0,
         dropout: float = 0.5,
+        spectral_decay: float = 0.0,
     ) -> None:
         encoding: dict[str, Any] = {
             "legendre_polys": legendre_polys,
@@ -142,3 +153,15 @@ class LocationEncoder(EncodedNetwork):
             "num_hidden_layers": num_hidden_layers,
         }
         super().__init__(posenc, nnet, config)
+        if spectral_decay:
+            self._scale_degrees(spectral_decay)
+
+    @torch.no_grad()
+    def _scale_degrees(self, decay: float) -> None:
+        """Scale the first layer's weights by the degree of the harmonic they belong to."""
+        size = self.config.get("legendre_polys")
+        if size is None or self.config["network"] != "siren":
+            raise ValueError("spectral_decay is for a siren network on spherical harmonics")
+        degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
+        scale = (1 + degrees / 2) ** -decay
+        self.nnet.layers[0].weight *= scale / (scale**2).mean().sqrt()  # type: ignore[index, union-attr]

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Embed = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Embed = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 
 def embed_in_pieces(
     embed: Embed, image: Tensor, point: Tensor, micro_batch_size: int, model: nn.Module
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Apply `embed` to `micro_batch_size` rows at a time, forgetting activations in between.
 
     Parameters
     ----------
     embed : callable
-        Maps images and coordinates to two embeddings; random draws in it are repeated.
+        Maps images and coordinates to embeddings; random draws in it are repeated.
     image, point : Tensor of shape (n, ...)
         The batch; `embed` moves what it is given to its device.
     micro_batch_size : int
@@ -36,7 +36,7 @@ def embed_in_pieces(
 
     Returns
     -------
-    images, places : Tensor of shape (n, d)
+    embeddings : tuple of Tensor of shape (n, d)
         What `embed` gives for the whole batch.
     """
     pieces = [
@@ -49,8 +49,7 @@ def embed_in_pieces(
         )
         for start in range(0, len(image), micro_batch_size)
     ]
-    images, places = zip(*pieces, strict=True)
-    return torch.cat(images), torch.cat(places)
+    return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 
 @contextlib.contextmanager

@@ -110,9 +110,13 @@ class SirenNet(nn.Module):
             x = layer(x)
         return x
 
+    def embed(self, hidden: Tensor) -> Tensor:
+        """Map the last hidden layer to (n, dim_out)."""
+        return self.last_layer(hidden)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, dim_in) to (n, dim_out)."""
-        return self.last_layer(self.hidden(x))
+        return self.embed(self.hidden(x))
 
 
 class MLP(nn.Module):
@@ -136,6 +140,10 @@ class MLP(nn.Module):
     def hidden(self, x: Tensor) -> Tensor:
         """Return the last hidden layer, (n, dim_hidden)."""
         return self.features[:-1](x)
+
+    def embed(self, hidden: Tensor) -> Tensor:
+        """Map the last hidden layer to (n, dim_out)."""
+        return self.features[-1](hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, dim_in) to (n, dim_out)."""
@@ -175,9 +183,13 @@ class FCNet(nn.Module):
         """Return the last residual layer, (n, dim_hidden)."""
         return self.feats(x)
 
+    def embed(self, hidden: Tensor) -> Tensor:
+        """Map the last residual layer to (n, dim_out)."""
+        return self.class_emb(hidden)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, dim_in) to (n, dim_out)."""
-        return self.class_emb(self.feats(x))
+        return self.embed(self.hidden(x))
 
 
 NETWORKS = ("siren", "mlp", "fcnet", "linear")

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from skgeo_embed.nn.location import LocationEncoder
 
-INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
-
 
 class SatCLIP(nn.Module):
     """An image tower and a location tower in one embedding space.
@@ -21,13 +19,17 @@ class SatCLIP(nn.Module):
         Maps (n, bands, height, width) to (n, embed_dim).
     location : LocationEncoder
         Maps (n, 2) degrees to (n, embed_dim).
+    temperature : float, default=0.07
+        What similarities are divided by, at first.
     """
 
-    def __init__(self, visual: nn.Module, location: LocationEncoder) -> None:
+    def __init__(
+        self, visual: nn.Module, location: LocationEncoder, temperature: float = 0.07
+    ) -> None:
         super().__init__()
         self.visual = visual
         self.location = location
-        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
 
     @property
     def temperature(self) -> float:
@@ -46,9 +48,15 @@ class SatCLIP(nn.Module):
 
     def forward(self, image: Tensor, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit-length embeddings of images and places, each (n, embed_dim)."""
-        places = self.location(lonlat)
-        images = self.visual(image)
-        return (
-            nn.functional.normalize(images, dim=-1),
-            nn.functional.normalize(places.to(images.dtype), dim=-1),
-        )
+        return unit_rows(self.visual(image), self.location(lonlat))
+
+    def with_hidden(self, image: Tensor, lonlat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the embeddings, and the location tower's hidden layer (n, hidden_dim)."""
+        hidden, places = self.location.both_layers(lonlat)
+        return *unit_rows(self.visual(image), places), hidden
+
+
+def unit_rows(images: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale the rows of both to unit length, in the images' precision."""
+    normalize = nn.functional.normalize
+    return normalize(images, dim=-1), normalize(places.to(images.dtype), dim=-1)

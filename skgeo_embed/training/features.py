@@ -88,7 +88,7 @@ def train_on_features(
     ValueError
         If a folder is given and the tower is not frozen.
     """
-    sample = views(read_rows(pairs, 0, 2)["image"], random=False)
+    sample = views(read_rows(pairs, range(2))["image"], random=False)
     parts = split_frozen(model.visual, sample)
     if parts is None:
         if folder is None:
@@ -180,16 +180,16 @@ def _identify(pairs: Dataset[Any]) -> tuple[np.ndarray, str]:
     if hasattr(pairs, "fingerprint") and hasattr(pairs, "lonlat"):
         return pairs.lonlat, pairs.fingerprint()
     digest, points = hashlib.blake2b(), []
-    for start in range(0, len(pairs), CHUNK):  # type: ignore[arg-type]
-        batch = read_rows(pairs, start, CHUNK)
+    n_pairs = len(pairs)  # type: ignore[arg-type]
+    for start in range(0, n_pairs, CHUNK):
+        batch = read_rows(pairs, range(start, min(start + CHUNK, n_pairs)))
         digest.update(batch["image"].contiguous().numpy().tobytes())
         points.append(batch["point"].numpy())
     return np.concatenate(points), digest.hexdigest()
 
 
-def read_rows(pairs: Dataset[Any], start: int, count: int) -> Batch:
-    """Read consecutive pairs as one batch."""
-    rows = range(start, min(start + count, len(pairs)))  # type: ignore[arg-type]
+def read_rows(pairs: Dataset[Any], rows: Sequence[int]) -> Batch:
+    """Read some pairs as one batch."""
     if hasattr(pairs, "__getitems__"):
         found = pairs.__getitems__(list(rows))
         if isinstance(found, dict):
@@ -211,7 +211,7 @@ def _compute(
 ) -> None:
     part, state = path.with_suffix(".part"), path.with_suffix(".json")
     body = body.to(device).eval()
-    sample = read_rows(pairs, 0, 1)["image"].to(device)
+    sample = read_rows(pairs, range(1))["image"].to(device)
     shape = (n_pairs, n_views, _features_of(body, views, n_views, sample, 0).shape[2])
     done = 0
     if part.is_file() and state.is_file():
@@ -227,7 +227,7 @@ def _compute(
     )
     with bar:
         for start in range(done, n_pairs, CHUNK):
-            images = read_rows(pairs, start, CHUNK)["image"].to(device)
+            images = read_rows(pairs, range(start, min(start + CHUNK, n_pairs)))["image"].to(device)
             stop = start + len(images)
             found = _features_of(body, views, n_views, images, start)
             features[start:stop] = found.float().cpu().numpy()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skgeo_embed._coordinates import great_circle_km
 from skgeo_embed._errors import TrainingDivergedError
+from skgeo_embed.nn.auxiliary import AuxiliaryTargets, RidgeEpisodes
 from skgeo_embed.nn.gather import gather_rows, process_rank
 from skgeo_embed.nn.loss import contrastive_loss, gathered_contrastive_loss, retrieval_ranks
 from skgeo_embed.nn.micro_batches import embed_in_pieces
@@ -33,6 +34,10 @@ class Recipe:
     warmup_epochs: float = 0
     lr_schedule: Literal["constant", "cosine"] = "constant"
     micro_batch_size: int | None = None
+    learn_temperature: bool = True
+    min_temperature: float = 0.0
+    soft_targets: float = 0.0
+    auxiliary_weight: float = 0.0
 
 
 class ContrastiveTask(lightning.LightningModule):
@@ -46,17 +51,28 @@ class ContrastiveTask(lightning.LightningModule):
         How to train.
     views : Views or None
         What the tower is shown of an image; None where images are cached features.
+    targets : AuxiliaryTargets or None, default=None
+        For the auxiliary regressions and soft targets, where the recipe has them.
     print_epochs : bool, default=False
         Print a line an epoch.
     """
 
     def __init__(
-        self, model: SatCLIP, recipe: Recipe, views: Views | None, *, print_epochs: bool = False
+        self,
+        model: SatCLIP,
+        recipe: Recipe,
+        views: Views | None,
+        targets: AuxiliaryTargets | None = None,
+        *,
+        print_epochs: bool = False,
     ) -> None:
         super().__init__()
         self.model = model.train()
         self.recipe = recipe
         self.views = views
+        self.targets = targets
+        self.episodes = RidgeEpisodes() if recipe.auxiliary_weight else None
+        model.logit_scale.requires_grad_(recipe.learn_temperature)
         self.print_epochs = print_epochs
         self.rows: list[dict[str, float]] = []
         self.good_weights: dict[str, Tensor] = {}
@@ -89,29 +105,65 @@ class ContrastiveTask(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the contrastive loss of this process's share of a batch."""
-        size = self.recipe.micro_batch_size
+        recipe, size = self.recipe, self.recipe.micro_batch_size
         if size:
             embedded = embed_in_pieces(
                 self._embed, batch["image"], batch["point"], size, self.model
             )
         else:
             embedded = self._embed(batch["image"], batch["point"])
-        loss = gathered_contrastive_loss(*embedded, self.model.logit_scale)
+        images, places, *hidden = embedded
+        point = batch["point"].to(images.device)
+        targets, summary = self._describe(batch["image"], point)
+        loss = gathered_contrastive_loss(
+            images,
+            places,
+            self.model.logit_scale,
+            summary if recipe.soft_targets else None,
+            recipe.soft_targets,
+        )
+        self._log_train("train_loss", loss)
+        if self.episodes is not None:
+            error = self.episodes(hidden[0].float(), targets, self.targets.weights, point)  # type: ignore[union-attr]
+            self._log_train("train_auxiliary", error)
+            loss = loss + recipe.auxiliary_weight * error
         self._stop_if_diverged("loss", loss.detach())
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
 
-    def _embed(self, image: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+    def _log_train(self, name: str, value: Tensor) -> None:
+        self.log(name, value, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
+
+    def _embed(self, image: Tensor, point: Tensor) -> tuple[Tensor, ...]:
         image, point = image.to(self.device), point.to(self.device)
         if self.views is not None:
             image = self.views(image, random=True)
-        return self.model(image, jitter_coordinates(point, self.recipe.coord_jitter))
+        point = jitter_coordinates(point, self.recipe.coord_jitter)
+        if self.episodes is None:
+            return self.model(image, point)
+        return self.model.with_hidden(image, point)
+
+    @torch.no_grad()
+    def _describe(self, image: Tensor, point: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the auxiliary targets and the summaries of a batch, where they are wanted."""
+        if self.targets is None:
+            return None, None
+        image = image.to(point.device)
+        if self.views is not None:
+            image = self.views(image, random=False)
+        targets = self.targets(image, point) if self.episodes is not None else None
+        return targets, self.targets.summary(image)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Keep the temperature above its floor."""
+        if self.recipe.min_temperature:
+            with torch.no_grad():
+                self.model.logit_scale.clamp_(max=-math.log(self.recipe.min_temperature))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse a step that would spoil the weights."""
         if self.trainer.scaler is not None:  # it skips such steps itself
             return
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
         self._stop_if_diverged("gradient", torch.stack(torch._foreach_norm(gradients)).sum())
 
     def _stop_if_diverged(self, what: str, value: Tensor) -> None:
@@ -191,6 +243,9 @@ class ContrastiveTask(lightning.LightningModule):
             {"params": plain, "weight_decay": 0.0},
             {"params": decayed, "weight_decay": self.recipe.weight_decay},
         ]
+        if self.episodes is not None:
+            strengths = list(self.episodes.parameters())
+            groups.append({"params": strengths, "weight_decay": 0.0, "lr": RIDGE_LEARNING_RATE})
         groups = [group for group in groups if group["params"]]
         optimizer = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, fused=True)
         recipe = self.recipe
@@ -209,8 +264,10 @@ class ContrastiveTask(lightning.LightningModule):
         }
 
 
+RIDGE_LEARNING_RATE = 1e-2
 METRICS = {
     "train_loss": ".4f",
+    "train_auxiliary": ".4f",
     "val_loss": ".4f",
     "val_top1": ".3f",
     "val_top5": ".3f",

@@ -1,0 +1,290 @@
+"""What location features are worth to a model that uses them.
+
+    pip install --no-deps -r benchmarks/requirements.txt
+    python benchmarks/downstream.py            # 15 to 20 minutes on 2 CPU cores
+
+Six regressions (station temperature and precipitation, airport elevation, population within 100 km,
+turbidity in January and July) and three classifications (Köppen class, land cover, country), on
+land points spread evenly by area, with standardised features and a ridge (its strength by
+leave-one-out on the training rows). Random 80/20 splits, held-out 10° and 40° blocks, and random
+splits with 50, 200 and 1,000 labels; a gradient boosting on 40 principal components beside the
+ridge; and the RANGE protocol on station temperature. Writes downstream.csv, downstream.md and
+downstream.png to docs/benchmarks.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from labels import load_tasks
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+import skgeo_embed
+from skgeo_embed import GeoCLIPEncoder, PositionalEncoder, SatCLIPEncoder
+from skgeo_embed._errors import ModelDownloadError, ModelNotFoundError
+from skgeo_embed.checkpoints.folder import read_config
+from skgeo_embed.checkpoints.registry import BUNDLED, PUBLISHED
+from skgeo_embed.datasets import load_air_temperature
+from skgeo_embed.model_selection import SpatialBlockKFold
+from skgeo_embed.nn.location import LocationEncoder
+
+OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
+ALPHAS = np.logspace(-1, 5, 13)
+SPLITS = ("random", "10° blocks", "40° blocks", "n = 50", "n = 200", "n = 1,000")
+
+
+def untrained(name):
+    """The network of a bundled encoder as it was before training, but for the weights' draw."""
+    config = read_config(Path(skgeo_embed.__file__).parent / "weights" / BUNDLED[name])
+    decay = config["training"].get("spectral_decay", 0.0)
+    torch.manual_seed(0)
+    return LocationEncoder(**config["location"], spectral_decay=decay)
+
+
+def make_rows():
+    """Name and transformer of each row."""
+    rows = {
+        "longitude, latitude": None,
+        "sine, cosine": PositionalEncoder("wrap"),
+        "spherical harmonics, L = 10": PositionalEncoder(legendre_polys=10),
+        "spherical harmonics, L = 20": PositionalEncoder(legendre_polys=20),
+        "5 nearest labels (haversine)": "neighbours",
+        "GeoCLIP": GeoCLIPEncoder(),
+    }
+    for name in BUNDLED:
+        for layer in ("embedding", "hidden"):
+            rows[f"{name} untrained, {layer}"] = SatCLIPEncoder(untrained(name), layer=layer)
+            rows[f"{name}, {layer}"] = SatCLIPEncoder(name, layer=layer)
+    for name in PUBLISHED:
+        try:
+            rows[name] = SatCLIPEncoder(name, local_files_only=True).fit()
+        except (ModelNotFoundError, ModelDownloadError):
+            print(f"{name} is not in the cache and is left out")
+    return rows
+
+
+def splits_of(lonlat, quick):
+    n = len(lonlat)
+    for seed in range(1 if quick else 3):
+        yield "random", train_test_split(np.arange(n), test_size=0.2, random_state=seed)
+    for size in (10, 40):
+        folds = SpatialBlockKFold(5, block_size=size, shuffle=True, random_state=0)
+        for fold in folds.split(lonlat):
+            yield f"{size}° blocks", fold
+    for size in (50, 200, 1000):
+        for seed in range(2 if quick else 6):
+            rows = np.random.RandomState(seed).permutation(n)
+            yield f"n = {size:,}", (rows[:size], rows[-2000:])
+
+
+def coded(values):
+    """Numbers as they are, classes as integers."""
+    if values.dtype.kind == "f":
+        return values
+    return np.unique(values, return_inverse=True)[1]
+
+
+class Ridges:
+    """Ridges of many targets on the same features, the strength of each by leave-one-out."""
+
+    def __init__(self, train, test):
+        scaler = StandardScaler().fit(train)
+        self.train, self.test = scaler.transform(train), scaler.transform(test)
+        gram = (
+            self.train @ self.train.T if len(train) < train.shape[1] else self.train.T @ self.train
+        )
+        values, vectors = np.linalg.eigh(gram)
+        kept = values > 1e-10 * values.max()
+        self.values, vectors = values[kept], vectors[:, kept]
+        if len(train) < train.shape[1]:  # left singular vectors, and what they are in features
+            self.left, right = vectors, self.train.T @ vectors / np.sqrt(self.values)
+        else:
+            self.left, right = self.train @ vectors / np.sqrt(self.values), vectors
+        self.queries = self.test @ right * np.sqrt(self.values)
+
+    def predict(self, y):
+        """Predict the test rows of y (n, t); one strength for all of its columns."""
+        mean = y.mean(axis=0)
+        rotated = self.left.T @ (y - mean)
+        best = (np.inf, None)
+        for alpha in ALPHAS:
+            shrunk = 1 / (self.values + alpha)
+            fitted = self.left @ ((self.values * shrunk)[:, None] * rotated)
+            leverage = self.left**2 @ (self.values * shrunk) + 1 / len(y)
+            error = (((y - mean - fitted) / (1 - leverage)[:, None]) ** 2).mean()
+            if error < best[0]:
+                best = error, self.queries @ (shrunk[:, None] * rotated) + mean
+        return best[1]
+
+
+def score(y, predicted, is_class):
+    if is_class:
+        return np.mean(y == predicted)
+    return 1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+
+
+def neighbours(lonlat, y, is_class, train, test):
+    kind = KNeighborsClassifier if is_class else KNeighborsRegressor
+    model = kind(5, weights="distance", metric="haversine")
+    radians = np.deg2rad(lonlat[:, ::-1])
+    return model.fit(radians[train], y[train]).predict(radians[test])
+
+
+def boosting(features, y, is_class, train, test):
+    kind = HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor
+    reduced = PCA(min(40, features.shape[1]), random_state=0)
+    model = make_pipeline(StandardScaler(), reduced, kind(max_iter=60, random_state=0))
+    return model.fit(features[train], y[train]).predict(features[test])
+
+
+def evaluate(encoder, groups, quick):
+    """Scores of one row: probe, split, label, score."""
+    for _, lonlat, labels in groups:
+        features = lonlat
+        if encoder not in (None, "neighbours"):
+            features = np.asarray(encoder.fit_transform(lonlat), dtype=np.float64)
+        boosted = set()
+        for split, (train, test) in splits_of(lonlat, quick):
+            ridges = None if encoder == "neighbours" else Ridges(features[train], features[test])
+            boost = split in ("random", "10° blocks") and split not in boosted
+            boosted.add(split)
+            for label, values in labels.items():
+                is_class, y = values.dtype.kind != "f", coded(values)
+                if ridges is None:
+                    found = neighbours(lonlat, y, is_class, train, test)
+                elif is_class:
+                    found = ridges.predict(2.0 * np.eye(y.max() + 1)[y[train]] - 1).argmax(axis=1)
+                else:
+                    found = ridges.predict(y[train][:, None])[:, 0]
+                yield "ridge", split, label, is_class, score(y[test], found, is_class)
+                if boost and ridges is not None and label != "country":
+                    found = boosting(features, y, is_class, train, test)
+                    yield "boosting", split, label, is_class, score(y[test], found, is_class)
+
+
+def range_protocol(encoder):
+    """Station temperature as RANGE (Dhakal et al. 2025) measures it."""
+    X, y = load_air_temperature(return_X_y=True, as_frame=False)
+    if encoder == "neighbours":
+        return np.nan
+    features = X if encoder is None else encoder.fit_transform(X)
+    scores = []
+    for seed in range(5):
+        parts = train_test_split(features, y, test_size=0.2, random_state=seed)
+        model = make_pipeline(MinMaxScaler(), RidgeCV(alphas=[0.1, 1, 10], cv=3))
+        scores.append(model.fit(parts[0], parts[2]).score(parts[1], parts[3]))
+    return np.mean(scores)
+
+
+def summarize(scores):
+    """Mean over labels of the mean over repeats, and its standard error over repeats."""
+    means = scores.groupby(["row", "probe", "split", "classes", "label"], sort=False)["score"]
+    table = means.agg(["mean", "sem"]).reset_index()
+    grouped = table.groupby(["row", "probe", "split", "classes"], sort=False)
+    return grouped.agg(
+        mean=("mean", "mean"), error=("sem", lambda s: np.sqrt((s**2).sum()) / len(s))
+    )
+
+
+def markdown(summary, range_scores):
+    lines = [
+        "Mean R² of six regressions / mean accuracy of three classifications, ridge; the last "
+        "column is R² on the RANGE protocol.\n",
+        "| features | " + " | ".join(SPLITS) + " | RANGE |",
+        "| --- |" + " --- |" * (len(SPLITS) + 1),
+    ]
+    for row, value in range_scores.items():
+        cells = []
+        for split in SPLITS:
+            pair = [summary.loc[(row, "ridge", split, classes)] for classes in (False, True)]
+            cells.append(f"{pair[0]['mean']:.3f} / {pair[1]['mean']:.3f}")
+        cells.append("" if np.isnan(value) else f"{value:.3f}")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    ridge = summary.xs("ridge", level="probe")["error"].groupby("split", sort=False).mean()
+    lines.append(
+        "\nStandard errors over repeats, mean over rows: "
+        + ", ".join(f"{split} {ridge[split]:.3f}" for split in SPLITS)
+        + ".\n"
+    )
+    lines += [
+        "Gradient boosting on 40 principal components, one split each (no country):\n",
+        "| features | random | 10° blocks |", "| --- | --- | --- |",
+    ]  # fmt: skip
+    for row in range_scores:
+        if (row, "boosting", "random", False) in summary.index:
+            cells = [
+                " / ".join(
+                    f"{summary.loc[(row, 'boosting', s, c)]['mean']:.3f}" for c in (False, True)
+                )
+                for s in SPLITS[:2]
+            ]
+            lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(summary, path):
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    ridge = summary.xs("ridge", level="probe")["mean"].unstack("split")[list(SPLITS)]
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), layout="constrained", sharey=True)
+    for axis, classes in zip(axes, (False, True), strict=True):
+        table = ridge.xs(classes, level="classes")
+        order = summary.index.get_level_values("row").unique()[::-1]
+        for split, colour, marker in zip(
+            ("random", "10° blocks", "n = 200", "n = 50"),
+            ("#0072B2", "#D55E00", "#009E73", "#999999"), "osD^", strict=True,
+        ):  # fmt: skip
+            axis.scatter(
+                table.loc[order, split].clip(lower=0), order, c=colour, marker=marker, label=split
+            )
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_xlabel("mean accuracy, 3 classifications" if classes else "mean R², 6 regressions")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False
+    )
+    figure.savefig(path, dpi=90)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=8000, help="land points")
+    parser.add_argument("--seed", type=int, default=2027, help="of the points")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--only", help="rows whose name contains this, printed, nothing written")
+    arguments = parser.parse_args()
+    groups = load_tasks(arguments.points, arguments.seed)
+    found, range_scores = [], {}
+    for name, encoder in make_rows().items():
+        if arguments.only and arguments.only not in name:
+            continue
+        started = time.perf_counter()
+        columns = ["probe", "split", "label", "classes", "score"]
+        scores = pd.DataFrame(evaluate(encoder, groups, arguments.quick), columns=columns)
+        found.append(scores.assign(row=name))
+        range_scores[name] = range_protocol(encoder)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    scores = pd.concat(found)
+    text = markdown(summarize(scores), range_scores)
+    print(text)
+    if not arguments.only:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        scores.to_csv(OUTPUT / "downstream.csv", index=False, float_format="%.5f")
+        (OUTPUT / "downstream.md").write_text(text)
+        draw(summarize(scores), OUTPUT / "downstream.png")
+
+
+if __name__ == "__main__":
+    main()
