@@ -17,7 +17,7 @@ from skgeo_embed._coordinates import great_circle_km, read_coordinates
 from skgeo_embed._hub_parameters import HUB_CONSTRAINTS, hub_options, without_token
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
-from skgeo_embed.checkpoints.registry import DEFAULT_MODEL
+from skgeo_embed.checkpoints.registry import DEFAULT_IMAGE_MODEL
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +92,7 @@ default="bluemarble-l10"
 
     def __init__(
         self,
-        model: Any = DEFAULT_MODEL,
+        model: Any = DEFAULT_IMAGE_MODEL,
         *,
         n_candidates: int = 100_000,
         radius_km: float | None = None,
