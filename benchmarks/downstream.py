@@ -164,20 +164,20 @@ def boosting(features, y, train, test):
     return model.fit(features[train], y[train]).predict(features[test])
 
 
-def evaluate(encoder, groups, quick):
+def evaluate(encoder, groups, quick, boosted=True):
     """Scores of one row: probe, split, label, score."""
     for _, lonlat, labels in groups:
         features = lonlat
         if encoder not in (None, "neighbours"):
             features = np.asarray(encoder.fit_transform(lonlat), dtype=np.float64)
-        boosted = set()
+        done = set() if boosted else set(SPLITS)
         for split, (train, test) in splits_of(lonlat, quick):
             ridges = None if encoder == "neighbours" else Ridges(features[train], features[test])
             inner = None
             if split == "10° blocks" and ridges is not None:
                 inner = inner_blocks(features, lonlat, train, 10)
-            boost = split in ("random", "10° blocks") and split not in boosted
-            boosted.add(split)
+            boost = split in ("random", "10° blocks") and split not in done
+            done.add(split)
             for label, values in labels.items():
                 is_class, y = values.dtype.kind != "f", coded(values)
                 if ridges is None:
@@ -293,6 +293,14 @@ def draw(summary, path):
     figure.savefig(path, dpi=90)
 
 
+def fill_in(page, mark, text):
+    """Put `text` between two marks of a page of the documentation."""
+    begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(f"{before}{begin}\n{text}{end}{after}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=6000, help="land points")
@@ -318,6 +326,7 @@ def main():
         OUTPUT.mkdir(parents=True, exist_ok=True)
         scores.to_csv(OUTPUT / "downstream.csv", index=False, float_format="%.5f")
         (OUTPUT / "downstream.md").write_text(text)
+        fill_in(OUTPUT.parent / "which_encoder.md", "downstream", text)
         draw(summarize(scores), OUTPUT / "downstream.png")
 
 

@@ -56,6 +56,7 @@ def main():
         hidden_dim=1024,
         dropout=0.0,
         spectral_decay=1.0,
+        hidden_scale=0.1,
         temperature=0.2,
         learn_temperature=False,
         auxiliary_weight=30.0,

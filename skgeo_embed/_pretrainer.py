@@ -65,6 +65,10 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
     spectral_decay : float, default=0.0
         How the first layer's initial weights fall with the degree l of the harmonics:
         (1 + l / 2) to the power of minus this. A smooth start that fine detail can grow on.
+    hidden_scale : float, default=1.0
+        What the hidden layer is multiplied by when it is given out as features. It does not
+        change the training, but what a penalty of fixed strength does: a thousand features of
+        size 1 make ``Ridge()`` overfit a few thousand rows, of size 0.1 they do not.
     temperature : float, default=0.07
         What similarities are divided by in the loss, at first.
     learn_temperature : bool, default=True
@@ -209,6 +213,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         "max_radius": [_POSITIVE],
         "network": [StrOptions({"siren", "mlp", "fcnet", "linear"})],
         "spectral_decay": [_NOT_NEGATIVE],
+        "hidden_scale": [_POSITIVE],
         "temperature": [_POSITIVE],
         "learn_temperature": ["boolean"],
         "min_temperature": [_NOT_NEGATIVE],
@@ -263,6 +268,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         max_radius: float = 360.0,
         network: Literal["siren", "mlp", "fcnet", "linear"] = "siren",
         spectral_decay: float = 0.0,
+        hidden_scale: float = 1.0,
         temperature: float = 0.07,
         learn_temperature: bool = True,
         min_temperature: float = 0.0,
@@ -310,6 +316,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         self.max_radius = max_radius
         self.network = network
         self.spectral_decay = spectral_decay
+        self.hidden_scale = hidden_scale
         self.temperature = temperature
         self.learn_temperature = learn_temperature
         self.min_temperature = min_temperature
@@ -532,6 +539,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
             max_radius=self.max_radius,
             network=self.network,
             spectral_decay=self.spectral_decay,
+            hidden_scale=self.hidden_scale,
         )
         return SatCLIP(tower, location, self.temperature)
 

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder
@@ -108,8 +108,8 @@ def test_default_is_bundled_and_describes_the_place():
     assert info["licence"]
     assert info["legendre_polys"] >= 1
     X, y = load_air_temperature(return_X_y=True)
-    model = make_pipeline(SatCLIPEncoder(), StandardScaler(), Ridge())
-    assert model.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.9
+    model = make_pipeline(SatCLIPEncoder(), Ridge())
+    assert model.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.94
 
 
 def test_layers():

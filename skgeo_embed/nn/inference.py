@@ -154,6 +154,7 @@ class _SineNetwork:
         self.weights = [weight.to(device, dtype) for weight, _ in folded]
         self.biases = [bias.to(device, dtype) for _, bias in folded]
         self._first_weight = folded[0][0]
+        self.hidden_scale = module.hidden_scale
 
     @cached_property
     def tables(self) -> LatitudeTables:
@@ -244,7 +245,7 @@ class _SineNetwork:
             torch.addmm(bias, x, weight.T, out=target).sin_()
             x, other = target, x
         if layer == "hidden":
-            return x
+            return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
         return torch.addmm(self.biases[-1], x, self.weights[-1].T)
 
 

@@ -23,7 +23,9 @@ class EncodedNetwork(nn.Module):
     nnet : torch.nn.Module
         Maps features to an embedding; it may have a `hidden` method.
     config : dict
-        Facts, `embed_dim` and, where there is a hidden layer, `hidden_dim` among them.
+        Facts, `embed_dim` and, where there is a hidden layer, `hidden_dim` among them;
+        `hidden_scale`, where there is one, is what the hidden layer is multiplied by when it is
+        the output.
     """
 
     def __init__(self, posenc: nn.Module, nnet: nn.Module, config: dict[str, Any]) -> None:
@@ -31,6 +33,7 @@ class EncodedNetwork(nn.Module):
         self.posenc = posenc
         self.nnet = nnet
         self.config = config
+        self.hidden_scale = float(config.get("hidden_scale", 1.0))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,7 +54,7 @@ class EncodedNetwork(nn.Module):
         self.output_dim(layer)  # says whether there is such a layer
         if layer == "embedding":
             return self.nnet(features)
-        return self.nnet.hidden(features)  # type: ignore[operator]
+        return self.nnet.hidden(features) * self.hidden_scale  # type: ignore[operator]
 
     def both_layers(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layer and the embedding of (n, 2) degrees."""
@@ -98,6 +101,8 @@ class LocationEncoder(EncodedNetwork):
         How the first layer's initial weights fall with the degree l of the harmonics, as
         (1 + l / 2) to the power of minus this, at the same root mean square; no part of the
         saved architecture.
+    hidden_scale : float, default=1.0
+        What the hidden layer is multiplied by when it is the output, a matter of units.
 
     Examples
     --------
@@ -123,6 +128,7 @@ class LocationEncoder(EncodedNetwork):
         max_radius: float = 360.0,
         dropout: float = 0.5,
         spectral_decay: float = 0.0,
+        hidden_scale: float = 1.0,
     ) -> None:
         encoding: dict[str, Any] = {
             "legendre_polys": legendre_polys,
@@ -152,6 +158,8 @@ class LocationEncoder(EncodedNetwork):
             "hidden_dim": hidden_dim,
             "num_hidden_layers": num_hidden_layers,
         }
+        if hidden_scale != 1:
+            config["hidden_scale"] = hidden_scale
         super().__init__(posenc, nnet, config)
         if spectral_decay:
             self._scale_degrees(spectral_decay)

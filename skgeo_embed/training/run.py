@@ -20,6 +20,7 @@ import torch
 from lightning.pytorch import loggers
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from skgeo_embed._errors import TrainingDivergedError, TrainingWarning
@@ -246,9 +247,9 @@ def run_training(
         except TrainingDivergedError:
             task.model.load_state_dict(task.good_weights, strict=False)
             raise
-        except SystemExit:
+        except SystemExit as stop:
             # Lightning turns a KeyboardInterrupt, from a second Ctrl-C or a callback, into this
-            if not trainer.interrupted:
+            if isinstance(stop, SIGTERMException) or not trainer.interrupted:
                 raise
             interruption.asked = True
     if interruption.asked:

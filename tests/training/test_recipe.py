@@ -47,6 +47,25 @@ def test_spectral_decay():
         LocationEncoder(positional_encoding="wrap", spectral_decay=1.0)
 
 
+def test_hidden_scale(pairs, tmp_path):
+    plain = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    scaled = SatCLIPPretrainer(**SMALL, hidden_scale=0.1).fit(*pairs)
+    folder = scaled.save_pretrained(tmp_path / "scaled")
+    points = np.tile(pairs[1], (200, 1))  # enough for the tabulated layer
+    for source in (scaled.model_.location, folder):
+        found = SatCLIPEncoder(source, layer="hidden").fit_transform(points)
+        expected = SatCLIPEncoder(plain.model_.location, layer="hidden").fit_transform(points)
+        np.testing.assert_allclose(found, 0.1 * expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(
+            SatCLIPEncoder(source, layer="embedding").fit_transform(pairs[1]),
+            SatCLIPEncoder(plain.model_.location).fit_transform(pairs[1]),
+        )
+    module = scaled.model_.location
+    for layer, scale in (("hidden", 0.1), ("embedding", 1.0)):
+        expected = plain.model_.location(torch.from_numpy(pairs[1]), layer) * scale
+        torch.testing.assert_close(module(torch.from_numpy(pairs[1]), layer), expected)
+
+
 def test_auxiliary_regressions_help_the_hidden_layer(pairs):
     params = {**SMALL, "max_epochs": 25}
     helped = SatCLIPPretrainer(**params, auxiliary_weight=30.0).fit(*pairs)

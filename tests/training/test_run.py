@@ -155,6 +155,14 @@ def test_keyboard_interrupt_at_once(pairs):
     assert pretrainer.score(*pairs) >= 0
 
 
+def test_sigterm_ends_the_process(pairs):
+    stop = AtStep(8, lambda trainer: signal.raise_signal(signal.SIGTERM))
+    pretrainer = SatCLIPPretrainer(**SMALL, callbacks=[stop])
+    with pytest.raises(SystemExit):
+        pretrainer.fit(*pairs)
+    assert pretrainer.score(*pairs) >= 0  # whoever catches it has the weights
+
+
 class Exploding(torch.nn.Module):
     """A tower whose gradient or output is not finite from a step on."""
 
