@@ -119,7 +119,9 @@ def test_layers():
     module = SatCLIPEncoder().fit()._encoder.engine.module
     last = module.nnet.last_layer
     np.testing.assert_allclose(
-        hidden @ last.weight.numpy().T + last.bias.numpy(), embedding, atol=1e-5
+        hidden / module.hidden_scale @ last.weight.numpy().T + last.bias.numpy(),
+        embedding,
+        atol=1e-5,
     )
 
 
