@@ -229,6 +229,5 @@ class NetworkTransformer(CoordinateTransformer):
 
 
 def numbered_names(prefix: str, count: int) -> list[str]:
-    """Names with a number each, padded so that they sort."""
-    digits = max(3, len(str(count - 1)))
-    return [f"{prefix}{i:0{digits}d}" for i in range(count)]
+    """Names with a number each, the same for a column however many there are."""
+    return [f"{prefix}{i:03d}" for i in range(count)]
