@@ -85,6 +85,7 @@ def draw(summary, path):
             axis.scatter(*place, marker=markers[number], s=60, label=name, alpha=0.9)
         axis.set_xlabel(f"mean R², {x[1]} splits")
         axis.set_ylabel(f"mean R², {y[1]}" + (", tuned by blocks" if y == SPLITS[1] else " labels"))
+        axis.xaxis.set_major_locator(plt.MaxNLocator(4))
         axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=90)
