@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -526,21 +527,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         from skgeo_embed.nn.location import LocationEncoder
         from skgeo_embed.nn.two_tower import SatCLIP
 
-        location = LocationEncoder(
-            legendre_polys=self.legendre_polys,
-            embed_dim=self.embed_dim,
-            hidden_dim=self.hidden_dim,
-            num_hidden_layers=self.num_hidden_layers,
-            dropout=self.dropout,
-            positional_encoding=self.positional_encoding,
-            harmonics_calculation=self.harmonics_calculation,
-            n_frequencies=self.n_frequencies,
-            min_radius=self.min_radius,
-            max_radius=self.max_radius,
-            network=self.network,
-            spectral_decay=self.spectral_decay,
-            hidden_scale=self.hidden_scale,
-        )
+        location = LocationEncoder(**self._params_of(LocationEncoder))
         return SatCLIP(tower, location, self.temperature)
 
     def _train(
@@ -571,20 +558,7 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         if cached is not None:
             pairs = cached
         n_views = cached.n_views if cached is not None else 1
-        recipe = Recipe(
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            coord_jitter=self.coord_jitter,
-            seed=seed,
-            warmup_epochs=self.warmup_epochs,
-            lr_schedule=self.lr_schedule,
-            micro_batch_size=self.micro_batch_size,
-            learn_temperature=self.learn_temperature,
-            min_temperature=self.min_temperature,
-            soft_targets=self.soft_targets,
-            auxiliary_weight=self.auxiliary_weight,
-        )
+        recipe = Recipe(seed=seed, **self._params_of(Recipe))
         train_rows, val_rows = split
         shown = views if cached is None else None
         targets = None
@@ -641,6 +615,11 @@ class SatCLIPPretrainer(PushMixin, BaseEstimator):
         self.history_ = history
         self.location_encoder_ = SatCLIPEncoder(self.model_.location).fit()
         self.image_encoder_ = SatCLIPImageEncoder(self.model_.visual).fit()
+
+    def _params_of(self, made: type) -> dict[str, Any]:
+        """The parameters that a class of the same words takes."""
+        words = inspect.signature(made).parameters
+        return {k: v for k, v in self.get_params(deep=False).items() if k in words}
 
     def _plain_params(self) -> dict[str, Any]:
         plain = (bool, int, float, str)

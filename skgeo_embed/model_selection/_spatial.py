@@ -246,7 +246,7 @@ class LeaveOneRegionOut(_SpatialSplitter):
     >>> for train, test in LeaveOneRegionOut(buffer_km=500).split(coords, groups=regions):
     ...     print(train, test)
     [3] [0 1]
-    [2] [3]
+    [0 1 2] [3]
     [3] [2]
     """
 
