@@ -9,7 +9,7 @@ layer becomes the features of a temperature model.
 
     python examples/pretrain_blue_marble.py --full --save bluemarble-l20
 
-Without it, a smaller run shows the idea in half a minute.
+Without it, a smaller run shows the idea in about a minute.
 """
 
 import argparse
@@ -60,11 +60,11 @@ def main():
         temperature=0.2,
         learn_temperature=False,
         auxiliary_weight=30.0,
-        batch_size=2048,
+        batch_size=2048 if arguments.full else 512,
         learning_rate=1e-3,
         warmup_epochs=1,
         lr_schedule="cosine",
-        max_epochs=9 if arguments.full else 3,
+        max_epochs=9 if arguments.full else 8,
         val_fraction=0.05 if arguments.full else 0.1,
         random_state=0,
         verbose=2,
