@@ -51,8 +51,8 @@ class GeoCLIPEncoder(NetworkTransformer):
         Where to compute; None takes cuda, mps or cpu, the first that is there.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output; the Fourier features are float64.
-    batch_size : int, default=4096
-        Points encoded at a time.
+    batch_size : int, default=None
+        Points encoded at a time; None takes what suits the device.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite or out-of-range coordinates.
     revision, cache_dir, token, local_files_only
@@ -98,7 +98,7 @@ class GeoCLIPEncoder(NetworkTransformer):
         normalize: bool = False,
         device: str | torch.device | None = None,
         dtype: Literal["float32", "float64"] = "float32",
-        batch_size: int = 4096,
+        batch_size: int | None = None,
         on_invalid: Literal["raise", "nan"] = "raise",
         revision: str | None = None,
         cache_dir: str | Path | None = None,
@@ -147,8 +147,8 @@ class CSPEncoder(NetworkTransformer):
         Where to compute; None takes cuda, mps or cpu, the first that is there.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output; the grid cells are float64.
-    batch_size : int, default=4096
-        Points encoded at a time.
+    batch_size : int, default=None
+        Points encoded at a time; None takes what suits the device.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite or out-of-range coordinates.
 
@@ -191,7 +191,7 @@ class CSPEncoder(NetworkTransformer):
         normalize: bool = False,
         device: str | torch.device | None = None,
         dtype: Literal["float32", "float64"] = "float32",
-        batch_size: int = 4096,
+        batch_size: int | None = None,
         on_invalid: Literal["raise", "nan"] = "raise",
     ) -> None:
         self.model = model
@@ -308,20 +308,19 @@ class GPS2VecEncoder(CoordinateTransformer):
             "zones": sorted(self._files),
         }
 
-    def _encode(self, lonlat: np.ndarray) -> np.ndarray:
+    def _encode(self, lonlat: np.ndarray, rows: np.ndarray, *, out: np.ndarray) -> None:
         zones = zone_names(lonlat)
         usable = np.isin(zones, list(self._files))
         if not usable.all():
             self._report(lonlat, zones, usable)
-        features = np.full((len(lonlat), self._width()), np.nan, dtype=self.dtype)
+        out[rows[~usable]] = np.nan
         for zone in np.unique(zones[usable]):
-            rows = np.flatnonzero(zones == zone)
+            inside = np.flatnonzero(zones == zone)
             layers = self._zones.get(self._files[str(zone)], list(self._outputs[self.kind]))
-            for start in range(0, len(rows), self.batch_size):
-                part = rows[start : start + self.batch_size]
+            for start in range(0, len(inside), self.batch_size):
+                part = inside[start : start + self.batch_size]
                 grid = distance_grid(lonlat[part], str(zone))
-                features[part] = run_zone(grid, layers, self.device, self.dtype)
-        return features
+                out[rows[part]] = run_zone(grid, layers, self.device, self.dtype)
 
     def _report(self, lonlat: np.ndarray, zones: np.ndarray, usable: np.ndarray) -> None:
         outside = zones == ""
@@ -346,7 +345,7 @@ class GPS2VecEncoder(CoordinateTransformer):
             raise CoordinateError(
                 f'{message}. Leave these points out, or pass on_invalid="nan" for NaN features.'
             )
-        warnings.warn(f"{message}. Their features are NaN.", InvalidCoordinateWarning, stacklevel=5)
+        warnings.warn(f"{message}. Their features are NaN.", InvalidCoordinateWarning, stacklevel=6)
 
     def _width(self) -> int:
         return sum(self._outputs[self.kind].values())

@@ -43,7 +43,7 @@ class Coordinates(NamedTuple):
     out_of_range: str | None
 
 
-def read_coordinates(X: Any, *, on_invalid: str = "raise") -> Coordinates:
+def read_coordinates(X: Any, *, on_invalid: str = "raise", first_row: int = 0) -> Coordinates:
     """Read (longitude, latitude) in degrees from any supported table.
 
     Parameters
@@ -53,6 +53,8 @@ def read_coordinates(X: Any, *, on_invalid: str = "raise") -> Coordinates:
         (lon, lat). Point geometries are reprojected to EPSG:4326 from their own CRS.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite and out-of-range rows.
+    first_row : int, default=0
+        Number of the first row in messages, where `X` is part of a longer table.
 
     Returns
     -------
@@ -75,11 +77,13 @@ def read_coordinates(X: Any, *, on_invalid: str = "raise") -> Coordinates:
     values = _to_lonlat_array(X)
     finite = np.isfinite(values).all(axis=1)
     if on_invalid == "raise" and not finite.all():
-        raise CoordinateError(_missing_message(values, finite))
+        raise CoordinateError(_missing_message(values, finite, first_row))
     lon, lat = values[:, 0], values[:, 1]
     in_range = (lon >= -180) & (lon <= 360) & (lat >= -90) & (lat <= 90)  # NaN compares False
     out_of_range = np.flatnonzero(finite & ~in_range)
-    problem = _out_of_range_message(values, out_of_range) if len(out_of_range) else None
+    problem = None
+    if len(out_of_range):
+        problem = _out_of_range_message(values, out_of_range, first_row)
     if on_invalid == "raise" and problem:
         raise CoordinateError(problem)
     valid = finite & in_range
@@ -257,7 +261,7 @@ def _canonical(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return lonlat + 0.0  # -0.0 and 0.0 are one place
 
 
-def _missing_message(values: np.ndarray, finite: np.ndarray) -> str:
+def _missing_message(values: np.ndarray, finite: np.ndarray, first_row: int) -> str:
     rows = np.flatnonzero(~finite)
     n_nan = int(np.isnan(values).any(axis=1).sum())
     n_inf = int(np.isinf(values).any(axis=1).sum())
@@ -266,18 +270,18 @@ def _missing_message(values: np.ndarray, finite: np.ndarray) -> str:
         for text, n in ((f"{n_nan} row(s) with NaN", n_nan), (f"{n_inf} with infinity", n_inf))
         if n
     )
+    named = ", ".join(f"row {first_row + r}" for r in rows[:_MAX_ROWS_NAMED])
     return (
-        f"coordinates contain {found}, out of {len(values)} (first: "
-        f"{', '.join(f'row {r}' for r in rows[:_MAX_ROWS_NAMED])}); drop or impute them, or pass "
-        'on_invalid="nan" to get NaN features for these rows.'
+        f"coordinates contain {found}, out of {len(values)} (first: {named}); drop or impute them, "
+        'or pass on_invalid="nan" to get NaN features for these rows.'
     )
 
 
-def _out_of_range_message(values: np.ndarray, rows: np.ndarray) -> str:
+def _out_of_range_message(values: np.ndarray, rows: np.ndarray, first_row: int) -> str:
     """Say which rows are outside longitude [-180, 360] or latitude ±90, and why they may be."""
     bad = values[rows]
     named = ", ".join(
-        f"row {r}: lon={lon:g}, lat={lat:g}"
+        f"row {first_row + r}: lon={lon:g}, lat={lat:g}"
         for r, (lon, lat) in zip(rows[:_MAX_ROWS_NAMED], bad, strict=False)
     )
     swapped_ok = (np.abs(bad[:, 0]) <= 90) & (bad[:, 1] >= -180) & (bad[:, 1] <= 360)

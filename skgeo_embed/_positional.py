@@ -132,15 +132,13 @@ class PositionalEncoder(CoordinateTransformer):
             max_radius=self.max_radius,
         )
 
-    def _encode(self, lonlat: np.ndarray) -> np.ndarray:
+    def _encode(self, lonlat: np.ndarray, rows: np.ndarray, *, out: np.ndarray) -> None:
         import torch
 
-        features = np.empty((len(lonlat), len(self._feature_names())), dtype=self.dtype)
         with torch.inference_mode():
             for start in range(0, len(lonlat), self.batch_size):
                 part = slice(start, start + self.batch_size)
-                features[part] = self._encoding(torch.from_numpy(lonlat[part])).numpy()
-        return features
+                out[rows[part]] = self._encoding(torch.from_numpy(lonlat[part])).numpy()
 
     def _feature_names(self) -> list[str]:
         return self._encoding.column_names()  # type: ignore[operator]

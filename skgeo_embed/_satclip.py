@@ -49,8 +49,10 @@ class SatCLIPEncoder(OpenMixin, PushMixin, NetworkTransformer):
         Where to compute; None takes cuda, mps or cpu, the first that is there.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output. Harmonics are always float64.
-    batch_size : int, default=4096
-        Points encoded at a time; bounds the memory needed beside the output.
+    batch_size : int, default=None
+        Points encoded at a time, which bounds the memory of the hidden layers. None takes 2,048
+        on a CPU and 65,536 elsewhere; where a GPU's memory runs out the batch is halved, with a
+        warning.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite or out-of-range coordinates: raise an error that names
         the rows, or give NaN features for them.
@@ -138,7 +140,7 @@ class SatCLIPEncoder(OpenMixin, PushMixin, NetworkTransformer):
         normalize: bool = False,
         device: str | torch.device | None = None,
         dtype: Literal["float32", "float64"] = "float32",
-        batch_size: int = 4096,
+        batch_size: int | None = None,
         on_invalid: Literal["raise", "nan"] = "raise",
         revision: str | None = None,
         cache_dir: str | Path | None = None,

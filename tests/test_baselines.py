@@ -352,10 +352,11 @@ class FoldingGeoCLIP(Folding, GeoCLIPEncoder):
 class FoldingGPS2Vec(Folding, GPS2VecEncoder):
     """Folds into zone 48 N, whose networks are written when first needed."""
 
-    def _read(self, X, *, reset):
-        lon, lat = super()._read(X, reset=reset).lonlat.T
-        folded = np.column_stack([105 + lon / 180 * 2.9, 4 + lat / 90 * 3.9])
-        return read_coordinates(folded)
+    def _read_parts(self, X, *, reset):
+        for part in super()._read_parts(X, reset=reset):
+            lon, lat = part.lonlat.T
+            folded = np.column_stack([105 + lon / 180 * 2.9, 4 + lat / 90 * 3.9])
+            yield read_coordinates(folded)
 
     def _prepare(self):
         folder = Path(tempfile.gettempdir()) / f"skgeo-embed-test-zones-{os.getpid()}"

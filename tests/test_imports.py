@@ -21,10 +21,12 @@ ESTIMATORS = {
     "_satclip_image",
     "_sharing",
 }
-BASIC = {"_cache_folder", "_errors", "_coordinates", "_images", "_utm_grid"}
+BASIC = {"_cache_folder", "_dask", "_errors", "_repeats", "_coordinates", "_images", "_utm_grid"}
 MAY_IMPORT = {
     "_errors": set(),
     "_coordinates": {"_errors"},
+    "_dask": {"_errors"},
+    "_repeats": set(),
     "_images": {"_errors"},
     "_cache_folder": set(),
     "_utm_grid": set(),
@@ -46,7 +48,9 @@ LAZY = {
     "huggingface_hub",
     "matplotlib",
     "PIL",
+    "dask",
     "geopandas",
+    "xarray",
     "rasterio",
     "tqdm",
     "h5py",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import os
 import threading
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,6 +96,9 @@ class LoadedEncoder:
         return _rebuild, (self.engine, self.info, self.default_layer)
 
 
+# What pickles open is held for the process's next task: each partition of a cluster's table
+# brings its own pickle, and the weights and tables are to be loaded once a worker.
+_opened: deque[LoadedEncoder] = deque(maxlen=2)
 _shared: weakref.WeakValueDictionary[tuple[str, str], LoadedEncoder] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
@@ -187,6 +192,7 @@ def open_location_encoder(
             return config["location"], folders.read_weights(source.path, "location.")
 
         declared = config.get("location", {}).get("harmonics", "exact")
+        description = config.get("location")
     else:
         published = source.published
         info |= {
@@ -202,9 +208,14 @@ def open_location_encoder(
             return location, {key: value.clone() for key, value in weights.items()}
 
         declared = published.harmonics if published else "exact"
+        description = None
     chosen = declared if harmonics == "auto" else harmonics
     loaded = share_encoder(
-        info, default_layer, chosen, request, lambda: _build(read, chosen, str(source.path))
+        info,
+        default_layer,
+        _variant(description, chosen),
+        request,
+        lambda: _build(read, chosen, str(source.path)),
     )
     if harmonics == "auto" and not source.path.is_dir():
         _check_published(source, loaded.info)
@@ -384,7 +395,7 @@ def _from_module(module: LocationEncoder, harmonics: str) -> LoadedEncoder:
     return share_encoder(
         info,
         "embedding",
-        chosen,
+        _variant(module.config, chosen),
         {},
         lambda: _build(lambda: (module.config, state), chosen, "memory"),
     )
@@ -399,23 +410,35 @@ def _open_again(request: dict[str, Any], expected_sha256: str) -> LoadedEncoder:
             f"{loaded.info['sha256'][:12]}…) than the pickled object was made with "
             f"({expected_sha256[:12]}…); use the version it was made with, or fit again."
         )
-    return loaded
+    return _hold(loaded)
 
 
 def _rebuild(engine: InferenceEngine, info: dict[str, Any], default_layer: str) -> LoadedEncoder:
-    harmonics = str(engine.module.config.get("harmonics", "exact"))
-    return share_encoder(info, default_layer, harmonics, {}, lambda: engine.module)
+    config = engine.module.config
+    variant = _variant(config, str(config.get("harmonics", "exact")))
+    return _hold(share_encoder(info, default_layer, variant, {}, lambda: engine.module))
+
+
+def _variant(description: dict[str, Any] | None, harmonics: str) -> str:
+    """What else than the weights' file makes an encoder what it is."""
+    return json.dumps({**(description or {}), "harmonics": harmonics}, sort_keys=True)
+
+
+def _hold(loaded: LoadedEncoder) -> LoadedEncoder:
+    if loaded not in _opened:
+        _opened.append(loaded)
+    return loaded
 
 
 def share_encoder(
     info: dict[str, Any],
     default_layer: str,
-    harmonics: str,
+    variant: str,
     request: dict[str, Any],
     build: Callable[[], EncodedNetwork],
 ) -> LoadedEncoder:
     """Return the process's encoder with these weights and facts, building it on first use."""
-    weights = f"{info['sha256']}:{harmonics}"
+    weights = f"{info['sha256']}:{variant}"
     key = (weights, f"{info['source']}:{info['name']}:{info['path']}:{sorted(request.items())}")
     with _lock:
         loaded = _shared.get(key)

@@ -13,6 +13,7 @@ from skgeo_embed.nn.rounding import rounding_bias
 
 CALCULATIONS = ("analytic", "closed-form")
 ROUNDINGS = ("exact", "published")
+FEW_POINTS = 32  # for which the number of calls matters more than the memory they touch
 
 
 class SphericalHarmonics(nn.Module):
@@ -94,6 +95,10 @@ class SphericalHarmonics(nn.Module):
                 (self.embedding_dim, len(lon)), dtype=dtype or lonlat.dtype, device=lonlat.device
             )
         cos_m, sin_m = (terms.to(out.dtype) for terms in self.longitude_terms(lon))
+        if len(lon) <= FEW_POINTS:
+            legendre = torch.cat(list(self.legendre_rows(lat))).to(out.dtype)
+            row, wave = _columns(self.legendre_polys, lat.device)
+            return out.copy_(legendre[row] * torch.cat([cos_m, sin_m])[wave]).T
         sin_m = sin_m[1:].flip(0)  # orders L-1 ... 1, as the columns run
         for degree, legendre in enumerate(self.legendre_rows(lat)):  # legendre: (l + 1, n)
             centre = degree * degree + degree
@@ -123,21 +128,21 @@ class SphericalHarmonics(nn.Module):
         cos_theta = -torch.sin(radians)
         # cos(±90°) is 6e-17 in floating point, which would let the pole depend on longitude
         sin_theta = torch.where(lat.abs() == 90.0, 0.0, torch.cos(radians))
-        sectoral = torch.full_like(lat, math.sqrt(0.25 / math.pi))
+        sectoral = sin_theta * _sectoral_steps(self.legendre_polys, lat.device)
+        sectoral[0] = math.sqrt(0.25 / math.pi)
+        sectoral = sectoral.cumprod(0)  # N_ll P_l^l, (L, n)
         bias = rounding_bias(self.legendre_polys) if self.rounding == "published" else {}
         powers = _powers(cos_theta, self.legendre_polys if bias else 0)
         sine_powers = _powers(sin_theta, self.legendre_polys if bias else 0)
-        before, last = lat.new_empty((0, len(lat))), lat.new_empty((0, len(lat)))
+        before, last = lat.new_empty((0, len(lat))), sectoral[:1]
         for degree in range(self.legendre_polys):
-            if degree:
-                sectoral = sectoral * sin_theta * math.sqrt((2 * degree + 1) / (2 * degree))
-            current = sectoral[None]
+            current = last
             if degree:
                 rise, fall = _recurrence(degree, lat.device)
-                lower = last * rise * cos_theta  # orders 0 ... l-1
-                lower[: degree - 1] -= before * fall[: degree - 1]
-                current = torch.cat([lower, current])
-            before, last = last, current
+                lower = (last * rise).mul_(cos_theta)  # orders 0 ... l-1
+                lower[: degree - 1].addcmul_(before, fall[: degree - 1], value=-1)
+                current = torch.cat([lower, sectoral[degree : degree + 1]])
+                before, last = last, current
             if degree in bias:
                 orders, coefficients = bias[degree]
                 current = current.clone()
@@ -163,10 +168,30 @@ def _powers(base: Tensor, count: int) -> Tensor:
     return base ** exponents[:, None]
 
 
+@functools.lru_cache(maxsize=16)
+def _columns(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each of the L² columns its row among P_lm, m >= 0, and among cos m φ, then sin m φ."""
+    with torch.inference_mode(False):  # a cached inference tensor would break training
+        degrees = torch.arange(count, device=device).repeat_interleave(
+            2 * torch.arange(count, device=device) + 1
+        )
+        orders = torch.arange(count**2, device=device) - degrees * (degrees + 1)
+        rows = degrees * (degrees + 1) // 2 + orders.abs()
+        return rows, orders.abs() + count * (orders < 0)
+
+
+@functools.lru_cache(maxsize=16)
+def _sectoral_steps(count: int, device: torch.device) -> Tensor:
+    """N_ll P_l^l over sin θ N_{l-1,l-1} P_{l-1}^{l-1}, (L, 1); the first is not used."""
+    with torch.inference_mode(False):
+        degrees = torch.arange(count, dtype=torch.float64, device=device)[:, None]
+        return torch.sqrt((2 * degrees + 1) / (2 * degrees).clamp_(min=1))
+
+
 @functools.lru_cache(maxsize=1024)
 def _recurrence(degree: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Factors of P_{l-1} cos θ and of P_{l-2} for orders m = 0 ... l-1, each (l, 1)."""
-    with torch.inference_mode(False):  # a cached inference tensor would break training
+    with torch.inference_mode(False):
         return _recurrence_factors(degree, device)
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.location import EncodedNetwork, Layer, encode_positions
 from skgeo_embed.nn.networks import SirenNet
-from skgeo_embed.nn.tables import N_NODES, BinnedTables, LatitudeTables
+from skgeo_embed.nn.tables import LatitudeTables, SphereTable
 
 # Points from which tables pay although they have to be built. Whether they are there already
 # does not count: the same call must give the same numbers, to the last bit.
 MIN_TABULATED_POINTS = 20_000
+MIN_TABULATED_POLYS = 12  # below, the L² harmonics are no more work than reading a table
+GRID_ROWS = 16  # rows of a grid at a time; more would need memory and save nothing
 
 DTypeName = Literal["float32", "float64"]
 
@@ -65,18 +68,30 @@ class InferenceEngine:
         layer: Layer = "embedding",
         device: str | torch.device | None = None,
         dtype: DTypeName = "float32",
-        batch_size: int = 4096,
+        batch_size: int | None = None,
+        unit_length: bool = False,
+        out: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Encode (n, 2) degrees to (n, d), `batch_size` points at a time.
+        """Encode (n, 2) degrees, to a new array (n, d) or to `rows` of `out`.
 
         Many points in float32 use the tabulated first layer, see
         :mod:`skgeo_embed.nn.tables`; float64 and few points use the harmonics themselves.
         """
         network = self._network(device, dtype)
-        out = np.empty((len(lonlat), self.module.output_dim(layer)), dtype=dtype)
-        points, target = torch.from_numpy(lonlat), torch.from_numpy(out)
+        if out is None:
+            out = np.empty((len(lonlat), self.module.output_dim(layer)), dtype=dtype)
+        places = torch.arange(len(lonlat)) if rows is None else torch.from_numpy(rows)
+        target = torch.from_numpy(out)
+
+        def write(points: slice | Tensor, values: Tensor) -> None:
+            values = normalize(values) if unit_length else values
+            target.index_copy_(0, places[points], values.cpu())
+
         with torch.inference_mode():
-            network.encode(points, layer, batch_size, target)
+            network.encode(
+                torch.from_numpy(lonlat), layer, _batch_size(batch_size, network.device), write
+            )
         return out
 
     def encode_grid(
@@ -87,14 +102,23 @@ class InferenceEngine:
         layer: Layer = "embedding",
         device: str | torch.device | None = None,
         dtype: DTypeName = "float32",
-        batch_size: int = 4096,
+        batch_size: int | None = None,
+        unit_length: bool = False,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Encode every pair of two axes to (n_lat, n_lon, d)."""
+        """Encode every pair of two axes, to a new array (n_lat, n_lon, d) or to `out`."""
         network = self._network(device, dtype)
-        out = np.empty((len(lat), len(lon), self.module.output_dim(layer)), dtype=dtype)
+        if out is None:
+            out = np.empty((len(lat), len(lon), self.module.output_dim(layer)), dtype=dtype)
+        target = torch.from_numpy(out)
+
+        def write(rows: slice, columns: slice, values: Tensor) -> None:
+            tile = target[rows, columns]
+            tile.copy_((normalize(values) if unit_length else values).view(tile.shape))
+
         axes = torch.from_numpy(lon), torch.from_numpy(lat)
         with torch.inference_mode():
-            network.encode_grid(*axes, layer, batch_size, torch.from_numpy(out))
+            network.encode_grid(*axes, layer, _batch_size(batch_size, network.device), write)
         return out
 
     def _network(
@@ -113,6 +137,45 @@ class InferenceEngine:
             return self._networks[key]
 
 
+def _batch_size(chosen: int | None, device: torch.device) -> int:
+    """Points at a time: what was chosen, or on a CPU what its caches hold of a hidden layer."""
+    return chosen or (2048 if device.type == "cpu" else 65_536)
+
+
+def run_tiles(
+    n_rows: int,
+    n_columns: int,
+    batch_size: int,
+    run: Callable[[slice, slice], None],
+    max_rows: int = 1,
+) -> None:
+    """Call `run` on tiles of a table, of whole rows or of a part of one.
+
+    Where an accelerator's memory runs out, the batch is halved and the tile done again.
+    """
+    row = column = 0
+    while row < n_rows:
+        whole_rows = min(batch_size // n_columns, max_rows) if column == 0 else 0
+        rows = slice(row, min(row + max(1, whole_rows), n_rows))
+        columns = slice(column, n_columns if whole_rows else min(column + batch_size, n_columns))
+        try:
+            run(rows, columns)
+        except torch.cuda.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size = max(1, batch_size // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            warnings.warn(
+                f"the device ran out of memory; going on with batch_size={batch_size}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            continue
+        column = columns.stop % n_columns
+        row = row if column else rows.stop
+
+
 class _AnyNetwork:
     """A location encoder of any kind on one device, run as it is."""
 
@@ -123,19 +186,27 @@ class _AnyNetwork:
         self.nnet = copy.deepcopy(module.nnet).to(device, dtype)
         self.dtype = dtype
 
-    def encode(self, lonlat: Tensor, layer: Layer, batch_size: int, out: Tensor) -> None:
-        network = self.nnet if layer == "embedding" else self.nnet.hidden
-        for start in range(0, len(lonlat), batch_size):
-            batch = lonlat[start : start + batch_size].to(self.encoding_device)
-            features = encode_positions(self.posenc, batch, self.dtype).to(self.device)
-            out[start : start + batch_size] = network(features)  # type: ignore[operator]
+    def encode(
+        self, lonlat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]
+    ) -> None:
+        def run(_: slice, points: slice) -> None:
+            write(points, self.embed(lonlat[points], layer))
+
+        run_tiles(1, len(lonlat), batch_size, run)
 
     def encode_grid(
-        self, lon: Tensor, lat: Tensor, layer: Layer, batch_size: int, out: Tensor
+        self, lon: Tensor, lat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]
     ) -> None:
-        for row, latitude in enumerate(lat):
-            points = torch.stack([lon, latitude.expand_as(lon)], dim=1)
-            self.encode(points, layer, batch_size, out[row])
+        def run(rows: slice, columns: slice) -> None:
+            points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
+            write(rows, columns, self.embed(points, layer))
+
+        run_tiles(len(lat), len(lon), batch_size, run, max_rows=batch_size)
+
+    def embed(self, lonlat: Tensor, layer: Layer) -> Tensor:
+        network = self.nnet if layer == "embedding" else self.nnet.hidden
+        features = encode_positions(self.posenc, lonlat.to(self.encoding_device), self.dtype)
+        return network(features.to(self.device))  # type: ignore[operator]
 
 
 class _SineNetwork:
@@ -153,97 +224,97 @@ class _SineNetwork:
         ]
         self.weights = [weight.to(device, dtype) for weight, _ in folded]
         self.biases = [bias.to(device, dtype) for _, bias in folded]
-        self._first_weight = folded[0][0]
         self.hidden_scale = module.hidden_scale
+        self._first_layer = folded[0]
+        self._tables: LatitudeTables | None = None
+        self._sphere: SphereTable | None = None
+        self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def tables(self) -> LatitudeTables:
-        return LatitudeTables(self.posenc, self._first_weight.to(self.harmonics_device))
+        """The first layer by latitude, on the CPU."""
+        with self._lock:
+            if self._tables is None:
+                self._tables = LatitudeTables(self.posenc, *self._first_layer)
+            return self._tables
 
-    @cached_property
-    def binned(self) -> BinnedTables:
-        return BinnedTables(self.tables, self.dtype)
+    @property
+    def sphere(self) -> SphereTable:
+        """The first layer by place."""
+        tables = self.tables
+        with self._lock:
+            if self._sphere is None:
+                self._sphere = SphereTable(tables, self.device)
+            return self._sphere
 
     def worth_tabulating(self, n_points: int) -> bool:
-        size = self.posenc.legendre_polys
-        fewer_terms = N_NODES * (2 * size - 1) < size**2 / 2
-        return self.dtype == torch.float32 and fewer_terms and n_points >= MIN_TABULATED_POINTS
+        large = self.posenc.legendre_polys >= MIN_TABULATED_POLYS
+        return self.dtype == torch.float32 and large and n_points >= MIN_TABULATED_POINTS
 
-    def workspace(self, n_points: int) -> list[Tensor]:
-        """Two buffers for hidden layers; fresh memory for each batch would be slow."""
-        width = max(len(weight) for weight in self.weights[:-1])
-        return list(torch.empty((2, n_points, width), dtype=self.dtype, device=self.device))
-
-    def encode(self, lonlat: Tensor, layer: Layer, batch_size: int, out: Tensor) -> None:
-        """Write the encoding of (n, 2) points to `out` (n, d)."""
-        workspace = self.workspace(min(batch_size, len(lonlat)))
+    def encode(
+        self, lonlat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]
+    ) -> None:
+        """Hand the encoding of (n, 2) points to `write`, batch by batch."""
         if self.worth_tabulating(len(lonlat)):
-            self.encode_tabulated(lonlat, layer, workspace, out)
+            self.encode_tabulated(lonlat, layer, batch_size, write)
         else:
-            self.encode_pointwise(lonlat, layer, workspace, out)
+            self.encode_pointwise(lonlat, layer, batch_size, write)
 
     def encode_pointwise(
-        self, lonlat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
+        self, lonlat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]
     ) -> None:
         """Compute the harmonics of every point."""
-        step = len(workspace[0])
-        buffer = torch.empty(
-            (self.posenc.embedding_dim, step), dtype=self.dtype, device=self.harmonics_device
+        memory = torch.empty(  # fresh memory for each batch would be slow
+            (self.posenc.embedding_dim, min(batch_size, len(lonlat))),
+            dtype=self.dtype,
+            device=self.harmonics_device,
         )
-        for start in range(0, len(lonlat), step):
-            batch = lonlat[start : start + step].to(self.harmonics_device)
-            features = self.posenc(batch, out=buffer[:, : len(batch)]).to(self.device)
-            first = workspace[0][: len(batch), : len(self.weights[0])]
-            torch.addmm(self.biases[0], features, self.weights[0].T, out=first)
-            out[start : start + step].copy_(self.finish(first, layer, workspace[1]))
+
+        def run(_: slice, points: slice) -> None:
+            batch = lonlat[points].to(self.harmonics_device)
+            features = self.posenc(batch, out=memory[:, : len(batch)]).to(self.device)
+            first = torch.addmm(self.biases[0], features, self.weights[0].T)
+            write(points, self.finish(first, layer))
+
+        run_tiles(1, len(lonlat), batch_size, run)
 
     def encode_tabulated(
-        self, lonlat: Tensor, layer: Layer, workspace: list[Tensor], out: Tensor
+        self, lonlat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]
     ) -> None:
-        """Look the first layer up, bin of latitude by bin."""
-        bins, order = self.binned.bin_of(lonlat[:, 1]).sort(stable=True)
-        step = len(workspace[0])
-        for start in range(0, len(lonlat), step):
-            rows = order[start : start + step]
-            batch = lonlat[rows].to(self.harmonics_device)
-            first = workspace[0][: len(rows), : len(self.weights[0])]
-            indices, counts = torch.unique_consecutive(
-                bins[start : start + step], return_counts=True
-            )
-            for index, part, target in zip(
-                indices.tolist(),
-                batch.split(counts.tolist()),
-                first.split(counts.tolist()),
-                strict=True,
-            ):
-                factors = (f.to(self.device) for f in self.binned.factors(part, index))
-                torch.addmm(self.biases[0], *factors, out=target)
-            out[rows] = self.finish(first, layer, workspace[1]).to(out.device)
+        """Read the first layer off tables, points of one cell together."""
+        sphere = self.sphere
+        cells, order = sphere.cells(lonlat).sort(stable=True)
+        bands, counts = torch.unique_consecutive(sphere.band_of(cells), return_counts=True)
+        for band, members in zip(bands.tolist(), order.split(counts.tolist()), strict=True):
+
+            def run(_: slice, part: slice, band: int = band, members: Tensor = members) -> None:
+                points = members[part]
+                write(points, self.finish(sphere.read(lonlat[points], band), layer))
+
+            run_tiles(1, len(members), batch_size, run)
 
     def encode_grid(
-        self, lon: Tensor, lat: Tensor, layer: Layer, batch_size: int, out: Tensor
+        self, lon: Tensor, lat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]
     ) -> None:
-        """Write the encoding of every pair of two axes to `out` (n_lat, n_lon, d)."""
-        size = self.posenc.legendre_polys
-        waves = self.tables.waves(lon.to(self.harmonics_device), size, self.dtype)
-        waves = waves.T.to(self.device)  # (n_lon, 2 L)
-        step = min(batch_size, len(lon))
-        workspace = self.workspace(step)
-        for row, latitude in enumerate(lat.to(self.harmonics_device)):
-            table = self.tables.at(latitude[None]).flatten(0, 2).to(self.device, self.dtype)
-            for start in range(0, len(lon), step):
-                part = waves[start : start + step]
-                first = workspace[0][: len(part), : len(self.weights[0])]
-                torch.addmm(self.biases[0], part, table, out=first)
-                out[row, start : start + step] = self.finish(first, layer, workspace[1])
+        """Hand the encoding of every pair of two axes to `write`, tile by tile."""
+        tabulated = self.worth_tabulating(len(lon) * len(lat))
+        first_layer = self.sphere.read_grid if tabulated else self.first_layer_of_grid
 
-    def finish(self, first: Tensor, layer: Layer, spare: Tensor) -> Tensor:
-        """Apply what follows the linear map of the first layer; `first` is overwritten."""
-        x, other = first.sin_(), spare
+        def run(rows: slice, columns: slice) -> None:
+            write(rows, columns, self.finish(first_layer(lon[columns], lat[rows]), layer))
+
+        run_tiles(len(lat), len(lon), batch_size, run, max_rows=GRID_ROWS)
+
+    def first_layer_of_grid(self, lon: Tensor, lat: Tensor) -> Tensor:
+        """Compute the first layer at every pair of two axes, (n_lat · n_lon, hidden)."""
+        waves = self.tables.waves(lon).to(self.device, self.dtype)
+        return (waves @ self.tables.at(lat).to(self.device, self.dtype)).flatten(0, 1)
+
+    def finish(self, first: Tensor, layer: Layer) -> Tensor:
+        """Apply what follows the linear map of the first layer, which is overwritten."""
+        x = first.sin_()
         for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
-            target = other[: len(x), : len(weight)]
-            torch.addmm(bias, x, weight.T, out=target).sin_()
-            x, other = target, x
+            x = torch.addmm(bias, x, weight.T).sin_()
         if layer == "hidden":
             return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
         return torch.addmm(self.biases[-1], x, self.weights[-1].T)

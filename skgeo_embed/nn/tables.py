@@ -1,9 +1,10 @@
-"""The first layer of a location network, tabulated by latitude.
+"""The first layer of a location network, read from tables instead of computed from harmonics.
 
 For hidden unit h the first layer is Σ_m cos(mφ) A_mh(θ) + sin(mφ) B_mh(θ): A and B depend on
-latitude alone. On a grid they are computed once a row. For scattered points latitude is cut
-into bins and A and B are interpolated between Chebyshev nodes of the bin, which leaves
-`N_NODES` (2L - 1) terms a point instead of L².
+latitude alone (`LatitudeTables`). Continued past the poles, the layer is a trigonometric
+polynomial of degree L-1 in both angles. Such a function is known everywhere from its values on
+a grid: a non-uniform fast Fourier transform reads it off `TAPS` × `TAPS` grid points around
+each place, where the dense layer reads L² harmonics (`SphereTable`).
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ from __future__ import annotations
 import math
 import threading
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 
-N_NODES = 6
-BINS_PER_POLYNOMIAL = 3  # bins of latitude for each Legendre polynomial
-NEGLIGIBLE = 1e-9  # orders below this share of the largest entry are left out of a bin
-CACHE_BYTES = 160 * 2**20
+# Three grid points for each one that the degree needs, and 7 of them in each direction: the
+# error is that of float32 sums (5e-7 of the layer's rms), see tests/nn/test_tables.py
+OVERSAMPLING = 3
+TAPS = 7
+BAND_ROWS = 32  # rows of grid cells in one table
+CACHE_BYTES = 128 * 2**20  # tables beyond this are made again when needed
+BUILD_ROWS = 8  # rows in double precision at a time
 
 
 class LatitudeTables:
@@ -31,95 +37,192 @@ class LatitudeTables:
         The encoding that feeds the layer.
     weight : Tensor of shape (hidden, L²), float64
         The layer's weight.
+    bias : Tensor of shape (hidden,), float64
+        Its bias, which becomes part of the constant harmonic.
     """
 
-    def __init__(self, posenc: SphericalHarmonics, weight: Tensor) -> None:
+    def __init__(self, posenc: SphericalHarmonics, weight: Tensor, bias: Tensor) -> None:
         self.posenc = posenc
         size = posenc.legendre_polys
+        constant = posenc(weight.new_zeros((1, 2)))[0, 0]
         grouped = weight.new_zeros((size, size, 2, len(weight)))  # (m, l, cos or sin, hidden)
         for degree in range(size):
             centre = degree * degree + degree
             grouped[: degree + 1, degree, 0] = weight[:, centre : centre + degree + 1].T
             negative = weight[:, degree * degree : centre].flip(1)  # m = -1 ... -l
             grouped[1 : degree + 1, degree, 1] = negative.T
+        grouped[0, 0, 0] += bias / constant
+        self.hidden = len(weight)
         self._by_order = grouped.flatten(2)
 
     def at(self, lat: Tensor) -> Tensor:
-        """Return the tables at each latitude, (n_lat, L orders, 2, hidden), float64."""
+        """Return the tables at each latitude, (n_lat, 2 L, hidden), float64."""
+        return self.combine(self.legendre(lat))
+
+    def legendre(self, lat: Tensor) -> Tensor:
+        """Legendre functions by order and degree, (m, l, n_lat)."""
         size = self.posenc.legendre_polys
-        legendre = lat.new_zeros((size, size, len(lat)))  # (m, l, n_lat)
+        values = lat.new_zeros((size, size, len(lat)))
         for degree, row in enumerate(self.posenc.legendre_rows(lat)):
-            legendre[: degree + 1, degree] = row
+            values[: degree + 1, degree] = row
+        return values
+
+    def combine(self, legendre: Tensor) -> Tensor:
+        """Sum functions of latitude (m, l, n_lat), weighted, over degrees: (n_lat, 2 L, hidden)."""
         tables = torch.bmm(legendre.transpose(1, 2), self._by_order)  # (m, n_lat, 2 hidden)
-        return tables.unflatten(2, (2, -1)).transpose(0, 1)
+        return tables.unflatten(2, (2, -1)).transpose(0, 1).flatten(1, 2)
 
-    def waves(self, lon: Tensor, n_orders: int, dtype: torch.dtype) -> Tensor:
-        """Longitude terms, cos then sin of each order: (2 · n_orders, n_lon)."""
-        cos_m, sin_m = self.posenc.longitude_terms(lon, n_orders)
-        return torch.stack([cos_m, sin_m], dim=1).flatten(0, 1).to(dtype)
+    def waves(self, lon: Tensor) -> Tensor:
+        """Longitude terms, cos then sin of each order: (n_lon, 2 L), float64."""
+        return torch.stack(self.posenc.longitude_terms(lon), dim=1).flatten(0, 1).T
 
 
-class BinnedTables:
-    """Tables at the Chebyshev nodes of every bin of latitude, built when first needed.
+class SphereTable:
+    """The first layer on a grid of the whole sphere, with what it takes to read between.
+
+    Bands of latitude are computed when first needed, in float64 on the CPU, and kept on
+    `device` up to `CACHE_BYTES`.
 
     Parameters
     ----------
     tables : LatitudeTables
-        What is interpolated.
-    dtype : torch.dtype
-        Precision of the products.
+        The layer, on the CPU.
+    device : torch.device
+        Where it is read.
+
+    Notes
+    -----
+    The grid holds the function's Fourier series divided by the transform of a window, so that
+    the window's sum over neighbours gives the function back. The window is the "exponential of
+    semicircle" of A. H. Barnett, J. Magland, L. af Klinteberg (2019), "A parallel nonuniform
+    fast Fourier transform library based on an exponential of semicircle kernel", SIAM Journal
+    on Scientific Computing 41, with its shape parameter for this oversampling.
     """
 
-    def __init__(self, tables: LatitudeTables, dtype: torch.dtype) -> None:
+    def __init__(self, tables: LatitudeTables, device: torch.device) -> None:
+        size = tables.posenc.legendre_polys
+        self.device = device
+        self.n_lat = OVERSAMPLING * size
+        self.n_lon = 2 * self.n_lat
+        ratio = self.n_lon / (2 * size - 1)
+        self._sharpness = 0.976 * math.pi * TAPS * (1 - 1 / (2 * ratio))
+        self._margin = (TAPS + 1) // 2
+        self._row_length = self.n_lon + 2 * self._margin  # grid points before and after are copies
         self._tables = tables
-        self._dtype = dtype
-        self.n_bins = BINS_PER_POLYNOMIAL * tables.posenc.legendre_polys
-        angles = (2 * torch.arange(N_NODES, dtype=torch.float64) + 1) * math.pi / (2 * N_NODES)
-        self._nodes = torch.cos(angles)
-        degrees = torch.arange(N_NODES, dtype=torch.float64)[:, None]
-        # ℓ_k(t) = (1/p) (1 + 2 Σ_j T_j(t_k) T_j(t)), by the discrete orthogonality of T_j
-        self._basis = torch.cos(degrees * angles).T * 2 / N_NODES  # (node, degree)
-        self._basis[:, 0] /= 2
-        self._cache: dict[int, tuple[Tensor, int]] = {}
-        self._cached_bytes = 0
+        transform = self._window_transform(torch.arange(size) * (math.pi / self.n_lat))
+        self._legendre = self._on_the_circle(transform)
+        nodes = torch.arange(-self._margin, self.n_lon + self._margin).double()
+        orders = transform.repeat_interleave(2)
+        self._waves = tables.waves(nodes * (360 / self.n_lon) - 180) / orders
+        steps = torch.arange(TAPS, dtype=torch.int32)
+        self._stencil = (steps[:, None] * self._row_length + steps).flatten().to(device)
+        self._bands: dict[int, Tensor] = {}
+        self._latest: tuple[int, Tensor] = -1, self._stencil  # a band that did not fit in
         self._lock = threading.Lock()
 
-    def bin_of(self, lat: Tensor) -> Tensor:
-        """Return the bin of each latitude."""
-        return ((lat + 90) * (self.n_bins / 180)).long().clamp_(0, self.n_bins - 1)
+    def cells(self, lonlat: Tensor) -> Tensor:
+        """Number the grid cell of each point, row by row from the south."""
+        row, column = self._positions(lonlat)
+        first_row, first_column = self._first_tap(row), self._first_tap(column)
+        return first_row * self._row_length + first_column
 
-    def factors(self, lonlat: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        """Return what the first layer is the product of for points of one bin.
+    def band_of(self, cells: Tensor) -> Tensor:
+        """Return the band in which each cell is."""
+        return torch.div(cells, self._row_length * BAND_ROWS, rounding_mode="floor")
 
-        Returns
-        -------
-        terms, table : Tensor of shape (n, k) and (k, hidden)
-            Their product is the first layer without its bias.
-        """
-        table, n_orders = self._bin(index, lonlat.device)
+    def read(self, lonlat: Tensor, band: int) -> Tensor:
+        """Return the first layer at points of one band, (n, hidden)."""
+        row, column = self._positions(lonlat)
+        first_row, row_weights = self._taps(row)
+        first_column, column_weights = self._taps(column)
+        corner = (first_row - band * BAND_ROWS) * self._row_length + first_column
+        return F.embedding_bag(
+            corner[:, None] + self._stencil,
+            self._band(band).flatten(0, 1),
+            mode="sum",
+            per_sample_weights=(row_weights[:, :, None] * column_weights[:, None, :]).flatten(1),
+        )
+
+    def read_grid(self, lon: Tensor, lat: Tensor) -> Tensor:
+        """Return the first layer at every pair of two axes, (n_lat · n_lon, hidden)."""
+        row = self._positions(torch.stack([torch.zeros_like(lat), lat], dim=1))[0]
+        first_row, row_weights = self._taps(row)
+        column = self._positions(torch.stack([lon, torch.zeros_like(lon)], dim=1))[1]
+        first_column, column_weights = self._taps(column)
+        lines = []
+        for first, weights in zip(first_row.tolist(), row_weights, strict=True):
+            start = first % BAND_ROWS
+            rows = self._band(first // BAND_ROWS)[start : start + TAPS]
+            lines.append(torch.mv(rows.flatten(1).T, weights).view(self._row_length, -1))
+        starts = torch.arange(len(lat), dtype=torch.int32, device=self.device) * self._row_length
+        taps = first_column[:, None] + self._stencil[:TAPS]  # (n_lon, taps)
+        return F.embedding_bag(
+            (starts[:, None, None] + taps).flatten(0, 1),
+            torch.cat(lines),
+            mode="sum",
+            per_sample_weights=column_weights.repeat(len(lat), 1),
+        )
+
+    def _positions(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column of each point in the grid, in float64 and fractions of a step."""
         lon, lat = lonlat.double().unbind(1)
-        offset = ((lat + 90) * (self.n_bins / 180) - index) * 2 - 1  # -1 ... 1 in the bin
-        angle = torch.arccos(offset.clamp(-1, 1))
-        degrees = torch.arange(N_NODES, dtype=torch.float64, device=lat.device)[:, None]
-        weights = self._basis.to(lat.device) @ torch.cos(degrees * angle)  # (node, n)
-        waves = self._tables.waves(lon, n_orders, self._dtype)  # (2 orders, n)
-        terms = weights.to(self._dtype)[:, None, :] * waves  # (node, 2 orders, n)
-        return terms.flatten(0, 1).T, table
+        return (lat + 90) * (self.n_lat / 180) - 0.5, (lon + 180) * (self.n_lon / 360)
 
-    def _bin(self, index: int, device: torch.device) -> tuple[Tensor, int]:
-        """Return the table (nodes · 2 orders, hidden) of a bin and how many orders it keeps."""
-        cached = self._cache.get(index)
-        if cached is not None:
-            return cached
-        width = 180 / self.n_bins
-        lat = -90 + width * (index + (self._nodes.to(device) + 1) / 2)
-        table = self._tables.at(lat)  # (node, m, 2, hidden)
-        largest = table.abs().amax(dim=(0, 2, 3))
-        n_orders = int((largest > NEGLIGIBLE * largest.max()).nonzero().max()) + 1
-        flat = table[:, :n_orders].reshape(-1, table.shape[-1]).to(self._dtype)
-        size = flat.numel() * flat.element_size()
+    def _first_tap(self, position: Tensor) -> Tensor:
+        return torch.ceil(position - TAPS / 2).int() + self._margin
+
+    def _taps(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """First of the grid points around each position, and the weights of all (n, TAPS)."""
+        first = self._first_tap(position)
+        distance = (position - (first - self._margin)).float().to(self.device)
+        steps = torch.arange(TAPS, dtype=torch.float32, device=self.device)
+        return first.to(self.device), self._window(distance[:, None] - steps)
+
+    def _window(self, distance: Tensor) -> Tensor:
+        height = torch.sqrt((1 - (distance * (2 / TAPS)) ** 2).clamp_(min=0))
+        return torch.exp(self._sharpness * (height - 1))
+
+    def _window_transform(self, frequency: Tensor) -> Tensor:
+        """Fourier transform of the window, by Gauss-Legendre quadrature."""
+        points, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(128))
+        points, weights = points * (TAPS / 2), weights * (TAPS / 2)
+        return torch.cos(frequency[:, None].double() * points) @ (self._window(points) * weights)
+
+    def _on_the_circle(self, transform: Tensor) -> Tensor:
+        """Legendre functions on the grid's rows, divided by the window: (m, l, n_lat + margins).
+
+        A meridian goes on past the pole as the opposite one, where order m has the sign (-1)^m.
+        """
+        nodes = (torch.arange(self.n_lat, dtype=torch.float64) + 0.5) * (180 / self.n_lat)
+        legendre = self._tables.legendre(nodes - 90)
+        signs = 1 - 2 * (torch.arange(len(legendre)) % 2)
+        circle = torch.cat([legendre, legendre.flip(2) * signs[:, None, None]], dim=2)
+        series = torch.fft.rfft(circle)
+        series[:, :, : len(transform)] /= transform
+        series[:, :, len(transform) :] = 0
+        circle = torch.fft.irfft(series, n=2 * self.n_lat)
+        return circle[:, :, torch.arange(-self._margin, self.n_lat + self._margin)]
+
+    def _band(self, index: int) -> Tensor:
+        """Return the grid's rows that the cells of a band touch: (rows, columns, hidden)."""
         with self._lock:
-            if self._cached_bytes + size <= CACHE_BYTES:
-                self._cache[index] = flat, n_orders
-                self._cached_bytes += size
-        return flat, n_orders
+            if index in self._bands:
+                return self._bands[index]
+            if index == self._latest[0]:
+                return self._latest[1]
+        start = index * BAND_ROWS
+        legendre = self._legendre[:, :, start : start + BAND_ROWS + TAPS - 1]
+        table = torch.empty(
+            (legendre.shape[2], self._row_length, self._tables.hidden), dtype=torch.float32
+        )
+        for row in range(0, len(table), BUILD_ROWS):
+            part = slice(row, row + BUILD_ROWS)
+            table[part] = self._waves @ self._tables.combine(legendre[:, :, part])
+        table = table.to(self.device)
+        with self._lock:
+            held = sum(band.nbytes for band in self._bands.values())
+            if held + table.nbytes <= CACHE_BYTES:
+                self._bands[index] = table
+            else:
+                self._latest = index, table
+        return table

@@ -6,8 +6,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
-from skgeo_embed.nn.inference import InferenceEngine, encode_images, resolve_device
+from skgeo_embed import SatCLIPEncoder
+from skgeo_embed.nn.inference import (
+    InferenceEngine,
+    _SineNetwork,
+    encode_images,
+    resolve_device,
+    run_tiles,
+)
 from skgeo_embed.nn.location import LocationEncoder
 from tests.recipe import checkpoints_json, state_dict
 
@@ -113,10 +121,11 @@ def test_images_in_batches():
     np.testing.assert_allclose(parts, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [24, 40, 100])
+@pytest.mark.parametrize("size", [12, 24, 40, 100])
 @pytest.mark.parametrize("calculation", ["analytic", "closed-form"])
 def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, calculation):
     monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POLYS", 1)
     torch.manual_seed(0)
     module = LocationEncoder(size, 16, 32, harmonics_calculation=calculation)
     with torch.no_grad():
@@ -129,6 +138,20 @@ def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, c
         rms = np.sqrt(np.mean(expected**2))
         ours = engine.encode(sphere_points, layer=layer, batch_size=100)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * rms)
+        grid = engine.encode_grid(sphere_points[:9, 0], sphere_points[:9, 1], layer=layer)
+        same = grid[np.arange(9), np.arange(9)]
+        np.testing.assert_allclose(same, expected[:9], rtol=0, atol=1e-5 * rms)
+
+
+@pytest.mark.parametrize("name", ["bluemarble-l20", "bluemarble-l10"])
+@pytest.mark.parametrize("layer", ["embedding", "hidden"])
+def test_tables_of_trained_weights(monkeypatch, sphere_points, name, layer):
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POLYS", 1)
+    encoder = SatCLIPEncoder(name, layer=layer).fit()
+    expected = clone(encoder).set_params(dtype="float64").fit().transform(sphere_points)
+    rms = np.sqrt(np.mean(expected**2))
+    np.testing.assert_allclose(encoder.transform(sphere_points), expected, rtol=0, atol=1e-5 * rms)
 
 
 def test_tables_are_used_where_they_pay(small_location):
@@ -136,24 +159,48 @@ def test_tables_are_used_where_they_pay(small_location):
     large = InferenceEngine(LocationEncoder(40, 8, 16))._network("cpu", "float32")
     assert not large.worth_tabulating(3000)
     assert large.worth_tabulating(100_000)
-    assert large.binned.n_bins == 120
-    assert not large.worth_tabulating(3000)
     double = InferenceEngine(LocationEncoder(40, 8, 16))._network("cpu", "float64")
     assert not double.worth_tabulating(10**6)
     assert not InferenceEngine(small_location)._network("cpu", "float32").worth_tabulating(10**6)
 
 
-def test_tables_beyond_the_cache_are_built_again(monkeypatch, sphere_points):
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+def test_batches_of_a_grid_cover_it_once():
+    for batch_size in (1, 3, 5, 7, 12, 35, 100):
+        seen = np.zeros((5, 7), dtype=int)
+
+        def run(rows, columns, seen=seen, batch_size=batch_size):
+            assert seen[rows, columns].size <= batch_size
+            seen[rows, columns] += 1
+
+        run_tiles(5, 7, batch_size, run, max_rows=3)
+        assert (seen == 1).all()
+
+
+def test_batches_shrink_where_memory_runs_out(monkeypatch, sphere_points):
     torch.manual_seed(0)
-    module = LocationEncoder(30, 8, 16)
+    module = LocationEncoder(5, 8, 16)
     expected = InferenceEngine(module).encode(sphere_points)
-    monkeypatch.setattr("skgeo_embed.nn.tables.CACHE_BYTES", 50_000)
-    engine = InferenceEngine(module)
-    np.testing.assert_array_equal(engine.encode(sphere_points), expected)
-    np.testing.assert_array_equal(engine.encode(sphere_points), expected)
-    binned = engine._network("cpu", "float32").binned
-    assert 0 < binned._cached_bytes <= 50_000
+    finish, sizes = _SineNetwork.finish, []
+
+    def limited(self, first, layer):
+        sizes.append(len(first))
+        if len(first) > 30:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return finish(self, first, layer)
+
+    monkeypatch.setattr(_SineNetwork, "finish", limited)
+    with pytest.warns(RuntimeWarning, match="going on with batch_size=25"):
+        ours = InferenceEngine(module).encode(sphere_points, batch_size=100)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+    assert sizes[:3] == [100, 50, 25]
+    monkeypatch.setattr(
+        _SineNetwork, "finish", lambda self, first, layer: limited(self, torch.zeros(99, 1), layer)
+    )
+    with (
+        pytest.warns(RuntimeWarning, match="batch_size=1"),
+        pytest.raises(torch.cuda.OutOfMemoryError),
+    ):
+        InferenceEngine(module).encode(sphere_points, batch_size=2)
 
 
 @pytest.mark.parametrize("network", ["siren", "mlp", "fcnet", "linear"])

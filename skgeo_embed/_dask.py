@@ -1,0 +1,66 @@
+"""Dask collections through a transformer: lazy, partition by partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skgeo_embed._errors import CoordinateError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def is_dask(X: Any) -> bool:
+    """Say whether `X` is a dask collection; dask is not imported for it."""
+    return type(X).__module__.partition(".")[0] == "dask"
+
+
+def sample_of(X: Any) -> Any:
+    """Return a row like those of a dask collection, without computing any."""
+    if hasattr(X, "npartitions") and hasattr(X, "_meta") and hasattr(X, "columns"):
+        from dask.dataframe.utils import meta_nonempty
+
+        return meta_nonempty(X._meta).iloc[:1]
+    if not hasattr(X, "chunks"):
+        raise CoordinateError(
+            f"got a dask {type(X).__name__}; pass a dask DataFrame with columns such as 'lon' and "
+            "'lat', or a dask array of shape (n, 2)."
+        )
+    return np.zeros((1, *X.shape[1:]), dtype=X.dtype)
+
+
+def transform_dask(transformer: Any, X: Any) -> Any:
+    """Return the lazy features of a dask DataFrame or array, in the partitions of `X`."""
+    like = np.asarray(transformer.transform(sample_of(X)))
+    if hasattr(X, "columns"):
+        import pandas as pd
+
+        names = transformer.get_feature_names_out()
+        meta = pd.DataFrame(like[:0], columns=names, index=X._meta.index[:0])
+        return X.map_partitions(_encode_frame, transformer, meta, meta=meta)
+    whole_rows = X.rechunk({1: -1})
+    return whole_rows.map_blocks(
+        _encode_block,
+        transformer,
+        like.shape[1],
+        dtype=like.dtype,
+        chunks=(whole_rows.chunks[0], (like.shape[1],)),
+        meta=like[:0],
+    )
+
+
+def _encode_frame(part: pd.DataFrame, transformer: Any, empty: pd.DataFrame) -> pd.DataFrame:
+    if not len(part):
+        return empty
+    import pandas as pd
+
+    features = np.asarray(transformer.transform(part))
+    return pd.DataFrame(features, columns=empty.columns, index=part.index)
+
+
+def _encode_block(block: np.ndarray, transformer: Any, width: int) -> np.ndarray:
+    if not len(block):
+        return np.empty((0, width), dtype=transformer._output_dtype())
+    return np.asarray(transformer.transform(block))
