@@ -19,11 +19,12 @@ def is_dask(X: Any) -> bool:
 
 def sample_of(X: Any) -> Any:
     """Return a row like those of a dask collection, without computing any."""
-    if hasattr(X, "npartitions") and hasattr(X, "_meta") and hasattr(X, "columns"):
+    room = type(X).__module__.split(".")[1]
+    if room == "dataframe" and hasattr(X, "columns"):
         from dask.dataframe.utils import meta_nonempty
 
         return meta_nonempty(X._meta).iloc[:1]
-    if not hasattr(X, "chunks"):
+    if room != "array":
         raise CoordinateError(
             f"got a dask {type(X).__name__}; pass a dask DataFrame with columns such as 'lon' and "
             "'lat', or a dask array of shape (n, 2)."

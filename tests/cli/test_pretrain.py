@@ -11,7 +11,7 @@ import skgeo_embed
 from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
 from skgeo_embed.cli import main
 
-CONFIGS = Path(__file__).parent.parent / "examples" / "configs"
+CONFIGS = Path(__file__).parents[2] / "examples" / "configs"
 SMALL = """
 legendre_polys: 4
 embed_dim: 8

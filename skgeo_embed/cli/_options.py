@@ -1,0 +1,43 @@
+"""What several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from skgeo_embed import SatCLIPEncoder
+
+
+def new_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Return a parser whose help ends with examples."""
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that `open_encoder` reads."""
+    parser.add_argument(
+        "--model",
+        default=SatCLIPEncoder().model,
+        help="a name that `skgeo-embed models` lists, a hub repository, a folder or a .ckpt file "
+        "(default: %(default)s, which needs no network)",
+    )
+    parser.add_argument(
+        "--layer",
+        choices=["auto", "embedding", "hidden"],
+        default="auto",
+        help="embedding: comparable with images; hidden: usually the better feature; auto: the "
+        "encoder's own default (default: %(default)s)",
+    )
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the first that is there)")
+
+
+def open_encoder(settings: argparse.Namespace, **parameters: Any) -> SatCLIPEncoder:
+    """Return the fitted encoder that the flags name."""
+    return SatCLIPEncoder(
+        settings.model, layer=settings.layer, device=settings.device, **parameters
+    ).fit()

@@ -1,0 +1,376 @@
+"""`skgeo-embed encode`: add features to a table that may be larger than memory.
+
+The table is read in batches of rows. Each is encoded and written to a part of its own in a
+folder beside the output; when all are there they are joined, and the whole is renamed. A run
+that was interrupted goes on after the parts it finds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skgeo_embed import SatCLIPEncoder
+from skgeo_embed._coordinates import classify_column
+from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
+from skgeo_embed.cli._options import add_encoder_arguments, new_parser, open_encoder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_BYTES = 64 * 2**20  # of features
+MIN_BATCH_ROWS = 20_000  # below, the encoder does not use its tables
+CSV_BLOCK_BYTES = 8 * 2**20
+ROWS_NAMED = 10
+FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+
+
+def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
+    """Read the arguments."""
+    parser = new_parser(
+        prog,
+        "Add an encoder's features to the rows of a Parquet or CSV table, keeping its other\n"
+        "columns. Tables larger than memory are streamed; an interrupted run goes on where it\n"
+        "stopped when the same command is given again; the output appears when it is whole.",
+        f"  {prog} points.parquet features.parquet\n"
+        f"  {prog} stations.csv features.parquet --lon x --lat y --on-invalid nan\n"
+        f"  {prog} points.parquet out.parquet --model satclip-vit16-l40 --layer embedding",
+    )
+    parser.add_argument("input", type=Path, help="a .parquet or .csv file")
+    parser.add_argument("output", type=Path, help="a .parquet or .csv file to write")
+    parser.add_argument("--lon", help="name of the longitude column (default: recognised)")
+    parser.add_argument("--lat", help="name of the latitude column (default: recognised)")
+    add_encoder_arguments(parser)
+    parser.add_argument(
+        "--on-invalid",
+        choices=["raise", "nan"],
+        default="raise",
+        help="rows with missing or impossible coordinates: stop with an error, or leave their "
+        "features null and report them (default: %(default)s)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument(
+        "--restart", action="store_true", help="forget what an interrupted run has written"
+    )
+    return parser.parse_args(arguments)
+
+
+def run(settings: argparse.Namespace) -> None:
+    """Encode the table."""
+    _import_arrow()
+    from filelock import FileLock, Timeout
+
+    source, output = settings.input.expanduser(), settings.output.expanduser()
+    _check_files(source, output, overwrite=settings.overwrite)
+    encoder = open_encoder(settings, on_invalid=settings.on_invalid)
+    parts = Parts(output)
+    parts.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(parts.folder / ".lock", timeout=0):
+            parts.open(_description(source, settings, encoder), restart=settings.restart)
+            _encode_parts(source, settings, encoder, parts)
+            parts.join(encoder.get_feature_names_out().tolist())
+    except Timeout as error:
+        raise RuntimeError(f"another process is writing {output}.") from error
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(
+            f"{sum(parts.state.get('rows', [])):,} rows are kept in {parts.folder}; give the same "
+            "command again to go on"
+        ) from interruption
+    finally:
+        if parts.state and not parts.state["rows"]:  # nothing worth keeping
+            shutil.rmtree(parts.folder, ignore_errors=True)
+    n_features = len(encoder.get_feature_names_out())
+    print(f"wrote {sum(parts.state['rows']):,} rows with {n_features} features to {output}")
+    n_bad, first = parts.state["bad"], parts.state["first_bad"]
+    if n_bad:
+        more = ", ..." if n_bad > len(first) else ""
+        print(
+            f"left the features of {n_bad:,} rows null, whose coordinates are missing or "
+            f"impossible: rows {', '.join(map(str, first))}{more} (the first row is 0)"
+        )
+
+
+class Parts:
+    """The parts of an output that is being written, with what they were made from.
+
+    Parameters
+    ----------
+    output : Path
+        The file that they become; they are kept in a folder of its name and ".parts".
+
+    Attributes
+    ----------
+    state : dict
+        "of", what the parts were made from; "rows", the rows of each part; "bad", how many rows
+        had no usable coordinates; "first_bad", the first of them.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.kind = FORMATS[output.suffix.lower()]
+        self.folder = output.with_name(f"{output.name}.parts")
+        self.state: dict[str, Any] = {}
+        self._record = self.folder / "progress.json"
+
+    def open(self, description: dict[str, Any], *, restart: bool) -> None:
+        """Go on with the folder's parts, or begin; refuse parts of another table."""
+        if self._record.exists() and not restart:
+            self.state = json.loads(self._record.read_text())
+            known = self.state["of"]
+            other = [key for key in description if known.get(key) != description[key]]
+            if other:
+                raise FileExistsError(
+                    f"{self.folder} holds parts of a run with another {', '.join(other)}; add "
+                    "--restart to begin again, or finish that run first."
+                )
+            return
+        self.state = {"of": description, "rows": [], "bad": 0, "first_bad": []}
+        self._save()
+
+    def add(self, table: pa.Table, feature_names: list[str], bad: np.ndarray) -> None:
+        """Write the next part; `bad` numbers the file's rows without usable coordinates."""
+        index = len(self.state["rows"])
+        path = self._path(index)
+        temporary = path.with_suffix(".new")
+        if self.kind == "csv":
+            import pyarrow.csv as csv
+
+            csv.write_csv(table, temporary, csv.WriteOptions(include_header=index == 0))
+        else:
+            import pyarrow.parquet as parquet
+
+            parquet.write_table(table, temporary, **_parquet_options(table.schema, feature_names))
+        temporary.replace(path)
+        self.state["rows"].append(len(table))
+        self.state["bad"] += len(bad)
+        room = ROWS_NAMED - len(self.state["first_bad"])
+        self.state["first_bad"] += bad[:room].tolist()
+        self._save()
+
+    def join(self, feature_names: list[str]) -> None:
+        """Make the output of all parts, whole or not at all."""
+        temporary = self.folder / f"whole.{self.kind}"
+        paths = [self._path(index) for index in range(len(self.state["rows"]))]
+        if len(paths) == 1:
+            temporary = paths[0]
+        elif self.kind == "csv":
+            with temporary.open("wb") as whole:
+                for path in paths:
+                    with path.open("rb") as part:
+                        shutil.copyfileobj(part, whole)
+        else:
+            import pyarrow.parquet as parquet
+
+            schema = parquet.read_schema(paths[0])
+            options = _parquet_options(schema, feature_names)
+            with parquet.ParquetWriter(temporary, schema, **options) as writer:
+                for path in paths:
+                    writer.write_table(parquet.read_table(path, memory_map=True))
+        os.replace(temporary, self.output)
+        shutil.rmtree(self.folder)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"part-{index:06d}.{self.kind}"
+
+    def _save(self) -> None:
+        temporary = self._record.with_suffix(".new")
+        temporary.write_text(json.dumps(self.state))
+        temporary.replace(self._record)
+
+
+def _encode_parts(
+    source: Path, settings: argparse.Namespace, encoder: SatCLIPEncoder, parts: Parts
+) -> None:
+    from tqdm import tqdm
+
+    names = encoder.get_feature_names_out().tolist()
+    n_rows = max(MIN_BATCH_ROWS, BATCH_BYTES // (4 * len(names)))
+    done = sum(parts.state["rows"])
+    lon, lat = _coordinate_columns(source, settings.lon, settings.lat)
+    if done:
+        print(f"going on after {done:,} rows that an earlier run has encoded")
+    with tqdm(
+        desc="encoding", unit=" rows", unit_scale=True, initial=done, smoothing=0.05, disable=None
+    ) as progress:
+        for table, total in _read_batches(source, n_rows, skip=done):
+            clash = sorted(set(names) & set(table.column_names))
+            if clash:
+                raise ValueError(
+                    f"{source} already has columns named like the features: {', '.join(clash[:4])}"
+                    "; rename or drop them first."
+                )
+            encoded, bad = _with_features(table, lon, lat, encoder, names, first_row=done)
+            parts.add(encoded, names, bad)
+            done += len(table)
+            progress.total = max(total, done)
+            progress.update(len(table))
+
+
+def _parquet_options(schema: pa.Schema, feature_names: list[str]) -> dict[str, Any]:
+    """How columns are stored; features hardly ever repeat and cannot be compressed."""
+    features = set(feature_names)
+    others = [name for name in schema.names if name not in features]
+    return {
+        "use_dictionary": others,
+        "write_statistics": others,
+        "compression": {name: "snappy" if name in others else "none" for name in schema.names},
+    }
+
+
+def _with_features(
+    table: pa.Table,
+    lon: str,
+    lat: str,
+    encoder: SatCLIPEncoder,
+    names: list[str],
+    first_row: int,
+) -> tuple[pa.Table, np.ndarray]:
+    """Append the features as columns; also return the numbers of rows that have none."""
+    import pyarrow as pa
+
+    lonlat = np.column_stack([_degrees(table, name) for name in (lon, lat)])
+    try:
+        with warnings.catch_warnings():  # counted over the file, and said at its end
+            warnings.simplefilter("ignore", InvalidCoordinateWarning)
+            features = encoder.transform(lonlat)
+    except CoordinateError as error:
+        raise CoordinateError(
+            f"{error} Rows are counted from row {first_row:,} of the file here. --on-invalid nan "
+            "leaves the features of such rows null."
+        ) from error
+    bad = np.isnan(features[:, 0])
+    columns = np.ascontiguousarray(features.T)
+    mask = bad if bad.any() else None
+    arrays = [*table.columns, *(pa.array(column, mask=mask) for column in columns)]
+    encoded = pa.table(arrays, names=[*table.column_names, *names])
+    return encoded, first_row + np.flatnonzero(bad)
+
+
+def _degrees(table: pa.Table, name: str) -> np.ndarray:
+    import pyarrow as pa
+
+    try:
+        column = table.column(name).cast(pa.float64())
+    except pa.ArrowInvalid as error:
+        raise CoordinateError(f"column {name!r} must hold numbers in degrees: {error}") from error
+    return column.to_numpy()
+
+
+def _read_batches(source: Path, n_rows: int, skip: int) -> Iterator[tuple[pa.Table, int]]:
+    """Yield tables of `n_rows` rows after the first `skip`, with the file's (estimated) rows."""
+    import pyarrow as pa
+
+    pending: list[Any] = []
+    for batch, total in _read_any(source, n_rows, skip):
+        pending.append(batch)
+        while sum(len(piece) for piece in pending) >= n_rows:
+            whole = pa.Table.from_batches(pending)
+            yield whole.slice(0, n_rows), total
+            pending = whole.slice(n_rows).to_batches()
+    if pending and sum(len(piece) for piece in pending):
+        yield pa.Table.from_batches(pending), 0
+
+
+def _read_any(source: Path, n_rows: int, skip: int) -> Iterator[tuple[Any, int]]:
+    if FORMATS[source.suffix.lower()] == "csv":
+        import pyarrow.csv as csv
+
+        size = source.stat().st_size
+        seen = 0
+        with source.open("rb") as file:
+            blocks = csv.open_csv(
+                file,
+                read_options=csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+                convert_options=csv.ConvertOptions(strings_can_be_null=True),
+            )
+            for batch in blocks:
+                seen += len(batch)
+                yield (
+                    batch.slice(min(len(batch), max(0, skip - seen + len(batch)))),
+                    round(seen * size / max(1, file.tell())),
+                )
+        return
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(source) as file:
+        before, first = 0, 0
+        groups = file.metadata.num_row_groups
+        while first < groups and before + file.metadata.row_group(first).num_rows <= skip:
+            before += file.metadata.row_group(first).num_rows
+            first += 1
+        skip -= before
+        for batch in file.iter_batches(batch_size=n_rows, row_groups=list(range(first, groups))):
+            yield batch.slice(min(skip, len(batch))), file.metadata.num_rows
+            skip -= min(skip, len(batch))
+
+
+def _coordinate_columns(source: Path, lon: str | None, lat: str | None) -> tuple[str, str]:
+    """Find the two columns by the names given, or by what names mean."""
+    columns = _column_names(source)
+    chosen = []
+    for flag, given in (("lon", lon), ("lat", lat)):
+        if given is not None and given not in columns:
+            raise ValueError(f"--{flag} {given}: {source} has the columns {', '.join(columns)}.")
+        matches = [given] if given else [c for c in columns if classify_column(c) == flag]
+        if len(matches) != 1:
+            found = f"several: {', '.join(map(str, matches))}" if matches else "none"
+            raise ValueError(
+                f"which column of {source} is the {flag}? Recognised: {found}; say it with "
+                f"--{flag}. The columns are {', '.join(columns)}."
+            )
+        chosen.append(str(matches[0]))
+    return chosen[0], chosen[1]
+
+
+def _column_names(source: Path) -> list[str]:
+    if FORMATS[source.suffix.lower()] == "csv":
+        import pyarrow.csv as csv
+
+        with csv.open_csv(source) as reader:
+            return list(reader.schema.names)
+    import pyarrow.parquet as parquet
+
+    return list(parquet.read_schema(source).names)
+
+
+def _description(
+    source: Path, settings: argparse.Namespace, encoder: SatCLIPEncoder
+) -> dict[str, Any]:
+    """What makes the output what it is."""
+    stat = source.stat()
+    return {
+        "input": str(source.resolve()),
+        "input's size or time": [stat.st_size, stat.st_mtime_ns],
+        "model": [encoder.encoder_info_["name"], encoder.encoder_info_["sha256"]],
+        "--layer": encoder.encoder_info_["layer"],
+        "--lon or --lat": [settings.lon, settings.lat],
+        "--on-invalid": settings.on_invalid,
+    }
+
+
+def _check_files(source: Path, output: Path, *, overwrite: bool) -> None:
+    for path in (source, output):
+        if path.suffix.lower() not in FORMATS:
+            raise ValueError(f"{path} must end with one of {', '.join(FORMATS)}.")
+    if not source.is_file():
+        raise FileNotFoundError(f"there is no file {source}.")
+    if source.resolve() == output.resolve():
+        raise ValueError(f"{output} is the input; choose another name for the output.")
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists; add --overwrite to replace it.")
+
+
+def _import_arrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ImportError("encode needs pyarrow: pip install pyarrow") from error
