@@ -2,22 +2,29 @@
 
     pip install --no-deps rshf==0.2.2   # carries the original's harmonics; optional
     python benchmarks/inference.py
+    python benchmarks/inference.py --scaling docs/benchmarks/scaling.png
 
 Prints, for L = 40, hidden 512, output 256, float32, 2 threads:
-- our time over that of the network's three matrix products alone, same batch size (the floor);
+- our time over that of the network's three matrix products alone, same batch size (the floor),
+  for 1,000,000 random points, a 0.25° global grid, L = 10, one point and a thousand;
 - the original's time (float64 harmonics and network, rshf's copy) over ours;
-- a 0.25° global grid by `transform_grid` over the floor;
+- a pointwise three-term recurrence in torch with the same network, the peers' algorithm, over ours;
+- 10 million rows of 50,000 places over those places alone, and two threads over one;
 - GeoCLIP over its matrix products (random weights take the same time), and the original's
   GPS2Vec steps, point by point, over ours;
 - encoding the 3,076 stations from a cold start over `import torch` plus `import sklearn`.
+
+With --scaling, the time a point from 10,000 to 10,000,000 points, as a table and a plot instead.
 """
 
 import argparse
 import importlib.util
+import math
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import types
 from pathlib import Path
@@ -27,7 +34,7 @@ import numpy as np
 import torch
 import utm
 
-from skgeo_embed import GeoCLIPEncoder, GPS2VecEncoder, SatCLIPEncoder
+from skgeo_embed import GPS2VecEncoder, SatCLIPEncoder
 from skgeo_embed._baselines import run_zone
 from skgeo_embed._utm_grid import _cell_centres
 from skgeo_embed.checkpoints.baselines import read_gps2vec_zone
@@ -36,6 +43,7 @@ from skgeo_embed.nn.inference import InferenceEngine
 from skgeo_embed.nn.location import LocationEncoder
 
 L, HIDDEN, OUT = 40, 512, 256
+BATCH = 2048  # what SatCLIPEncoder takes on a CPU
 
 
 def seconds(function):
@@ -58,11 +66,11 @@ def random_points(n):
     return np.column_stack([lon, lat])
 
 
-def dense_products(n_points, batch_size):
+def dense_products(n_points, batch_size=BATCH, size=L):
     """The three matrix products of the network and nothing else."""
-    shapes = [(L * L, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, OUT)]
+    shapes = [(size * size, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, OUT)]
     weights = [torch.randn(shape) for shape in shapes]
-    features = torch.randn(min(batch_size, n_points), L * L)
+    features = torch.randn(min(batch_size, n_points), size * size)
 
     def run():
         with torch.inference_mode():
@@ -97,6 +105,117 @@ def original_network(module):
     return run
 
 
+def pointwise_recurrence(module):
+    """The peers' algorithm: Legendre functions order by order, harmonics, three dense layers."""
+    layers = [*module.nnet.layers, module.nnet.last_layer]
+    weights = [(layer.weight * layer.w0, layer.bias * layer.w0) for layer in layers]
+
+    def harmonics(points):
+        phi, theta = torch.deg2rad(points + torch.tensor([180.0, 90.0])).unbind(1)
+        x, s = torch.cos(theta), torch.sin(theta)
+        columns = [None] * L**2
+        sectoral = torch.full_like(x, math.sqrt(1 / (4 * math.pi)))
+        for m in range(L):
+            if m:
+                sectoral = sectoral * s * math.sqrt((2 * m + 1) / (2 * m))
+            before, current = torch.zeros_like(x), sectoral
+            waves = (
+                (math.sqrt(2) * torch.cos(m * phi), math.sqrt(2) * torch.sin(m * phi))
+                if m
+                else (math.pi, None)
+            )
+            for degree in range(m, L):
+                if degree > m:
+                    scale = (2 * degree + 1) / (degree**2 - m**2)
+                    rise = math.sqrt(scale * (2 * degree - 1))
+                    fall = 0.0
+                    if degree > m + 1:
+                        fall = math.sqrt(scale * ((degree - 1) ** 2 - m**2) / (2 * degree - 3))
+                    before, current = current, rise * x * current - fall * before
+                columns[degree * degree + degree + m] = current * waves[0]
+                if m:
+                    columns[degree * degree + degree - m] = current * waves[1]
+        return torch.stack(columns, dim=1)
+
+    def run(points):
+        with torch.inference_mode():
+            outputs = []
+            for start in range(0, len(points), BATCH):
+                x = harmonics(torch.from_numpy(points[start : start + BATCH])).float()
+                for weight, bias in weights[:-1]:
+                    x = torch.sin(torch.nn.functional.linear(x, weight, bias))
+                outputs.append(torch.nn.functional.linear(x, *weights[-1]))
+            return torch.cat(outputs)
+
+    return run
+
+
+def scaling(encoder, file):
+    """Time a point for 10⁴ ... 10⁷ points, ours and the floor's; ten million give 10 GB."""
+    import matplotlib.pyplot as plt
+
+    floor = dense_products(20_000)
+    seconds(floor)
+    floor = statistics.median(seconds(floor) for _ in range(5)) / 20_000 * 1e6
+    counts = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000]
+    ours = []
+    for count in counts:
+        points = random_points(count)
+        repeats = 3 if count <= 100_000 else 1
+        encoder.transform(points[:30_000])
+        ours.append(
+            statistics.median(
+                seconds(lambda p=points: encoder.transform(p)) for _ in range(repeats)
+            )
+            / count
+            * 1e6
+        )
+        print(
+            f"{count:>10,} points: {ours[-1]:.2f} µs a point, {ours[-1] / floor:.2f} of the floor"
+        )
+    _, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    axis.plot(counts, ours, "o-", color="#0072B2", label="SatCLIPEncoder.transform")
+    axis.axhline(floor, color="#D55E00", ls="--", label="three matrix products (the floor)")
+    axis.set(xscale="log", ylim=(0, None), xlabel="points", ylabel="time a point (µs)")
+    axis.set_title(f"L = {L}, hidden {HIDDEN}, output {OUT}, float32, 2 threads", loc="left")
+    axis.legend(frameon=False, loc="lower left")
+    axis.spines[["top", "right"]].set_visible(False)
+    plt.savefig(file, dpi=150)
+
+
+def repeats_ratio(encoder):
+    """Ten million rows of 50,000 places over the places alone and over filling the memory."""
+    places = random_points(50_000)
+    rows = np.random.RandomState(0).randint(0, len(places), 10_000_000)
+    encoder.transform(places)
+    alone = statistics.median(seconds(lambda: encoder.transform(places)) for _ in range(3))
+    points = places[rows]
+    whole = seconds(lambda: encoder.transform(points))
+
+    def fill():
+        out = torch.from_numpy(np.empty((len(points), OUT), dtype=np.float32))
+        table = torch.zeros(len(places), OUT)
+        for start in range(0, len(rows), 8192):
+            part = rows[start : start + 8192]
+            out[start : start + 8192] = table.index_select(0, torch.from_numpy(part))
+
+    return whole, alone, seconds(fill)
+
+
+def threads_ratio(encoder, points):
+    def together():
+        threads = [threading.Thread(target=encoder.transform, args=(points,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def in_turn():
+        encoder.transform(points), encoder.transform(points)
+
+    return paired_ratio(together, in_turn, 3)
+
+
 def cold_start():
     encode = (
         "from skgeo_embed import SatCLIPEncoder; "
@@ -127,7 +246,7 @@ def geoclip_ratio(points, repeats):
     engine = InferenceEngine(network)
     shapes = [(512, 1024), (1024, 1024), (1024, 1024), (1024, 512)]
     weights = [torch.randn(shape) for shape in shapes]
-    batch_size = GeoCLIPEncoder().batch_size
+    batch_size = BATCH
     features = torch.randn(batch_size, 512)
 
     def products():
@@ -186,47 +305,71 @@ def write_zone(path, rng):
             group.create_dataset(f"{name}/bias:0", data=np.zeros(shape[1], dtype=np.float32))
 
 
+def show(what, ratio, ours, other):
+    print(f"{what}: {ratio:.2f}  ({ours:.4g} s, {other:.4g} s)", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--points", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scaling", help="where to draw the time a point, instead of the rest")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     torch.manual_seed(0)
     module = LocationEncoder(L, OUT, HIDDEN)
     encoder = SatCLIPEncoder(module).fit()
+    if arguments.scaling:
+        scaling(encoder, arguments.scaling)
+        return
     points = random_points(arguments.points)
-    floor = dense_products(len(points), encoder.batch_size)
+    floor = dense_products(len(points))
+    measured = paired_ratio(lambda: encoder.transform(points), floor, arguments.repeats)
+    show(f"{len(points):,} points / floor", *measured)
 
-    ratio, ours, other = paired_ratio(lambda: encoder.transform(points), floor, arguments.repeats)
-    print(f"{len(points):,} points / floor: {ratio:.2f}  ({ours:.2f} s, {other:.2f} s)")
-
+    few = points[:50_000]
     original = original_network(encoder._encoder.engine.module)
     if original is None:
         print("original: rshf is not installed")
     else:
-        batches = [points[i : i + 5000] for i in range(0, len(points), 5000)]
-        ratio, theirs, ours = paired_ratio(
-            lambda: [original(batch) for batch in batches], lambda: encoder.transform(points), 2
+        batches = [few[i : i + 5000] for i in range(0, len(few), 5000)]
+        measured = paired_ratio(
+            lambda: [original(batch) for batch in batches], lambda: encoder.transform(few), 2
         )
-        print(f"original / ours: {ratio:.1f}  ({theirs:.2f} s, {ours:.2f} s)")
+        show("original / ours, 50,000 points", *measured)
+    peer = pointwise_recurrence(module)
+    np.testing.assert_allclose(peer(few[:500]), encoder.transform(few[:500]), atol=1e-4)
+    many = points[:100_000]
+    measured = paired_ratio(lambda: peer(many), lambda: encoder.transform(many), 3)
+    show("pointwise recurrence / ours, 100,000 points", *measured)
 
     lon, lat = np.arange(-180, 180, 0.25), np.linspace(-90, 90, 721)[::5]  # a fifth of the rows
-    floor = dense_products(len(lon) * len(lat), encoder.batch_size)
-    ratio, ours, other = paired_ratio(lambda: encoder.transform_grid(lon, lat), floor, 3)
-    count = len(lon) * len(lat)
-    print(f"0.25° grid, {count:,} points / floor: {ratio:.2f}  ({ours:.2f} s, {other:.2f} s)")
+    floor = dense_products(len(lon) * len(lat))
+    measured = paired_ratio(lambda: encoder.transform_grid(lon, lat), floor, 3)
+    show(f"0.25° grid, {len(lon) * len(lat):,} points / floor", *measured)
+
+    small = SatCLIPEncoder(LocationEncoder(10, OUT, HIDDEN)).fit()
+    floor = dense_products(len(many), size=10)
+    measured = paired_ratio(lambda: small.transform(many), floor, 5)
+    show("L = 10, 100,000 points / floor", *measured)
+    for count in (1, 1000):
+        measured = paired_ratio(
+            lambda n=count: encoder.transform(points[:n]), dense_products(count), 51
+        )
+        show(f"{count:,} point(s) / floor", *measured)
+
+    show("two threads / in turn", *threads_ratio(encoder, many))
+    whole, alone, fill = repeats_ratio(encoder)
+    print(
+        f"10,000,000 rows of 50,000 places: {whole:.1f} s; the places alone {alone:.2f} s, filling "
+        f"10 GB with their rows {fill:.1f} s: {whole / (alone + fill):.2f} of the sum"
+    )
 
     few = points[:20_000]
-    ratio, ours, other = geoclip_ratio(few, 3)
-    print(f"GeoCLIP, {len(few):,} points / products: {ratio:.2f}  ({ours:.2f} s, {other:.2f} s)")
+    show(f"GeoCLIP, {len(few):,} points / products", *geoclip_ratio(few, 3))
     ratio, theirs, ours = gps2vec_ratio(20_000)
     print(f"GPS2Vec point by point / ours, a point: {ratio:.0f}  ({theirs:.0f} µs, {ours:.0f} µs)")
-
-    ratio, ours, other = cold_start()
-    print(
-        f"3,076 stations, cold / import torch, sklearn: {ratio:.2f}  ({ours:.2f} s, {other:.2f} s)"
-    )
+    show("3,076 stations, cold / import torch, sklearn", *cold_start())
     ratio, ours, other = import_time()
     print(f"import skgeo_embed / import torch: {ratio:.3f}  ({ours:.3f} s, {other:.2f} s)")
 
