@@ -5,14 +5,19 @@
 Prints
 - opening a published-size location tower (L = 40, hidden 512, float64) from a full checkpoint of
   100 MB on disk and encoding 10 points;
-- 1,000 images against 1,000,000 candidate places.
+- 1,000 images against 1,000,000 candidate places;
+- `transform` of 3,000,000 places, L = 40 and L = 100, beyond its output of 3 GB;
+- `skgeo-embed encode` of 10,000,000 rows (needs 25 GB of disk), the whole process.
 """
 
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 
 from skgeo_embed.nn.location import LocationEncoder
@@ -49,6 +54,24 @@ def write_checkpoint(path):
     torch.save({"state_dict": state, "hyper_parameters": hyper}, path)
 
 
+def encode_command(folder, n_rows):
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"id": np.arange(n_rows)})
+    frame["lon"], frame["lat"] = rng.uniform(-180, 180, n_rows), rng.uniform(-90, 90, n_rows)
+    frame.to_parquet(folder / "in.parquet", row_group_size=1_000_000)
+    del frame
+    started = time.perf_counter()
+    used = peak_mib(
+        "skgeo_embed.cli",
+        "before = 0\n"
+        "import contextlib, io\n"
+        f"arguments = ['encode', '{folder}/in.parquet', '{folder}/out.parquet']\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    skgeo_embed.cli.main([*arguments, '--layer', 'embedding'])",
+    )
+    return used, n_rows / (time.perf_counter() - started)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "satclip-vit16-l40.ckpt"
@@ -66,7 +89,22 @@ def main():
         "images = np.random.RandomState(0).rand(1000, 3, 16, 16)\n"
         "ImageGeolocator(n_candidates=1_000_000).fit().predict_top_k(images, k=5)",
     )
-    print(f"1,000 images against 1,000,000 candidates: {used} MiB")
+    print(f"1,000 images against 1,000,000 candidates: {used} MiB", flush=True)
+    n_points = 3_000_000
+    for size in (40, 100):
+        used = peak_mib(
+            "numpy as np, torch, skgeo_embed.checkpoints.loading, pandas",
+            "from skgeo_embed import SatCLIPEncoder\n"
+            "from skgeo_embed.nn.location import LocationEncoder\n"
+            f"points = np.random.RandomState(0).uniform(-90, 90, ({n_points}, 2))\n"
+            "before = peak()\n"
+            f"SatCLIPEncoder(LocationEncoder({size})).fit().transform(points)",
+        )
+        beyond = used - n_points * 256 * 4 / 2**20
+        print(f"{n_points:,} places, L = {size}, beyond the output: {beyond:.0f} MiB", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        used, rate = encode_command(Path(folder), 10_000_000)
+    print(f"skgeo-embed encode, 10,000,000 rows: {used} MiB in all, {rate:,.0f} rows/s")
 
 
 if __name__ == "__main__":

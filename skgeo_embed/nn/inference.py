@@ -218,24 +218,28 @@ class _SineNetwork:
         # Apple's GPUs lack the float64 that the harmonics need
         self.harmonics_device = torch.device("cpu") if device.type == "mps" else device
         net: Any = module.nnet
-        layers = [*net.layers, net.last_layer]
-        folded = [
-            (layer.weight.double() * layer.w0, layer.bias.double() * layer.w0) for layer in layers
+        self._layers = [*net.layers, net.last_layer]
+        self.weights = [
+            self.folded(layer.weight, layer).to(device, dtype) for layer in self._layers
         ]
-        self.weights = [weight.to(device, dtype) for weight, _ in folded]
-        self.biases = [bias.to(device, dtype) for _, bias in folded]
+        self.biases = [self.folded(layer.bias, layer).to(device, dtype) for layer in self._layers]
         self.hidden_scale = module.hidden_scale
-        self._first_layer = folded[0]
         self._tables: LatitudeTables | None = None
         self._sphere: SphereTable | None = None
         self._lock = threading.Lock()
+
+    @staticmethod
+    def folded(parameter: Tensor, layer: Any) -> Tensor:
+        return parameter.double() * layer.w0
 
     @property
     def tables(self) -> LatitudeTables:
         """The first layer by latitude, on the CPU."""
         with self._lock:
             if self._tables is None:
-                self._tables = LatitudeTables(self.posenc, *self._first_layer)
+                first = self._layers[0]
+                weight, bias = self.folded(first.weight, first), self.folded(first.bias, first)
+                self._tables = LatitudeTables(self.posenc, weight, bias)
             return self._tables
 
     @property

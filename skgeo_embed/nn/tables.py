@@ -194,14 +194,16 @@ class SphereTable:
         A meridian goes on past the pole as the opposite one, where order m has the sign (-1)^m.
         """
         nodes = (torch.arange(self.n_lat, dtype=torch.float64) + 0.5) * (180 / self.n_lat)
+        rows = torch.arange(-self._margin, self.n_lat + self._margin)
         legendre = self._tables.legendre(nodes - 90)
-        signs = 1 - 2 * (torch.arange(len(legendre)) % 2)
-        circle = torch.cat([legendre, legendre.flip(2) * signs[:, None, None]], dim=2)
-        series = torch.fft.rfft(circle)
-        series[:, :, : len(transform)] /= transform
-        series[:, :, len(transform) :] = 0
-        circle = torch.fft.irfft(series, n=2 * self.n_lat)
-        return circle[:, :, torch.arange(-self._margin, self.n_lat + self._margin)]
+        smoothed = legendre.new_empty((*legendre.shape[:2], len(rows)))
+        for order, values in enumerate(legendre):  # one at a time for the memory it takes
+            circle = torch.cat([values, values.flip(1) * (1 - 2 * (order % 2))], dim=1)
+            series = torch.fft.rfft(circle)
+            series[:, : len(transform)] /= transform
+            series[:, len(transform) :] = 0
+            smoothed[order] = torch.fft.irfft(series, n=2 * self.n_lat)[:, rows]
+        return smoothed
 
     def _band(self, index: int) -> Tensor:
         """Return the grid's rows that the cells of a band touch: (rows, columns, hidden)."""
