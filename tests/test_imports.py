@@ -35,9 +35,9 @@ MAY_IMPORT = {
     "training": {"training", "nn", "checkpoints", *BASIC},
     "datasets": {"datasets", "checkpoints", *BASIC},
     **{name: {"nn", "checkpoints", "training", *BASIC, *ESTIMATORS} for name in ESTIMATORS},
-    "inspection": {"inspection", *BASIC},
+    "inspection": {"inspection", "datasets", *BASIC},
     "model_selection": {"model_selection", *BASIC},
-    "cli": set(),
+    "cli": {"cli", "datasets", "inspection", "checkpoints", *BASIC},
     "__init__": ESTIMATORS,
 }
 LAZY = {
@@ -51,6 +51,8 @@ LAZY = {
     "dask",
     "geopandas",
     "xarray",
+    "pyarrow",
+    "cartopy",
     "rasterio",
     "tqdm",
     "h5py",

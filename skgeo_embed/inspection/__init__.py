@@ -1,7 +1,15 @@
-"""Pictures of encoders and of their training."""
+"""Pictures of encoders, of what they find, and of their training."""
 
 from __future__ import annotations
 
+from skgeo_embed.inspection._embedding_map import EmbeddingMapDisplay
+from skgeo_embed.inspection._geolocation import GeolocationDisplay
+from skgeo_embed.inspection._similarity_map import SimilarityMapDisplay
 from skgeo_embed.inspection._training_curve import TrainingCurveDisplay
 
-__all__ = ["TrainingCurveDisplay"]
+__all__ = [
+    "EmbeddingMapDisplay",
+    "GeolocationDisplay",
+    "SimilarityMapDisplay",
+    "TrainingCurveDisplay",
+]

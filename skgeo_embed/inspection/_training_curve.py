@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed.inspection._earth import import_pyplot
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -108,12 +110,7 @@ class TrainingCurveDisplay:
         ValueError
             If the number of axes is wrong.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                'drawing needs matplotlib: pip install "skgeo-embed[plot]"'
-            ) from error
+        plt = import_pyplot()
         panels = [self._draw_loss]
         if "val_loss" in self.history:
             panels += [self._draw_retrieval, self._draw_error]

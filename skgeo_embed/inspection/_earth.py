@@ -1,0 +1,160 @@
+"""What the maps have in common: axes in degrees, coasts, grids of an encoder."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skgeo_embed.datasets import land_mask, load_coastlines
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WORLD = (-180.0, -90.0, 180.0, 90.0)
+BLOCK_BYTES = 128 * 2**20  # of features at a time
+OCEAN = "#e8ecef"
+
+
+def import_pyplot() -> Any:
+    """Return matplotlib.pyplot, or say how to get it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError('drawing needs matplotlib: pip install "skgeo-embed[plot]"') from error
+    return plt
+
+
+def figure_size(region: Sequence[float]) -> tuple[float, float]:
+    """Width and height in inches of a figure that a region fills."""
+    west, south, east, north = region
+    shape = (east - west) * _stretch(region) / (north - south)
+    width = float(np.clip(4.6 * shape, 4.5, 10))
+    return width, width / shape + 0.8
+
+
+def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of the cells of a region, longitudes eastward and latitudes southward.
+
+    Raises
+    ------
+    ValueError
+        If the region is not (west, south, east, north) in degrees, or the resolution not positive.
+    """
+    west, south, east, north = (float(value) for value in region)
+    if not (-180 <= west < east <= 360 and east - west <= 360 and -90 <= south < north <= 90):
+        raise ValueError(
+            "region must be (west, south, east, north) in degrees, west < east in [-180, 360] and "
+            f"south < north in [-90, 90]; got {tuple(region)}"
+        )
+    if not resolution > 0:
+        raise ValueError(f"resolution must be a positive number of degrees, got {resolution!r}")
+    n_lon = max(1, round((east - west) / resolution))
+    n_lat = max(1, round((north - south) / resolution))
+    lon = west + (np.arange(n_lon) + 0.5) * (east - west) / n_lon
+    lat = north - (np.arange(n_lat) + 0.5) * (north - south) / n_lat
+    return lon, lat
+
+
+def grid_blocks(
+    encoder: Any, lon: np.ndarray, lat: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows of a grid and their features (rows, n_lon, d), in bounded memory."""
+    width = len(encoder.get_feature_names_out())
+    step = max(1, BLOCK_BYTES // (8 * width * len(lon)))
+    for start in range(0, len(lat), step):
+        rows = slice(start, start + step)
+        yield rows, encoder.transform_grid(lon, lat[rows])
+
+
+@functools.cache
+def sphere_sample(n_points: int, *, land_only: bool) -> np.ndarray:
+    """Places spread evenly over the sphere, by a golden spiral; the same ones every time."""
+    index = np.arange(n_points) + 0.5
+    lat = np.rad2deg(np.arcsin(1 - 2 * index / n_points))
+    lon = (index * 180 * (3 - 5**0.5)) % 360 - 180
+    places = np.column_stack([lon, lat])
+    if not land_only:
+        return places
+    on_land = [land_mask([x], [y])[0, 0] for x, y in places]
+    return places[np.asarray(on_land)]
+
+
+def is_cartopy(ax: Any) -> bool:
+    """Say whether axes carry a map projection of cartopy's."""
+    return hasattr(ax, "projection") and hasattr(ax, "coastlines")
+
+
+def in_degrees(ax: Any) -> dict[str, Any]:
+    """Arguments by which data in degrees is drawn on `ax`."""
+    if not is_cartopy(ax):
+        return {}
+    import cartopy.crs as ccrs
+
+    return {"transform": ccrs.PlateCarree()}
+
+
+def draw_frame(ax: Axes, region: Sequence[float], title: str | None) -> None:
+    """Coasts, limits, degrees on both axes, and the title."""
+    from matplotlib.collections import LineCollection
+
+    west, south, east, north = region
+    lines = load_coastlines()
+    if east > 180 and not is_cartopy(ax):
+        lines = lines + [np.add(line, (360, 0)) for line in lines]
+    ax.add_collection(
+        LineCollection(lines, colors="black", linewidths=0.5, zorder=3, **in_degrees(ax)),
+        autolim=False,
+    )
+    if title:
+        ax.set_title(title, loc="left")
+    if is_cartopy(ax):
+        return
+    ax.set(xlim=(west, east), ylim=(south, north), xlabel="longitude", ylabel="latitude")
+    ax.set_aspect(1 / _stretch(region))
+    ax.xaxis.set_major_locator(_degree_locator())
+    ax.yaxis.set_major_locator(_degree_locator())
+    ax.xaxis.set_major_formatter(lambda value, _: degrees((value + 180) % 360 - 180, "W", "E"))
+    ax.yaxis.set_major_formatter(lambda value, _: degrees(value, "S", "N"))
+
+
+def draw_land(ax: Axes, region: Sequence[float]) -> None:
+    """Fill land and sea in quiet colours, below everything else."""
+    lon, lat = grid_axes(region, max(region[2] - region[0], 1) / 1440)
+    draw_image(
+        ax, np.where(land_mask(lon, lat)[..., None], 0.97, (0.88, 0.91, 0.94)), region, zorder=0
+    )
+
+
+def draw_image(ax: Axes, values: np.ndarray, region: Sequence[float], **options: Any) -> Any:
+    """Draw a grid of cells, north up."""
+    west, south, east, north = region
+    return ax.imshow(
+        values,
+        extent=(west, east, south, north),
+        interpolation="nearest",
+        **in_degrees(ax),
+        **options,
+    )
+
+
+def degrees(value: float, negative: str, positive: str) -> str:
+    """Write 30.5°W and the like."""
+    letter = "" if value == 0 else (negative if value < 0 else positive)
+    return f"{abs(value):g}°{letter}"
+
+
+def _degree_locator() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=7, steps=[1, 1.5, 3, 5, 6, 10])
+
+
+def _stretch(region: Sequence[float]) -> float:
+    """East-west scale that shows a region's middle without distortion; the world is left flat."""
+    _, south, _, north = region
+    if north - south > 90:
+        return 1.0
+    return float(np.cos(np.deg2rad((south + north) / 2)))

@@ -1,0 +1,340 @@
+"""An encoder's features as a map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_is_fitted
+
+from skgeo_embed.datasets import land_mask, load_coastlines
+from skgeo_embed.inspection._earth import (
+    OCEAN,
+    WORLD,
+    draw_frame,
+    draw_image,
+    figure_size,
+    grid_axes,
+    grid_blocks,
+    import_pyplot,
+    sphere_sample,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+N_SAMPLED = 6_000  # places that the colours are made from
+SPREAD = 2.2  # standard deviations of a component from black to full colour
+
+
+class EmbeddingMapDisplay:
+    """A map of an encoder's features: one column, or three principal components as colours.
+
+    Use :meth:`from_estimator` or :meth:`from_embeddings`.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_lat, n_lon) or (n_lat, n_lon, 3)
+        One column of features, or red, green and blue in [0, 1]; NaN is left blank.
+    region : tuple (west, south, east, north)
+        What the grid covers, degrees; rows run from north to south.
+    label : str, default=None
+        What a single column is called.
+    title : str, default=None
+        The title, which names the model.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The map.
+    figure_ : matplotlib Figure
+        The figure that holds it.
+    image_ : matplotlib AxesImage
+        The picture.
+
+    Examples
+    --------
+    >>> from skgeo_embed import SatCLIPEncoder
+    >>> from skgeo_embed.inspection import EmbeddingMapDisplay
+    >>> encoder = SatCLIPEncoder("bluemarble-l10").fit()
+    >>> display = EmbeddingMapDisplay.from_estimator(encoder, resolution=4)
+    >>> display.values.shape
+    (45, 90, 3)
+    """
+
+    ax_: Axes
+    figure_: Figure
+    image_: Any
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        region: Sequence[float] = WORLD,
+        *,
+        label: str | None = None,
+        title: str | None = None,
+    ) -> None:
+        self.values = values
+        self.region = region
+        self.label = label
+        self.title = title
+
+    @classmethod
+    def from_estimator(
+        cls,
+        encoder: Any,
+        *,
+        feature: int | None = None,
+        region: Sequence[float] = WORLD,
+        resolution: float = 1.0,
+        land_only: bool = True,
+        ax: Axes | None = None,
+    ) -> EmbeddingMapDisplay:
+        """Encode a region and draw it.
+
+        Parameters
+        ----------
+        encoder : SatCLIPEncoder or another fitted encoder with `transform_grid`
+            What is shown.
+        feature : int, default=None
+            The column to draw; None draws three principal components. Their axes are those of
+            places spread over the whole Earth, so that a colour means the same in every region
+            and at every resolution.
+        region : tuple (west, south, east, north), default=the world
+            Degrees; east may go to 360 for a region across the antimeridian.
+        resolution : float, default=1.0
+            Size of a cell in degrees.
+        land_only : bool, default=True
+            Leave the ocean blank.
+        ax : matplotlib Axes, default=None
+            Where to draw, possibly with a projection of cartopy's; None makes a figure.
+
+        Returns
+        -------
+        display : EmbeddingMapDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError
+            If the region, the resolution or the feature does not exist.
+        ImportError
+            If matplotlib is missing.
+        """
+        check_is_fitted(encoder)
+        import_pyplot()
+        names = encoder.get_feature_names_out()
+        if feature is not None and not 0 <= feature < len(names):
+            raise ValueError(f"feature must be between 0 and {len(names) - 1}, got {feature!r}")
+        lon, lat = grid_axes(region, resolution)
+        if feature is None:
+            colours = _Colours(encoder.transform(sphere_sample(N_SAMPLED, land_only=land_only)))
+            values = np.empty((len(lat), len(lon), 3))
+            for rows, features in grid_blocks(encoder, lon, lat):
+                values[rows] = colours.of(features)
+        else:
+            values = np.empty((len(lat), len(lon)))
+            for rows, features in grid_blocks(encoder, lon, lat):
+                values[rows] = features[..., feature]
+        if land_only:
+            values[~land_mask(lon, lat)] = np.nan
+        name = getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__)
+        layer = getattr(encoder, "encoder_info_", {}).get("layer")
+        what = "three principal components" if feature is None else f"column {names[feature]}"
+        title = f"{name}{f', {layer} layer' if layer else ''}: {what}"
+        label = None if feature is None else str(names[feature])
+        return cls(values, region, label=label, title=title).plot(ax=ax)
+
+    @classmethod
+    def from_embeddings(
+        cls,
+        embeddings: np.ndarray,
+        *,
+        feature: int | None = None,
+        region: Sequence[float] = WORLD,
+        title: str | None = None,
+        ax: Axes | None = None,
+    ) -> EmbeddingMapDisplay:
+        """Draw a grid that is already encoded.
+
+        Parameters
+        ----------
+        embeddings : ndarray of shape (n_lat, n_lon, d)
+            Features of cells that fill the region, rows from north to south; NaN is left blank.
+        feature : int, default=None
+            The column to draw; None draws the grid's three principal components.
+        region : tuple (west, south, east, north), default=the world
+            What the grid covers, degrees.
+        title : str, default=None
+            The title.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : EmbeddingMapDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError
+            If `embeddings` is not three-dimensional, or all of it is NaN.
+        """
+        embeddings = np.asarray(embeddings)
+        if embeddings.ndim != 3:
+            raise ValueError(
+                f"embeddings must have shape (n_lat, n_lon, d), got {embeddings.shape}"
+            )
+        if feature is not None:
+            values = embeddings[..., feature].astype(float)
+            return cls(values, region, label=f"column {feature}", title=title).plot(ax=ax)
+        known = np.isfinite(embeddings).all(axis=-1)
+        if known.sum() < 4:
+            raise ValueError("embeddings needs at least 4 cells without NaN")
+        values = np.full((*known.shape, 3), np.nan)
+        values[known] = _Colours(embeddings[known]).of(embeddings[known])
+        return cls(values, region, title=title).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> EmbeddingMapDisplay:
+        """Draw the map.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        self : EmbeddingMapDisplay
+            With `ax_`, `figure_` and `image_`.
+        """
+        plt = import_pyplot()
+        if ax is None:
+            _, ax = plt.subplots(figsize=figure_size(self.region), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        ax.set_facecolor(OCEAN)
+        self.image_ = draw_image(ax, self._picture(), self.region, cmap="cividis")
+        draw_frame(ax, self.region, self.title)
+        if self.values.ndim == 2:
+            self.figure_.colorbar(self.image_, ax=ax, shrink=0.7, label=self.label)
+        return self
+
+    def animate(
+        self, path: str | Path, *, n_frames: int = 48, size: int = 360, lat: float = 20.0
+    ) -> Path:
+        """Write a GIF of the Earth turning once.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to; written beside it first and renamed.
+        n_frames : int, default=48
+            Pictures of one turn.
+        size : int, default=360
+            Pixels of a side.
+        lat : float, default=20.0
+            Latitude at the centre of the view, degrees.
+
+        Returns
+        -------
+        path : Path
+            Where the GIF is.
+
+        Raises
+        ------
+        ValueError
+            If the map is not one of the whole world.
+        """
+        plt = import_pyplot()
+        from matplotlib.animation import PillowWriter
+
+        if tuple(self.region) != WORLD:
+            raise ValueError(f"a globe needs a map of the whole world, this one is {self.region}")
+        colours = self._colours()
+        figure = plt.figure(figsize=(size / 100, size / 100), dpi=100)
+        axis = figure.add_axes((0.02, 0.0, 0.96, 0.96))
+        figure.suptitle(self.title or "", fontsize=8, y=0.995, va="top")
+        path = Path(path).expanduser()
+        temporary = path.with_name(f".{path.stem}.new.gif")
+        writer = PillowWriter(fps=12)
+        try:
+            with writer.saving(figure, temporary, dpi=100):
+                for lon in -360 * np.arange(n_frames) / n_frames:
+                    _draw_globe(axis, colours, lon, lat, size)
+                    writer.grab_frame()
+            os.replace(temporary, path)
+        finally:
+            plt.close(figure)
+            temporary.unlink(missing_ok=True)
+        return path
+
+    def _picture(self) -> np.ndarray:
+        if self.values.ndim == 2:
+            return self.values
+        blank = np.isnan(self.values).any(axis=-1)
+        return np.dstack([np.where(blank[..., None], 0, self.values), ~blank])  # transparent
+
+    def _colours(self) -> np.ndarray:
+        """The map as red, green and blue, the ocean's colour where it is blank."""
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import to_rgb
+
+        values = self.values
+        if values.ndim == 2:
+            values = ScalarMappable(cmap="cividis").to_rgba(values)[..., :3]
+        blank = np.isnan(self.values if self.values.ndim == 2 else self.values[..., 0])
+        return np.where(blank[..., None], to_rgb(OCEAN), values)
+
+
+class _Colours:
+    """Three principal components as red, green and blue.
+
+    They are in the order of the variance they explain; of each the loading that is largest in
+    magnitude is positive.
+    """
+
+    def __init__(self, features: np.ndarray) -> None:
+        features = np.asarray(features, dtype=float)
+        self._components = PCA(3, whiten=True, svd_solver="full").fit(features)
+        loadings = self._components.components_
+        largest = loadings[np.arange(3), np.abs(loadings).argmax(axis=1)]
+        self._signs = np.where(largest < 0, -1, 1)
+
+    def of(self, features: np.ndarray) -> np.ndarray:
+        flat = features.reshape(-1, features.shape[-1])
+        scores = self._components.transform(flat) * self._signs
+        return (0.5 + scores / (2 * SPREAD)).clip(0, 1).reshape(*features.shape[:-1], 3)
+
+
+def _draw_globe(axis: Axes, colours: np.ndarray, lon0: float, lat0: float, size: int) -> None:
+    """One orthographic view, from above (lon0, lat0)."""
+    across = np.linspace(-1, 1, 2 * size)
+    x, y = np.meshgrid(across, -across)
+    towards = np.sqrt(np.clip(1 - x**2 - y**2, 0, None))
+    tilt = np.deg2rad(lat0)
+    lat = np.rad2deg(np.arcsin(np.clip(y * np.cos(tilt) + towards * np.sin(tilt), -1, 1)))
+    lon = lon0 + np.rad2deg(np.arctan2(x, towards * np.cos(tilt) - y * np.sin(tilt)))
+    n_lat, n_lon = colours.shape[:2]
+    row = ((90 - lat) / 180 * n_lat).astype(int).clip(0, n_lat - 1)
+    column = ((lon + 180) % 360 / 360 * n_lon).astype(int) % n_lon
+    picture = np.dstack(
+        [colours[row, column] * (0.55 + 0.45 * towards)[..., None], x**2 + y**2 < 1]
+    )
+    axis.clear()
+    axis.set_axis_off()
+    axis.imshow(picture, extent=(-1, 1, -1, 1))
+    for line in load_coastlines():
+        angle, height = np.deg2rad(line[:, 0] - lon0), np.deg2rad(line[:, 1])
+        east = np.cos(height) * np.sin(angle)
+        ahead = np.cos(height) * np.cos(angle)
+        north = np.sin(height) * np.cos(tilt) - ahead * np.sin(tilt)
+        seen = np.sin(height) * np.sin(tilt) + ahead * np.cos(tilt) > 0
+        if seen.any():
+            axis.plot(
+                np.where(seen, east, np.nan), np.where(seen, north, np.nan), "k", linewidth=0.3
+            )

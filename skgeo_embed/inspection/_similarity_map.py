@@ -1,0 +1,221 @@
+"""Where on Earth it is like here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skgeo_embed._coordinates import read_coordinates
+from skgeo_embed.datasets import land_mask
+from skgeo_embed.inspection._earth import (
+    OCEAN,
+    WORLD,
+    degrees,
+    draw_frame,
+    draw_image,
+    figure_size,
+    grid_axes,
+    grid_blocks,
+    import_pyplot,
+    in_degrees,
+    sphere_sample,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class SimilarityMapDisplay:
+    """Cosine similarity of everywhere to one or more places, a map each.
+
+    Use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (n_places, n_lat, n_lon)
+        In [-1, 1]; NaN is left blank.
+    places : ndarray of shape (n_places, 2)
+        Longitude and latitude, degrees.
+    names : list of str
+        What the places are called.
+    region : tuple (west, south, east, north), default=the world
+        What the grid covers, degrees; rows run from north to south.
+    title : str, default=None
+        The title, which names the model.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        A map for each place.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+
+    Examples
+    --------
+    >>> from skgeo_embed import SatCLIPEncoder
+    >>> from skgeo_embed.inspection import SimilarityMapDisplay
+    >>> encoder = SatCLIPEncoder().fit()
+    >>> display = SimilarityMapDisplay.from_estimator(
+    ...     encoder, [[-122.3, 38.5]], names=["Napa"], resolution=4
+    ... )
+    >>> display.similarity.shape
+    (1, 45, 90)
+    """
+
+    axes_: np.ndarray
+    figure_: Figure
+
+    def __init__(
+        self,
+        similarity: np.ndarray,
+        places: np.ndarray,
+        names: list[str],
+        region: Sequence[float] = WORLD,
+        *,
+        title: str | None = None,
+    ) -> None:
+        self.similarity = similarity
+        self.places = places
+        self.names = names
+        self.region = region
+        self.title = title
+
+    @classmethod
+    def from_estimator(
+        cls,
+        encoder: Any,
+        places: Any,
+        *,
+        names: Sequence[str] | None = None,
+        region: Sequence[float] = WORLD,
+        resolution: float = 1.0,
+        land_only: bool = True,
+        center: bool = True,
+        axes: Any = None,
+    ) -> SimilarityMapDisplay:
+        """Compare every cell of a region with some places, and draw it.
+
+        Parameters
+        ----------
+        encoder : SatCLIPEncoder or another fitted encoder with `transform_grid`
+            What compares.
+        places : array-like of shape (n_places, 2)
+            Longitude and latitude in degrees.
+        names : sequence of str, default=None
+            What the places are called; None writes their coordinates.
+        region : tuple (west, south, east, north), default=the world
+            Degrees.
+        resolution : float, default=1.0
+            Size of a cell in degrees.
+        land_only : bool, default=True
+            Leave the ocean blank.
+        center : bool, default=True
+            Subtract the mean features of the Earth (of its land with `land_only`) before the
+            cosine, so that 0 is a place as different as places are on average. Without it what
+            all places have in common makes everything similar.
+        axes : sequence of matplotlib Axes, default=None
+            One for each place; None makes a figure.
+
+        Returns
+        -------
+        display : SimilarityMapDisplay
+            Drawn.
+
+        Raises
+        ------
+        CoordinateError
+            If the places cannot be used.
+        ValueError
+            If the region, the resolution or the number of names does not fit.
+        """
+        check_is_fitted(encoder)
+        import_pyplot()
+        lonlat = read_coordinates(places).lonlat
+        if names is None:
+            names = [f"{degrees(x, 'W', 'E')}, {degrees(y, 'S', 'N')}" for x, y in lonlat.tolist()]
+        if len(names) != len(lonlat):
+            raise ValueError(f"there are {len(lonlat)} places and {len(names)} names")
+        lon, lat = grid_axes(region, resolution)
+        mean = np.float32(0)
+        if center:
+            mean = encoder.transform(sphere_sample(6000, land_only=land_only)).mean(axis=0)
+        anchors = _unit(np.asarray(encoder.transform(lonlat)) - mean)
+        similarity = np.empty((len(lonlat), len(lat), len(lon)), dtype=np.float32)
+        for rows, features in grid_blocks(encoder, lon, lat):
+            similarity[:, rows] = np.moveaxis(_unit(features - mean) @ anchors.T, -1, 0)
+        if land_only:
+            similarity[:, ~land_mask(lon, lat)] = np.nan
+        name = getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__)
+        display = cls(similarity, lonlat, list(names), region, title=name)
+        return display.plot(axes=axes)
+
+    def plot(self, *, axes: Any = None) -> SimilarityMapDisplay:
+        """Draw the maps.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes, default=None
+            One for each place; None makes a figure.
+
+        Returns
+        -------
+        self : SimilarityMapDisplay
+            With `axes_` and `figure_`.
+
+        Raises
+        ------
+        ValueError
+            If the number of axes is not that of the places.
+        """
+        plt = import_pyplot()
+        count = len(self.places)
+        if axes is None:
+            columns = 1 if count == 1 else 2
+            rows = -(-count // columns)
+            width, height = figure_size(self.region)
+            scale = 1 if count == 1 else 0.75
+            _figure, grid = plt.subplots(
+                rows,
+                columns,
+                figsize=(scale * width * columns, scale * height * rows),
+                squeeze=False,
+                layout="constrained",
+            )
+            for spare in grid.ravel()[count:]:
+                spare.set_visible(False)
+            axes = grid.ravel()[:count]
+        self.axes_ = np.ravel(np.asarray(axes, dtype=object))
+        if len(self.axes_) != count:
+            raise ValueError(f"{count} places need {count} axes, got {len(self.axes_)}")
+        self.figure_ = self.axes_[0].figure
+        low = min(0.0, float(np.nanquantile(self.similarity, 0.01)))
+        for axis, values, (lon, lat), name in zip(
+            self.axes_, self.similarity, self.places, self.names, strict=True
+        ):
+            axis.set_facecolor(OCEAN)
+            image = draw_image(axis, values, self.region, cmap="cividis", vmin=low, vmax=1)
+            if self.region[2] > 180 and lon < 0:
+                lon += 360
+            axis.plot(
+                lon,
+                lat,
+                "*",
+                markersize=13,
+                color="#D55E00",
+                markeredgecolor="white",
+                zorder=4,
+                **in_degrees(axis),
+            )
+            where = f" ({self.title})" if self.title else ""
+            draw_frame(axis, self.region, f"Places like {name}{where}")
+        self.figure_.colorbar(
+            image, ax=list(self.axes_), shrink=0.7, label="cosine similarity of the features"
+        )
+        return self
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
