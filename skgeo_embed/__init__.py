@@ -16,6 +16,7 @@ _PUBLIC = {
     "SatCLIPEncoder": "skgeo_embed._satclip",
     "SatCLIPImageEncoder": "skgeo_embed._satclip_image",
     "SatCLIPPretrainer": "skgeo_embed._pretrainer",
+    "show_versions": "skgeo_embed._versions",
 }
 _SUBPACKAGES = ("datasets", "inspection", "model_selection")
 
@@ -29,6 +30,7 @@ __all__ = [
     "SatCLIPImageEncoder",
     "SatCLIPPretrainer",
     "__version__",
+    "show_versions",
 ]
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from skgeo_embed._pretrainer import SatCLIPPretrainer
     from skgeo_embed._satclip import SatCLIPEncoder
     from skgeo_embed._satclip_image import SatCLIPImageEncoder
+    from skgeo_embed._versions import show_versions
 
 
 def __getattr__(name: str) -> Any:

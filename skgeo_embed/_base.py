@@ -19,12 +19,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skgeo_embed._coordinates import Coordinates, is_geo, read_axis, read_coordinates
 from skgeo_embed._dask import is_dask, sample_of, transform_dask
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
+from skgeo_embed._html import NotebookMixin
 from skgeo_embed._repeats import Repeats
 
 ROWS_AT_A_TIME = 500_000  # of a long table; bounds the memory needed beside the output
 
 
-class CoordinateTransformer(TransformerMixin, BaseEstimator, ABC):
+class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC):
     """Base of transformers that turn (n, 2) coordinates into (n, d) features.
 
     Subclasses set `on_invalid` in their constructor and provide `_prepare` (called by `fit`),

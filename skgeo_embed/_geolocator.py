@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._coordinates import great_circle_km, read_coordinates
+from skgeo_embed._html import NotebookMixin
 from skgeo_embed._hub_parameters import HUB_CONSTRAINTS, hub_options, without_token
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
@@ -27,7 +28,7 @@ ENCODED_CHUNK = 8 * CHUNK  # candidates embedded at a time where embeddings are 
 KEPT_BYTES = 256 * 2**20  # embeddings of candidates are kept up to this size
 
 
-class ImageGeolocator(BaseEstimator):
+class ImageGeolocator(NotebookMixin, BaseEstimator):
     """Guess where images were taken, by matching them with candidate places.
 
     The image tower embeds the image, the location tower embeds the candidates, and the

@@ -15,6 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._html import NotebookMixin
 from skgeo_embed._satclip import SatCLIPEncoder
 from skgeo_embed._satclip_image import SatCLIPImageEncoder
 from skgeo_embed._sharing import PushMixin
@@ -32,7 +33,7 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
-class SatCLIPPretrainer(PushMixin, BaseEstimator):
+class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
     """Pretrain a location encoder on images and the coordinates where they were taken.
 
     Two towers are trained so that an image and its coordinates get similar embeddings, and

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._base import numbered_names
+from skgeo_embed._html import NotebookMixin
 from skgeo_embed._hub_parameters import HUB_CONSTRAINTS, hub_options, without_token
 from skgeo_embed._images import check_image_array, image_batches, is_path_list, prepare_batch
 from skgeo_embed._sharing import OpenMixin
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class SatCLIPImageEncoder(OpenMixin, TransformerMixin, BaseEstimator):
+class SatCLIPImageEncoder(OpenMixin, NotebookMixin, TransformerMixin, BaseEstimator):
     """Encode satellite images into the embedding space of a location encoder.
 
     Parameters

@@ -14,6 +14,7 @@ ESTIMATORS = {
     "_base",
     "_baselines",
     "_geolocator",
+    "_html",
     "_hub_parameters",
     "_positional",
     "_pretrainer",
@@ -37,8 +38,9 @@ MAY_IMPORT = {
     **{name: {"nn", "checkpoints", "training", *BASIC, *ESTIMATORS} for name in ESTIMATORS},
     "inspection": {"inspection", "datasets", *BASIC},
     "model_selection": {"model_selection", *BASIC},
+    "_versions": {"nn", "_cache_folder"},
     "cli": {"cli", "datasets", "inspection", "checkpoints", *BASIC},
-    "__init__": ESTIMATORS,
+    "__init__": {*ESTIMATORS, "_versions"},
 }
 LAZY = {
     "torch",
@@ -51,7 +53,6 @@ LAZY = {
     "dask",
     "geopandas",
     "xarray",
-    "pyarrow",
     "cartopy",
     "rasterio",
     "tqdm",

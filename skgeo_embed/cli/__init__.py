@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    width = max(map(len, COMMANDS))
+    width = max(len(name) for name in COMMANDS)
     usage = USAGE.format(
         commands="\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
     )

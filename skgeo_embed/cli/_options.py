@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from skgeo_embed import SatCLIPEncoder
+from skgeo_embed.inspection._earth import WORLD
 
 
 def new_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -41,3 +42,18 @@ def open_encoder(settings: argparse.Namespace, **parameters: Any) -> SatCLIPEnco
     return SatCLIPEncoder(
         settings.model, layer=settings.layer, device=settings.device, **parameters
     ).fit()
+
+
+def add_region_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which grid."""
+    parser.add_argument(
+        "--region",
+        type=float,
+        nargs=4,
+        default=list(WORLD),
+        metavar=("WEST", "SOUTH", "EAST", "NORTH"),
+        help="degrees; EAST may go to 360 across the antimeridian (default: the world)",
+    )
+    parser.add_argument(
+        "--resolution", type=float, default=1.0, help="size of a cell in degrees (default: 1)"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from skgeo_embed.datasets import land_mask, load_coastlines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 BLOCK_BYTES = 128 * 2**20  # of features at a time
@@ -82,6 +84,14 @@ def sphere_sample(n_points: int, *, land_only: bool) -> np.ndarray:
     return places[np.asarray(on_land)]
 
 
+def root_figure(ax: Axes) -> Figure:
+    """Return the figure that axes are on."""
+    figure = ax.figure
+    while not hasattr(figure, "savefig"):  # a part of a figure
+        figure = figure.figure
+    return figure  # type: ignore[return-value]
+
+
 def is_cartopy(ax: Any) -> bool:
     """Say whether axes carry a map projection of cartopy's."""
     return hasattr(ax, "projection") and hasattr(ax, "coastlines")
@@ -109,7 +119,8 @@ def draw_frame(ax: Axes, region: Sequence[float], title: str | None) -> None:
         autolim=False,
     )
     if title:
-        ax.set_title(title, loc="left")
+        inches = root_figure(ax).get_figwidth() * ax.get_position().width
+        ax.set_title(textwrap.fill(title, round(9 * inches)), loc="left")
     if is_cartopy(ax):
         return
     ax.set(xlim=(west, east), ylim=(south, north), xlabel="longitude", ylabel="latitude")

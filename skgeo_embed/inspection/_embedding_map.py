@@ -21,6 +21,7 @@ from skgeo_embed.inspection._earth import (
     grid_axes,
     grid_blocks,
     import_pyplot,
+    root_figure,
     sphere_sample,
 )
 
@@ -216,7 +217,7 @@ class EmbeddingMapDisplay:
         plt = import_pyplot()
         if ax is None:
             _, ax = plt.subplots(figsize=figure_size(self.region), layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, root_figure(ax)
         ax.set_facecolor(OCEAN)
         self.image_ = draw_image(ax, self._picture(), self.region, cmap="cividis")
         draw_frame(ax, self.region, self.title)

@@ -16,6 +16,7 @@ from skgeo_embed.inspection._earth import (
     figure_size,
     import_pyplot,
     in_degrees,
+    root_figure,
 )
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class GeolocationDisplay:
         plt = import_pyplot()
         if ax is None:
             _, ax = plt.subplots(figsize=figure_size(self.region), layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_, self.figure_ = ax, root_figure(ax)
         draw_land(ax, self.region)
         if self.probability is not None:
             self._draw_probability(ax)
@@ -211,13 +212,16 @@ class GeolocationDisplay:
         relative = np.maximum(self.probability / self.probability.max(), FLOOR)
         order = np.argsort(relative)
         shown = order[relative[order] > FLOOR]
+        spacing = np.sqrt(41_253 / len(relative))  # square degrees of the sphere
+        point = 72 * self.figure_.get_figwidth() * 0.75 / (self.region[2] - self.region[0])
         points = ax.scatter(
             *self._place(self.candidates[shown]),
             c=relative[shown],
             norm="log",
             vmin=FLOOR,
             vmax=1,
-            s=3,
+            s=(1.3 * spacing * point) ** 2,
+            marker="s",
             cmap="cividis_r",
             linewidths=0,
             zorder=1,

@@ -1,0 +1,45 @@
+"""What a report of a problem should say about the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = (
+    ("required", ("numpy", "pandas", "scikit-learn", "torch", "lightning", "safetensors")),
+    ("hub", ("huggingface_hub", "hf-xet")),
+    ("optional", ("matplotlib", "pillow", "rasterio", "geopandas", "pyarrow", "polars")),
+    ("scale", ("xarray", "zarr", "dask", "distributed", "ray")),
+)
+
+
+def show_versions() -> None:
+    """Print the versions of everything that matters here, for the report of a problem.
+
+    Examples
+    --------
+    >>> import skgeo_embed
+    >>> skgeo_embed.show_versions()  # doctest: +ELLIPSIS
+    skgeo-embed ...
+    """
+    import torch
+
+    from skgeo_embed import __version__
+    from skgeo_embed._cache_folder import cache_folder
+    from skgeo_embed.nn.inference import resolve_device
+
+    print(f"skgeo-embed {__version__}")
+    print(f"python      {sys.version.split()[0]} on {platform.platform()}, {os.cpu_count()} cores")
+    for heading, names in _PACKAGES:
+        print(f"{heading:11} {', '.join(f'{name} {_version(name)}' for name in names)}")
+    print(f"device      {resolve_device(None)}, {torch.get_num_threads()} threads")
+    print(f"cache       {cache_folder()}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "-"

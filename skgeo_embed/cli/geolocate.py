@@ -1,0 +1,75 @@
+"""`skgeo-embed geolocate`: say where images were taken."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skgeo_embed import ImageGeolocator
+from skgeo_embed.cli._options import new_parser
+
+
+def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
+    """Read the arguments."""
+    parser = new_parser(
+        prog,
+        "Match images with places all over the Earth and print the most probable ones as CSV:\n"
+        "image, rank, lon, lat, probability. The probability is the share among all candidates.",
+        f"  {prog} patch1.tif patch2.tif --model satclip-vit16-l40\n"
+        f"  {prog} tiles.npy --top 3 --output places.csv",
+    )
+    parser.add_argument(
+        "images",
+        nargs="+",
+        help="GeoTIFF files, or one .npy file of shape (n, bands, height, width), as the model "
+        "was trained on",
+    )
+    parser.add_argument(
+        "--model",
+        default=ImageGeolocator().model,
+        help="a model with an image tower (default: %(default)s)",
+    )
+    parser.add_argument("--top", type=int, default=1, help="places for each image (default: 1)")
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        default=ImageGeolocator().n_candidates,
+        help="places that are compared, spread evenly over the Earth (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, help="a .csv file to write instead of printing")
+    return parser.parse_args(arguments)
+
+
+def run(settings: argparse.Namespace) -> None:
+    """Geolocate the images."""
+    arrays = [name for name in settings.images if name.endswith(".npy")]
+    images: np.ndarray | list[str] = settings.images
+    names = settings.images
+    if arrays:
+        if len(settings.images) > 1:
+            raise ValueError(f"give one .npy file or GeoTIFFs, not {len(settings.images)} files.")
+        images = np.load(arrays[0])
+        names = [str(index) for index in range(len(images))]
+    geolocator = ImageGeolocator(settings.model, n_candidates=settings.candidates).fit()
+    places, probability = geolocator.predict_top_k(images, k=settings.top)
+    table = pd.DataFrame(
+        {
+            "image": np.repeat(names, settings.top),
+            "rank": np.tile(np.arange(1, settings.top + 1), len(names)),
+            "lon": places[..., 0].ravel().round(4),
+            "lat": places[..., 1].ravel().round(4),
+            "probability": probability.ravel(),
+        }
+    )
+    if settings.output is None:
+        table.to_csv(sys.stdout, index=False, float_format="%.6g")
+        return
+    output = settings.output.expanduser()
+    temporary = output.with_name(f".{output.name}.new")
+    table.to_csv(temporary, index=False, float_format="%.6g")
+    temporary.replace(output)
+    print(f"wrote {len(table)} places to {output}")

@@ -1,0 +1,71 @@
+"""`skgeo-embed map`: draw an encoder's map of the Earth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from skgeo_embed.cli._options import (
+    add_encoder_arguments,
+    add_region_arguments,
+    new_parser,
+    open_encoder,
+)
+
+
+def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
+    """Read the arguments."""
+    parser = new_parser(
+        prog,
+        "Draw an encoder's features: three principal components as colours, one column, or what\n"
+        "is like a place. A .gif is a globe that turns.",
+        f"  {prog} earth.png\n"
+        f"  {prog} globe.gif --model satclip-vit16-l40\n"
+        f"  {prog} europe.png --region -12 34 40 72 --resolution 0.1\n"
+        f"  {prog} napa.png --like -122.3 38.5",
+    )
+    parser.add_argument("output", type=Path, help="an image file: .png, .pdf, .svg, .jpg, or .gif")
+    add_encoder_arguments(parser)
+    add_region_arguments(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--feature", type=int, help="number of one column to draw")
+    what.add_argument(
+        "--like", type=float, nargs=2, metavar=("LON", "LAT"), help="draw the similarity to a place"
+    )
+    parser.add_argument("--ocean", action="store_true", help="draw the ocean too")
+    return parser.parse_args(arguments)
+
+
+def run(settings: argparse.Namespace) -> None:
+    """Draw the map."""
+    import matplotlib.pyplot as plt
+
+    from skgeo_embed.inspection import EmbeddingMapDisplay, SimilarityMapDisplay
+
+    plt.switch_backend("agg")
+    output = settings.output.expanduser()
+    globe = output.suffix == ".gif"
+    if not globe and output.suffix[1:] not in plt.gcf().canvas.get_supported_filetypes():
+        raise ValueError(f"{output}: cannot draw a {output.suffix or 'nameless'} file; try .png.")
+    if globe and settings.like:
+        raise ValueError("a globe is drawn of features, not of --like; choose a .png.")
+    encoder = open_encoder(settings)
+    options = {
+        "region": tuple(settings.region),
+        "resolution": settings.resolution,
+        "land_only": not settings.ocean,
+    }
+    display: EmbeddingMapDisplay | SimilarityMapDisplay
+    if settings.like:
+        display = SimilarityMapDisplay.from_estimator(encoder, [settings.like], **options)
+    else:
+        display = EmbeddingMapDisplay.from_estimator(encoder, feature=settings.feature, **options)
+    if globe:
+        assert isinstance(display, EmbeddingMapDisplay)
+        display.animate(output)
+    else:
+        temporary = output.with_name(f".{output.stem}.new{output.suffix}")
+        display.figure_.savefig(temporary, dpi=150)
+        temporary.replace(output)
+    plt.close("all")
+    print(f"drew {output}")

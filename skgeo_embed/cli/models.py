@@ -1,0 +1,69 @@
+"""`skgeo-embed models`: list the encoders that have a name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from skgeo_embed.checkpoints import folder as folders
+from skgeo_embed.checkpoints.registry import BUNDLED, PUBLISHED, WEIGHTS_FOLDER
+from skgeo_embed.cli._options import new_parser
+
+COLUMNS = ("name", "L", "features", "images", "licence", "where", "size")
+
+
+def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
+    """Read the arguments."""
+    parser = new_parser(
+        prog,
+        "List the encoders that can be named: those inside the package and the published ones,\n"
+        "with what is already in the hub's cache. Any hub repository or folder written by\n"
+        "save_pretrained can be named as well.",
+        f"  {prog}\n  {prog} --csv",
+    )
+    parser.add_argument("--csv", action="store_true", help="print comma-separated values")
+    parser.add_argument("--cache-dir", help="the hub's cache to look into (default: its own)")
+    return parser.parse_args(arguments)
+
+
+def run(settings: argparse.Namespace) -> None:
+    """Print the table."""
+    table = pd.DataFrame([*_bundled(), *_published(settings.cache_dir)], columns=list(COLUMNS))
+    print(table.to_csv(index=False) if settings.csv else table.to_string(index=False))
+
+
+def _bundled() -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for name, folder in BUNDLED.items():
+        path = WEIGHTS_FOLDER / folder
+        config = folders.read_config(path)
+        location = config["location"]
+        layer = config.get("default_layer", "embedding")
+        width = location["hidden_dim" if layer == "hidden" else "embed_dim"]
+        images = "yes" if config.get("image") else "no"
+        size = _megabytes(path / folders.WEIGHTS_NAME)
+        rows.append(
+            (name, location["legendre_polys"], width, images, config["licence"], "package", size)
+        )
+    return rows
+
+
+def _published(cache_dir: str | None) -> list[tuple[object, ...]]:
+    from huggingface_hub import try_to_load_from_cache
+
+    rows: list[tuple[object, ...]] = []
+    for model in PUBLISHED.values():
+        found = try_to_load_from_cache(
+            model.repository, model.file, cache_dir, revision=model.revision
+        )
+        cached = isinstance(found, str)
+        where = "cache" if cached else f"hub: {model.repository}"
+        size = _megabytes(Path(str(found))) if cached else "-"
+        rows.append((model.name, model.legendre_polys, 256, "yes", model.licence, where, size))
+    return rows
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"

@@ -1,0 +1,108 @@
+"""grid, map, geolocate, models and download."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from skgeo_embed import ImageGeolocator, SatCLIPEncoder
+from skgeo_embed.cli import main
+from skgeo_embed.datasets import load_blue_marble, load_sentinel2_patches
+
+
+def test_grid(tmp_path, capsys):
+    out = tmp_path / "grid.npy"
+    arguments = ["grid", str(out), "--model", "bluemarble-l10", "--resolution", "20"]
+    assert main(arguments) == 0
+    assert "wrote 9 x 18 places with 512 features" in capsys.readouterr().out
+    lon, lat = np.load(tmp_path / "grid.lon.npy"), np.load(tmp_path / "grid.lat.npy")
+    assert lat[0] == 80
+    expected = SatCLIPEncoder("bluemarble-l10").fit().transform_grid(lon, lat)
+    np.testing.assert_allclose(np.load(out), expected, atol=1e-6)
+    assert main(arguments) == 1
+    assert "add --overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite", "--region", "0", "0", "400", "9"]) == 1
+    assert "region must be (west, south, east, north)" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite", "--resolution", "0"]) == 1
+    assert "resolution must be a positive" in capsys.readouterr().err
+    assert main(["grid", str(tmp_path / "grid.tif")]) == 1
+    assert "must end with .npy" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("map.png", []),
+        ("map.png", ["--feature", "3", "--ocean"]),
+        ("map.png", ["--like", "-122.3", "38.5", "--region", "-130", "30", "-110", "45"]),
+        ("map.gif", []),
+    ],
+)
+def test_map(tmp_path, capsys, monkeypatch, name, flags):
+    from skgeo_embed.inspection import EmbeddingMapDisplay
+
+    animate = EmbeddingMapDisplay.animate
+    monkeypatch.setattr(
+        EmbeddingMapDisplay, "animate", lambda self, path: animate(self, path, n_frames=2, size=80)
+    )
+    out = tmp_path / name
+    assert main(["map", str(out), "--model", "bluemarble-l10", "--resolution", "6", *flags]) == 0
+    assert f"drew {out}" in capsys.readouterr().out
+    with Image.open(out) as picture:
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_maps_that_cannot_be_drawn(tmp_path, capsys):
+    assert main(["map", str(tmp_path / "map.txt2")]) == 1
+    assert "cannot draw a .txt2 file" in capsys.readouterr().err
+    assert main(["map", str(tmp_path / "map.gif"), "--like", "1", "2"]) == 1
+    assert "choose a .png" in capsys.readouterr().err
+    assert main(["map", str(tmp_path / "map.png"), "--feature", "9999"]) == 1
+    assert "feature must be between 0 and 1023" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_geolocate_an_array(tmp_path, capsys):
+    tiles = load_blue_marble(4, tile_size=16, km_per_pixel=20, random_state=2).images
+    np.save(tmp_path / "tiles.npy", tiles)
+    arguments = ["geolocate", str(tmp_path / "tiles.npy"), "--candidates", "500", "--top", "2"]
+    assert main(arguments) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert table["image"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table["rank"].tolist() == [1, 2] * 4
+    expected = ImageGeolocator(n_candidates=500).fit().predict(tiles)
+    np.testing.assert_allclose(table[["lon", "lat"]][::2], expected, atol=1e-4)
+    assert main([*arguments, "--output", str(tmp_path / "places.csv")]) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "places.csv"), table)
+    assert main(["geolocate", "a.tif", str(tmp_path / "tiles.npy")]) == 1
+    assert "one .npy file or GeoTIFFs" in capsys.readouterr().err
+
+
+def test_geolocate_files_of_the_wrong_kind(capsys, tmp_path):
+    assert main(["geolocate", str(tmp_path / "gone.tif")]) == 1
+    assert "gone.tif" in capsys.readouterr().err
+    assert load_sentinel2_patches().images.shape[1] == 12
+    np.save(tmp_path / "bands.npy", load_sentinel2_patches().images)
+    assert main(["geolocate", str(tmp_path / "bands.npy")]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_models(capsys, tmp_path):
+    assert main(["models", "--csv", "--cache-dir", str(tmp_path)]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("name")
+    assert table.loc["bluemarble-l20", ["L", "features", "where"]].tolist() == [20, 1024, "package"]
+    assert table.loc["satclip-vit16-l40", "where"] == "hub: microsoft/SatCLIP-ViT16-L40"
+    assert len(table) == 8
+    assert main(["models"]) == 0
+    assert "4.4 MB" in capsys.readouterr().out
+
+
+def test_download_of_what_is_here(capsys):
+    assert main(["download", "bluemarble-l20"]) == 0
+    assert "bluemarble-l20: inside the package, sha256" in capsys.readouterr().out
+    assert main(["download", "no-such-model"]) == 1
+    assert "no encoder is named 'no-such-model'" in capsys.readouterr().err
