@@ -1,11 +1,13 @@
-"""Predict the air temperature of weather stations from longitude and latitude.
+"""
+Air temperature from coordinates
+================================
 
 You learn how to put `SatCLIPEncoder` in a pipeline, what its features are worth against raw
 coordinates, sines and cosines, and interpolation, and why the folds matter: with random folds
 every test station has a training station next to it, with 10° blocks it has not. The strength of
 each ridge is chosen on folds of the same kind.
 
-Works offline, about a minute on 2 CPU cores. Draws air_temperature.png.
+Works offline, about a minute on 2 CPU cores.
 """
 
 import argparse
@@ -30,6 +32,22 @@ from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.nn.location import LocationEncoder
 
 EARTH_RADIUS_KM = 6371.0088
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--figure", default="air_temperature.png", help="where the map is drawn")
+arguments = parser.parse_args()
+
+# %%
+# 3,076 stations with their mean annual temperature.
+
+X, y = load_air_temperature(return_X_y=True)
+X.assign(temperature=y).describe().round(1)
+
+# %%
+# Features and a model on top of them. The untrained twin of the encoder shows what is the
+# network's own smoothness and what is the pretraining; nearest stations show what plain
+# interpolation does.
 
 
 def sine_cosine(lonlat):
@@ -65,6 +83,10 @@ def make_models():
     }
 
 
+# %%
+# The same five numbers of folds, drawn in two ways.
+
+
 def score(encoder, model, grid, folds, X, y):
     """Mean R² over the folds; the parameter is chosen on folds of the same kind inside."""
     features, y = encoder.fit_transform(X), np.asarray(y)
@@ -76,55 +98,45 @@ def score(encoder, model, grid, folds, X, y):
     return np.mean(scores)
 
 
-def compare(X, y):
-    folds = {
-        "R², random folds": KFold(5, shuffle=True, random_state=0),
-        "R², 10° blocks": SpatialBlockKFold(5, block_size=10, shuffle=True, random_state=0),
-    }
-    table = {
+folds = {
+    "R², random folds": KFold(5, shuffle=True, random_state=0),
+    "R², 10° blocks": SpatialBlockKFold(5, block_size=10, shuffle=True, random_state=0),
+}
+table = pd.DataFrame(
+    {
         column: {name: score(*parts, kind, X, y) for name, parts in make_models().items()}
         for column, kind in folds.items()
     }
-    return pd.DataFrame(table).round(3)
+)
+print(f"{len(X)} stations\n\n{table.round(3).to_string()}\n")
 
+# %%
+# A map of the fitted pipeline: `transform_grid` encodes all of the Earth, and what lies farther
+# than 1,000 km from any station is left out.
 
-def draw(X, y, path):
-    encoder, ridge = make_pipeline(SatCLIPEncoder(), Ridge()).fit(X, y).named_steps.values()
-    lon, lat = np.arange(-179.5, 180), np.arange(-89.5, 90)
-    features = encoder.transform_grid(lon, lat)
-    predicted = ridge.predict(features.reshape(-1, features.shape[-1]))
-    places = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
-    distance, _ = BallTree(lat_lon_radians(X), metric="haversine").query(lat_lon_radians(places))
-    far = distance[:, 0] * EARTH_RADIUS_KM > 1000
-    predicted = np.where(far, np.nan, predicted).reshape(len(lat), len(lon))
+encoder, ridge = make_pipeline(SatCLIPEncoder(), Ridge()).fit(X, y).named_steps.values()
+lon, lat = np.arange(-179.5, 180), np.arange(-89.5, 90)
+features = encoder.transform_grid(lon, lat)
+predicted = ridge.predict(features.reshape(-1, features.shape[-1]))
+places = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
+distance, _ = BallTree(lat_lon_radians(X), metric="haversine").query(lat_lon_radians(places))
+far = distance[:, 0] * EARTH_RADIUS_KM > 1000
+predicted = np.where(far, np.nan, predicted).reshape(len(lat), len(lon))
 
-    figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
-    limits = {"vmin": y.min(), "vmax": y.max(), "cmap": "cividis"}
-    mesh = axes.pcolormesh(lon, lat, predicted, rasterized=True, **limits)
-    axes.scatter(X["lon"], X["lat"], c=y, s=5, edgecolors="white", linewidths=0.2, **limits)
-    axes.set(
-        title="Mean annual air temperature: stations (dots) and SatCLIPEncoder() + ridge",
-        xlabel="Longitude (°)",
-        ylabel="Latitude (°)",
-        xlim=(-180, 180),
-        ylim=(-90, 90),
-        aspect="equal",
-    )
-    axes.set_facecolor("0.93")
-    axes.annotate("grey: no station within 1,000 km", (-176, -86), fontsize=8, color="0.35")
-    figure.colorbar(mesh, label="Temperature (°C)", shrink=0.85)
-    figure.savefig(path, dpi=130)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figure", default="air_temperature.png", help="where the map is drawn")
-    arguments = parser.parse_args()
-    X, y = load_air_temperature(return_X_y=True)
-    print(f"{len(X)} stations\n\n{compare(X, y).to_string()}\n")
-    draw(X, y, arguments.figure)
-    print(f"map drawn to {arguments.figure}")
-
-
-if __name__ == "__main__":
-    main()
+figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
+limits = {"vmin": y.min(), "vmax": y.max(), "cmap": "cividis"}
+mesh = axes.pcolormesh(lon, lat, predicted, rasterized=True, **limits)
+axes.scatter(X["lon"], X["lat"], c=y, s=5, edgecolors="white", linewidths=0.2, **limits)
+axes.set(
+    title="Mean annual air temperature: stations (dots) and SatCLIPEncoder() + ridge",
+    xlabel="Longitude (°)",
+    ylabel="Latitude (°)",
+    xlim=(-180, 180),
+    ylim=(-90, 90),
+    aspect="equal",
+)
+axes.set_facecolor("0.93")
+axes.annotate("grey: no station within 1,000 km", (-176, -86), fontsize=8, color="0.35")
+figure.colorbar(mesh, label="Temperature (°C)", shrink=0.85)
+figure.savefig(arguments.figure, dpi=130)
+print(f"map drawn to {arguments.figure}")

@@ -1,11 +1,17 @@
-"""Pretrain a location encoder on real satellite imagery, then use it in a pipeline.
+"""
+Pretraining on your own imagery
+===============================
+
+You learn how to train an encoder with `SatCLIPPretrainer` and how to see whether it has learned
+something.
 
 Tiles at four scales are cut from NASA's Blue Marble and city lights, which ship with the package.
 An image tower and a location tower learn to match each tile with its coordinates, while small
 ridge regressions on the location tower's hidden layer learn to predict what tiles look like. That
 layer becomes the features of a temperature model.
 
-`--full` is the recipe of the bundled encoder `bluemarble-l20`, about five minutes on 2 CPU cores:
+``--full`` is the recipe of the bundled encoder `bluemarble-l20`, about five minutes on 2 CPU
+cores::
 
     python examples/pretrain_blue_marble.py --full --save bluemarble-l20
 
@@ -15,6 +21,7 @@ Without it, a smaller run shows the idea in about a minute.
 import argparse
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import cross_val_score
@@ -23,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
 from skgeo_embed.datasets import load_air_temperature, load_blue_marble
+from skgeo_embed.inspection import EmbeddingMapDisplay, TrainingCurveDisplay
 from skgeo_embed.model_selection import SpatialBlockKFold
 
 CREDIT = (
@@ -32,11 +40,11 @@ CREDIT = (
 SCALES = (5, 20, 80, 320)  # km a pixel: 60 to 3,840 km wide
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="the bundled encoder's recipe")
-    parser.add_argument("--save", metavar="FOLDER", help="write both towers to this folder")
-    return parser.parse_args()
+parser = argparse.ArgumentParser()
+parser.add_argument("--full", action="store_true", help="the bundled encoder's recipe")
+parser.add_argument("--save", metavar="FOLDER", help="write both towers to this folder")
+parser.add_argument("--figure", default="pretrain_blue_marble.png", help="where to draw")
+arguments = parser.parse_args()
 
 
 def cut(n_tiles, seed):
@@ -45,52 +53,65 @@ def cut(n_tiles, seed):
     )
 
 
-def main():
-    arguments = parse_arguments()
-    tiles = cut(100_000 if arguments.full else 8_000, seed=0)
-    print(f"{len(tiles.images)} tiles, {tiles.images.shape[1]} bands of 12 x 12 pixels")
+# %%
+# The images, (n, bands, height, width), and their coordinates. Yours may be arrays, GeoTIFF
+# paths, a folder, or a memory map larger than memory.
 
-    started = time.perf_counter()
-    pretrainer = SatCLIPPretrainer(
-        legendre_polys=20,
-        hidden_dim=1024,
-        dropout=0.0,
-        spectral_decay=1.0,
-        hidden_scale=0.1,
-        temperature=0.2,
-        learn_temperature=False,
-        auxiliary_weight=30.0,
-        batch_size=2048 if arguments.full else 512,
-        learning_rate=1e-3,
-        warmup_epochs=1,
-        lr_schedule="cosine",
-        max_epochs=9 if arguments.full else 8,
-        val_fraction=0.05 if arguments.full else 0.1,
-        random_state=0,
-        verbose=2,
-    ).fit(tiles.images, tiles.coords)
-    print(f"pretrained in {time.perf_counter() - started:.0f} s")
+tiles = cut(100_000 if arguments.full else 8_000, seed=0)
+print(f"{len(tiles.images)} tiles, {tiles.images.shape[1]} bands of 12 x 12 pixels")
 
-    unseen = cut(1000, seed=1)
-    top1 = pretrainer.score(unseen.images, unseen.coords)
-    print(f"1,000 unseen tiles: {top1:.1%} find their own place, {top1 * 1000:.0f} times chance")
+# %%
+# The recipe.
 
-    X, y = load_air_temperature(return_X_y=True)
-    encoder = SatCLIPEncoder(pretrainer.model_.location, layer="hidden")
-    model = make_pipeline(encoder, StandardScaler(), RidgeCV(alphas=np.logspace(-1, 4, 6)))
-    r2 = cross_val_score(model, X, y, cv=SpatialBlockKFold(5, block_size=10)).mean()
-    print(f"station temperature, R² on held-out 10° blocks: {r2:.3f}")
+started = time.perf_counter()
+pretrainer = SatCLIPPretrainer(
+    legendre_polys=20,
+    hidden_dim=1024,
+    dropout=0.0,
+    spectral_decay=1.0,
+    hidden_scale=0.1,
+    temperature=0.2,
+    learn_temperature=False,
+    auxiliary_weight=30.0,
+    batch_size=2048 if arguments.full else 512,
+    learning_rate=1e-3,
+    warmup_epochs=1,
+    lr_schedule="cosine",
+    max_epochs=9 if arguments.full else 8,
+    val_fraction=0.05 if arguments.full else 0.1,
+    random_state=0,
+    verbose=2,
+).fit(tiles.images, tiles.coords)
+print(f"pretrained in {time.perf_counter() - started:.0f} s")
 
-    if arguments.save:
-        folder = pretrainer.save_pretrained(
-            arguments.save,
-            licence="MIT",
-            trained_on=CREDIT,
-            default_layer="hidden",
-            dtype="float16",
-        )
-        print(f"saved to {folder}")
+# %%
+# Tiles it has not seen, and temperatures it was not trained for.
 
+unseen = cut(1000, seed=1)
+top1 = pretrainer.score(unseen.images, unseen.coords)
+print(f"1,000 unseen tiles: {top1:.1%} find their own place, {top1 * 1000:.0f} times chance")
 
-if __name__ == "__main__":
-    main()
+X, y = load_air_temperature(return_X_y=True)
+encoder = SatCLIPEncoder(pretrainer.model_.location, layer="hidden").fit()
+model = make_pipeline(encoder, StandardScaler(), RidgeCV(alphas=np.logspace(-1, 4, 6)))
+r2 = cross_val_score(model, X, y, cv=SpatialBlockKFold(5, block_size=10)).mean()
+print(f"station temperature, R² on held-out 10° blocks: {r2:.3f}")
+
+if arguments.save:
+    folder = pretrainer.save_pretrained(
+        arguments.save,
+        licence="MIT",
+        trained_on=CREDIT,
+        default_layer="hidden",
+        dtype="float16",
+    )
+    print(f"saved to {folder}")
+
+# %%
+# How the run went, and the Earth as the new encoder sees it.
+
+figure = plt.figure(figsize=(12, 9), layout="constrained")
+curves, world = figure.subfigures(2, 1, height_ratios=(1, 1.6))
+TrainingCurveDisplay.from_estimator(pretrainer, axes=curves.subplots(1, 3))
+EmbeddingMapDisplay.from_estimator(encoder, ax=world.subplots())
+figure.savefig(arguments.figure, dpi=110)

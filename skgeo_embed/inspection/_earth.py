@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from skgeo_embed._coordinates import classify_column
 from skgeo_embed.datasets import land_mask, load_coastlines
 
 if TYPE_CHECKING:
@@ -82,6 +84,15 @@ def sphere_sample(n_points: int, *, land_only: bool) -> np.ndarray:
         return places
     on_land = [land_mask([x], [y])[0, 0] for x, y in places]
     return places[np.asarray(on_land)]
+
+
+def encode_places(encoder: Any, lonlat: np.ndarray) -> np.ndarray:
+    """Encode places under the column names that the encoder was fitted with."""
+    names = getattr(encoder, "feature_names_in_", None)
+    if names is None:
+        return np.asarray(encoder.transform(lonlat))
+    columns = sorted(names, key=lambda name: classify_column(name) != "lon")
+    return np.asarray(encoder.transform(pd.DataFrame(lonlat, columns=columns)))
 
 
 def root_figure(ax: Axes) -> Figure:

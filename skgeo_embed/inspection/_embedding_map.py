@@ -17,6 +17,7 @@ from skgeo_embed.inspection._earth import (
     WORLD,
     draw_frame,
     draw_image,
+    encode_places,
     figure_size,
     grid_axes,
     grid_blocks,
@@ -134,7 +135,9 @@ class EmbeddingMapDisplay:
             raise ValueError(f"feature must be between 0 and {len(names) - 1}, got {feature!r}")
         lon, lat = grid_axes(region, resolution)
         if feature is None:
-            colours = _Colours(encoder.transform(sphere_sample(N_SAMPLED, land_only=land_only)))
+            colours = _Colours(
+                encode_places(encoder, sphere_sample(N_SAMPLED, land_only=land_only))
+            )
             values = np.empty((len(lat), len(lon), 3))
             for rows, features in grid_blocks(encoder, lon, lat):
                 values[rows] = colours.of(features)

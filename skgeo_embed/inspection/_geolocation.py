@@ -228,7 +228,7 @@ class GeolocationDisplay:
             **in_degrees(ax),
         )
         self.figure_.colorbar(
-            points, ax=ax, shrink=0.7, label="probability over that of the best place"
+            points, ax=ax, shrink=0.7, label="relative probability"
         )
 
     def _draw_arcs(self, ax: Axes) -> None:

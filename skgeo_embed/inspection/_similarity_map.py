@@ -16,6 +16,7 @@ from skgeo_embed.inspection._earth import (
     degrees,
     draw_frame,
     draw_image,
+    encode_places,
     figure_size,
     grid_axes,
     grid_blocks,
@@ -26,6 +27,9 @@ from skgeo_embed.inspection._earth import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+N_SAMPLED = 6_000  # places that the mean is made from
 
 
 class SimilarityMapDisplay:
@@ -141,8 +145,10 @@ class SimilarityMapDisplay:
         lon, lat = grid_axes(region, resolution)
         mean = np.float32(0)
         if center:
-            mean = encoder.transform(sphere_sample(6000, land_only=land_only)).mean(axis=0)
-        anchors = _unit(np.asarray(encoder.transform(lonlat)) - mean)
+            mean = encode_places(encoder, sphere_sample(N_SAMPLED, land_only=land_only)).mean(
+                axis=0
+            )
+        anchors = _unit(encode_places(encoder, lonlat) - mean)
         similarity = np.empty((len(lonlat), len(lat), len(lon)), dtype=np.float32)
         for rows, features in grid_blocks(encoder, lon, lat):
             similarity[:, rows] = np.moveaxis(_unit(features - mean) @ anchors.T, -1, 0)
