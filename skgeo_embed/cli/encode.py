@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_BYTES = 64 * 2**20  # of features
-MIN_BATCH_ROWS = 20_000  # below, the encoder does not use its tables
+MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
 CSV_BLOCK_BYTES = 8 * 2**20
 ROWS_NAMED = 10
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}

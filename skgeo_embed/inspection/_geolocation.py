@@ -227,9 +227,7 @@ class GeolocationDisplay:
             zorder=1,
             **in_degrees(ax),
         )
-        self.figure_.colorbar(
-            points, ax=ax, shrink=0.7, label="relative probability"
-        )
+        self.figure_.colorbar(points, ax=ax, shrink=0.7, label="relative probability")
 
     def _draw_arcs(self, ax: Axes) -> None:
         from matplotlib.collections import LineCollection

@@ -18,9 +18,10 @@ from skgeo_embed.nn.location import EncodedNetwork, Layer, encode_positions
 from skgeo_embed.nn.networks import SirenNet
 from skgeo_embed.nn.tables import LatitudeTables, SphereTable
 
-# Points from which tables pay although they have to be built. Whether they are there already
-# does not count: the same call must give the same numbers, to the last bit.
-MIN_TABULATED_POINTS = 20_000
+# Points for each Legendre polynomial from which tables are used: they pay from the second such call
+# on, or at once from five times as many points (benchmarks/inference.py). Whether they are there
+# already does not count: the same call must give the same numbers, to the last bit.
+MIN_TABULATED_POINTS = 250
 MIN_TABULATED_POLYS = 12  # below, the L² harmonics are no more work than reading a table
 GRID_ROWS = 16  # rows of a grid at a time; more would need memory and save nothing
 
@@ -252,8 +253,9 @@ class _SineNetwork:
             return self._sphere
 
     def worth_tabulating(self, n_points: int) -> bool:
-        large = self.posenc.legendre_polys >= MIN_TABULATED_POLYS
-        return self.dtype == torch.float32 and large and n_points >= MIN_TABULATED_POINTS
+        size = self.posenc.legendre_polys
+        many = size >= MIN_TABULATED_POLYS and n_points >= MIN_TABULATED_POINTS * size
+        return self.dtype == torch.float32 and many
 
     def encode(
         self, lonlat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]

@@ -124,7 +124,7 @@ def test_images_in_batches():
 @pytest.mark.parametrize("size", [12, 24, 40, 100])
 @pytest.mark.parametrize("calculation", ["analytic", "closed-form"])
 def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, calculation):
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 0)
     monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POLYS", 1)
     torch.manual_seed(0)
     module = LocationEncoder(size, 16, 32, harmonics_calculation=calculation)
@@ -146,7 +146,7 @@ def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, c
 @pytest.mark.parametrize("name", ["bluemarble-l20", "bluemarble-l10"])
 @pytest.mark.parametrize("layer", ["embedding", "hidden"])
 def test_tables_of_trained_weights(monkeypatch, sphere_points, name, layer):
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 0)
     monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POLYS", 1)
     encoder = SatCLIPEncoder(name, layer=layer).fit()
     expected = clone(encoder).set_params(dtype="float64").fit().transform(sphere_points)
@@ -225,7 +225,7 @@ def test_every_encoding_and_network(sphere_points, network, kind):
 
 
 def test_published_rounding_reaches_grids_and_tables(monkeypatch, sphere_points):
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 0)
     torch.manual_seed(0)
     module = LocationEncoder(40, 16, 32, harmonics="published")
     exact = LocationEncoder(40, 16, 32)

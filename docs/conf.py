@@ -1,0 +1,50 @@
+"""Sphinx builds the documentation with this: sphinx-build -W -b html docs docs/_build/html."""
+
+import warnings
+
+import matplotlib as mpl
+
+import skgeo_embed
+
+mpl.use("Agg")
+
+project = "skgeo-embed"
+author = copyright = "the skgeo-embed developers"
+version = release = skgeo_embed.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header"]  # the changelog and model cards begin where they are included
+exclude_patterns = ["_build", "auto_examples/**.ipynb"]
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc sections say the types
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"skgeo-embed {version}"
+html_show_sourcelink = False
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "ExampleTitleSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "remove_config_comments": True,
+    "min_reported_time": 1,
+}
+
+# "cannot show a figure" has no meaning here
+warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
