@@ -24,6 +24,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # the changelog and model cards begin where they are included
 exclude_patterns = ["_build", "auto_examples/**.ipynb"]
+templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc sections say the types
 numpydoc_show_class_members = False
