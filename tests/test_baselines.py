@@ -342,7 +342,7 @@ class FoldingCSP(Folding, CSPEncoder):
 
 class FoldingGeoCLIP(Folding, GeoCLIPEncoder):
     def _prepare(self):
-        from skgeo_embed.checkpoints.loading import share_encoder
+        from skgeo_embed.checkpoints.loaded import share_encoder
 
         info = {"name": "small", "source": "test", "path": None, "sha256": "small"}
         build = lambda: _build_geoclip(geoclip_weights(), "small")  # noqa: E731

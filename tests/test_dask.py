@@ -97,9 +97,9 @@ def test_pickles_are_small(encoder):
 
 def _facts(_):
     """Which encoders this worker holds."""
-    from skgeo_embed.checkpoints import loading
+    from skgeo_embed.checkpoints import loaded
 
-    return len(loading._opened)
+    return len(loaded._opened)
 
 
 def _die_once(part, marker):

@@ -15,7 +15,7 @@ from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed.checkpoints import folder as folders
 from skgeo_embed.checkpoints.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.checkpoints.lightning_file import read_tensors
-from skgeo_embed.checkpoints.loading import LoadedEncoder, share_encoder
+from skgeo_embed.checkpoints.loaded import LoadedEncoder, share_encoder
 from skgeo_embed.nn.baselines import FeedForward, ScaledGrid, geoclip_network
 from skgeo_embed.nn.location import EncodedNetwork
 
