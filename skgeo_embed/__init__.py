@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+_ERRORS = (
+    "CoordinateError",
+    "ImageError",
+    "InvalidCoordinateWarning",
+    "ModelAccessError",
+    "ModelDownloadError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "SkgeoEmbedError",
+    "TrainingDivergedError",
+    "TrainingWarning",
+)
 _PUBLIC = {
+    **dict.fromkeys(_ERRORS, "skgeo_embed._errors"),
     "CSPEncoder": "skgeo_embed._baselines",
     "GPS2VecEncoder": "skgeo_embed._baselines",
     "GeoCLIPEncoder": "skgeo_embed._baselines",
@@ -22,19 +35,41 @@ _SUBPACKAGES = ("datasets", "inspection", "model_selection")
 
 __all__ = [
     "CSPEncoder",
+    "CoordinateError",
     "GPS2VecEncoder",
     "GeoCLIPEncoder",
+    "ImageError",
     "ImageGeolocator",
+    "InvalidCoordinateWarning",
+    "ModelAccessError",
+    "ModelDownloadError",
+    "ModelFormatError",
+    "ModelNotFoundError",
     "PositionalEncoder",
     "SatCLIPEncoder",
     "SatCLIPImageEncoder",
     "SatCLIPPretrainer",
+    "SkgeoEmbedError",
+    "TrainingDivergedError",
+    "TrainingWarning",
     "__version__",
     "show_versions",
 ]
 
 if TYPE_CHECKING:
     from skgeo_embed._baselines import CSPEncoder, GeoCLIPEncoder, GPS2VecEncoder
+    from skgeo_embed._errors import (
+        CoordinateError,
+        ImageError,
+        InvalidCoordinateWarning,
+        ModelAccessError,
+        ModelDownloadError,
+        ModelFormatError,
+        ModelNotFoundError,
+        SkgeoEmbedError,
+        TrainingDivergedError,
+        TrainingWarning,
+    )
     from skgeo_embed._geolocator import ImageGeolocator
     from skgeo_embed._positional import PositionalEncoder
     from skgeo_embed._pretrainer import SatCLIPPretrainer

@@ -16,7 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skgeo_embed._coordinates import Coordinates, is_geo, read_axis, read_coordinates
+from skgeo_embed._coordinates import Coordinates, is_geo, plain, read_axis, read_coordinates
 from skgeo_embed._dask import is_dask, sample_of, transform_dask
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
 from skgeo_embed._html import NotebookMixin
@@ -141,14 +141,16 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         long = _is_long(X)
         if long:
             self._check_columns(X, reset=reset)
+            if self.on_invalid == "raise":  # before hours are spent on the rows above a bad one
+                for start in range(0, len(X), ROWS_AT_A_TIME):
+                    self._read_rows(X, start)
         problems = []
         for start in range(0, len(X), ROWS_AT_A_TIME) if long else [0]:
-            rows = _rows(X, start, start + ROWS_AT_A_TIME) if long else X
-            try:
-                part = read_coordinates(rows, on_invalid=self.on_invalid, first_row=start)
-            except CoordinateError:
-                read_coordinates(X, on_invalid=self.on_invalid)  # say it about the whole table
-                raise
+            part = (
+                self._read_rows(X, start)
+                if long
+                else read_coordinates(X, on_invalid=self.on_invalid)
+            )
             if part.out_of_range:
                 problems.append(part.out_of_range)
             yield part
@@ -161,6 +163,15 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
                 InvalidCoordinateWarning,
                 stacklevel=4,  # past scikit-learn's wrapper around fit and transform
             )
+
+    def _read_rows(self, X: Any, start: int) -> Coordinates:
+        stop = start + ROWS_AT_A_TIME
+        rows = X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
+        try:
+            return read_coordinates(rows, on_invalid=self.on_invalid, first_row=start)
+        except CoordinateError:
+            read_coordinates(X, on_invalid=self.on_invalid)  # say it about the whole table
+            raise
 
     def _check_columns(self, X: Any, *, reset: bool) -> None:
         """Remember or compare the columns as scikit-learn does; their order is free."""
@@ -183,10 +194,6 @@ def _is_long(X: Any) -> bool:
         return len(X) > ROWS_AT_A_TIME
     except TypeError:
         return False
-
-
-def _rows(X: Any, start: int, stop: int) -> Any:
-    return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
 
 
 NETWORK_CONSTRAINTS: dict[str, Any] = {
@@ -260,6 +267,7 @@ class NetworkTransformer(CoordinateTransformer):
         if output not in ("numpy", "xarray"):
             raise ValueError(f'output must be "numpy" or "xarray", got {output!r}')
         axes = read_axis(lon, "lon"), read_axis(lat, "lat")
+        labels = [np.asarray(plain(axis), dtype=float) for axis in (lon, lat)]  # as they were given
         shape = (len(axes[1]), len(axes[0]), self._width())
         if out is not None:
             _check_out(out, shape, self.dtype)
@@ -273,8 +281,8 @@ class NetworkTransformer(CoordinateTransformer):
             features,
             dims=("lat", "lon", "feature"),
             coords={
-                "lat": ("lat", np.asarray(lat, dtype=float), {"units": "degrees_north"}),
-                "lon": ("lon", np.asarray(lon, dtype=float), {"units": "degrees_east"}),
+                "lat": ("lat", labels[1], {"units": "degrees_north"}),
+                "lon": ("lon", labels[0], {"units": "degrees_east"}),
                 "feature": self._feature_names(),
             },
             attrs={"model": self.encoder_info_["name"]},
@@ -318,6 +326,11 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(
             f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}"
+        )
+    if any(step < 0 or step % out.itemsize for step in out.strides):
+        raise ValueError(
+            "out must have positive strides of whole numbers; pass an array that is not reversed "
+            "and no field of a structured one"
         )
     if not out.flags.writeable:
         raise ValueError("out is read-only; open a memmap with mode='w+' or 'r+'")

@@ -92,7 +92,7 @@ def read_coordinates(X: Any, *, on_invalid: str = "raise", first_row: int = 0) -
 
 def read_axis(values: Any, name: str) -> np.ndarray:
     """Read one axis of a grid: `name` is "lon" or "lat", the result is canonical degrees."""
-    axis = _as_float64(_plain(values), f"{name} axis")
+    axis = _as_float64(plain(values), f"{name} axis")
     if axis.ndim != 1 or not axis.size:
         raise CoordinateError(
             f"the {name} axis must be one-dimensional and not empty, got shape {axis.shape}"
@@ -132,12 +132,13 @@ def _to_lonlat_array(X: Any) -> np.ndarray:
             "Sparse data was passed, but coordinates are dense; use X.toarray() to convert to "
             f"a dense numpy array. The {_ACCEPTED}."
         )
-    array = np.asarray(_plain(X))
+    array = np.asarray(plain(X))
     _check_shape(array.shape)
     return _as_float64(array, "coordinates")
 
 
-def _plain(X: Any) -> Any:
+def plain(X: Any) -> Any:
+    """Return a torch tensor as a numpy array, and anything else as it is."""
     if type(X).__module__.partition(".")[0] == "torch" and hasattr(X, "detach"):
         return X.detach().cpu().numpy()
     return X

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils._set_output import _get_output_config
 
+from skgeo_embed._coordinates import read_coordinates
 from skgeo_embed._errors import CoordinateError
 
 if TYPE_CHECKING:
@@ -21,9 +23,9 @@ def sample_of(X: Any) -> Any:
     """Return a row like those of a dask collection, without computing any."""
     room = type(X).__module__.split(".")[1]
     if room == "dataframe" and hasattr(X, "columns"):
-        from dask.dataframe.utils import meta_nonempty
+        import pandas as pd
 
-        return meta_nonempty(X._meta).iloc[:1]
+        return pd.DataFrame([[0.0] * len(X.columns)], columns=X.columns)
     if room != "array":
         raise CoordinateError(
             f"got a dask {type(X).__name__}; pass a dask DataFrame with columns such as 'lon' and "
@@ -34,12 +36,20 @@ def sample_of(X: Any) -> Any:
 
 def transform_dask(transformer: Any, X: Any) -> Any:
     """Return the lazy features of a dask DataFrame or array, in the partitions of `X`."""
-    like = np.asarray(transformer.transform(sample_of(X)))
+    if _get_output_config("transform", transformer)["dense"] != "default":
+        raise ValueError(
+            "dask collections stay what they are, so set_output has no meaning for them; call "
+            "set_output(transform='default') first. A dask DataFrame gives named columns anyway."
+        )
+    sample = sample_of(X)
+    read_coordinates(sample)  # says what is wrong with shape and columns
+    transformer._check_columns(sample, reset=False)
+    like = np.empty((0, transformer._width()), dtype=transformer._output_dtype())
     if hasattr(X, "columns"):
         import pandas as pd
 
         names = transformer.get_feature_names_out()
-        meta = pd.DataFrame(like[:0], columns=names, index=X._meta.index[:0])
+        meta = pd.DataFrame(like, columns=names, index=X._meta.index[:0])
         return X.map_partitions(_encode_frame, transformer, meta, meta=meta)
     whole_rows = X.rechunk({1: -1})
     return whole_rows.map_blocks(
@@ -48,7 +58,7 @@ def transform_dask(transformer: Any, X: Any) -> Any:
         like.shape[1],
         dtype=like.dtype,
         chunks=(whole_rows.chunks[0], (like.shape[1],)),
-        meta=like[:0],
+        meta=like,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Repeats:
         self._encode = encode
         self._places: pd.Index | None = None
         self._rows = np.empty(0, dtype=np.int64)
+        self._lonlat = np.empty((0, 2))
 
     def encode(self, lonlat: np.ndarray, rows: np.ndarray) -> None:
         """Write the features of `lonlat` (n, 2), canonical degrees, to `rows` of the table."""
@@ -40,20 +41,23 @@ class Repeats:
             return
         import pandas as pd
 
-        keys: Any = np.ascontiguousarray(lonlat).view(np.complex128).ravel()  # a place, one number
-        codes, places = pd.factorize(keys)
-        known = np.full(len(places), -1)
-        if self._places is not None:
-            known = self._places.get_indexer(places)
-        new = known < 0
-        if new.mean() * len(places) > WORTH_COPYING * len(lonlat):
-            self._encode(lonlat, rows)
-            return
+        codes, places = pd.factorize(_hashes(lonlat))
         first = np.empty(len(places), dtype=np.int64)
         first[codes[::-1]] = np.arange(len(codes))[::-1]
+        known = np.full(len(places), -1)
+        if self._places is not None:
+            known = self._places.get_indexer(pd.Index(places))
+        new = known < 0
+        distinct = lonlat[first]
+        if new.sum() > WORTH_COPYING * len(lonlat) or not (  # two places with one hash: 1 in 10⁷
+            (distinct[codes] == lonlat).all()
+            and (distinct[~new] == self._lonlat[known[~new]]).all()
+        ):
+            self._encode(lonlat, rows)
+            return
         source = rows[first]
         if new.any():
-            self._encode(lonlat[first[new]], source[new])
+            self._encode(distinct[new], source[new])
         source[~new] = self._rows[known[~new]]
         self._copy(source[codes], rows)
         room = MAX_PLACES - len(self._rows)
@@ -62,6 +66,7 @@ class Repeats:
             added = pd.Index(places[fresh])
             self._places = added if self._places is None else self._places.append(added)
             self._rows = np.concatenate([self._rows, source[fresh]])
+            self._lonlat = np.concatenate([self._lonlat, distinct[fresh]])
 
     def _copy(self, source: np.ndarray, rows: np.ndarray) -> None:
         import torch
@@ -71,3 +76,13 @@ class Repeats:
             part = slice(start, start + COPIED_ROWS)
             values = table.index_select(0, torch.from_numpy(source[part]))
             table.index_copy_(0, torch.from_numpy(rows[part]), values)
+
+
+def _hashes(lonlat: np.ndarray) -> np.ndarray:
+    """Mix the bits of both coordinates into one number, (n,) uint64."""
+    bits = np.ascontiguousarray(lonlat).view(np.uint64)
+    mixed = bits[:, 0] * np.uint64(0x9E3779B97F4A7C15)  # odd constants spread low bits upwards
+    mixed ^= mixed >> np.uint64(32)
+    mixed += bits[:, 1]
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return mixed ^ (mixed >> np.uint64(29))

@@ -1,4 +1,5 @@
 import os
+import signal
 import tempfile
 
 import numpy as np
@@ -70,3 +71,15 @@ def pairs():
     colours = np.column_stack([lat / 90, np.cos(np.deg2rad(lon)), np.sin(np.deg2rad(lon))])
     images = colours[:, :, None, None] + 0.05 * rng.standard_normal((120, 3, 8, 8))
     return images.astype(np.float32), np.column_stack([lon, lat])
+
+
+@pytest.fixture
+def unchanged_process():
+    """Take back what cluster libraries do to the process: OMP_NUM_THREADS, signal handlers."""
+    environment = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

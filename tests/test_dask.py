@@ -84,6 +84,19 @@ def test_fit_looks_at_columns_alone(frame):
         encoder.transform(dask.delayed(frame))
 
 
+def test_set_output_does_not_compute_behind_your_back(encoder, frame):
+    lazy = dd.from_pandas(frame, npartitions=2)
+    encoder.set_output(transform="pandas")
+    with pytest.raises(ValueError, match="set_output has no meaning"):
+        encoder.transform(lazy)
+
+
+def test_the_encoder_is_not_run_for_the_meta(encoder, frame, monkeypatch):
+    lazy = dd.from_pandas(frame, npartitions=2)
+    monkeypatch.setattr(SatCLIPEncoder, "_encode", None)
+    assert encoder.transform(lazy).shape[1] == 512
+
+
 def test_bad_rows_are_named_when_computed(encoder, frame):
     frame.iloc[60, 0] = 91
     lazy = encoder.transform(dd.from_pandas(frame, npartitions=2))
@@ -113,7 +126,7 @@ def _die_once(part, marker):
     return part
 
 
-def test_cluster_with_a_killed_worker(tmp_path):
+def test_cluster_with_a_killed_worker(tmp_path, unchanged_process):
     lon = np.linspace(-179, 179, 24_000)
     frame = pd.DataFrame({"lon": lon, "lat": 80 * np.sin(lon)})
     encoder = SatCLIPEncoder("bluemarble-l10").fit(frame)

@@ -26,7 +26,7 @@ BASIC = {"_cache_folder", "_dask", "_errors", "_repeats", "_coordinates", "_imag
 MAY_IMPORT = {
     "_errors": set(),
     "_coordinates": {"_errors"},
-    "_dask": {"_errors"},
+    "_dask": {"_coordinates", "_errors"},
     "_repeats": set(),
     "_images": {"_errors"},
     "_cache_folder": set(),
@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "model_selection": {"model_selection", *BASIC},
     "_versions": {"nn", "_cache_folder"},
     "cli": {"cli", "datasets", "inspection", "checkpoints", *BASIC},
-    "__init__": {*ESTIMATORS, "_versions"},
+    "__init__": {*ESTIMATORS, "_errors", "_versions"},
 }
 LAZY = {
     "torch",

@@ -10,7 +10,7 @@ ray = pytest.importorskip("ray")
 
 
 @pytest.fixture
-def small_ray():
+def small_ray(unchanged_process):
     ray.init(
         num_cpus=2,
         include_dashboard=False,

@@ -44,10 +44,8 @@ def test_repeats_give_what_the_rows_give(
     monkeypatch.setattr(_repeats, "MAX_PLACES", max_places)
     rng = np.random.RandomState(0)
     rows = rng.randint(0, min(n_places, len(sphere_points)), 450)
-    expected = encoder.transform(sphere_points)[rows] if len(sphere_points) <= 100 else None
-    ours = encoder.transform(sphere_points[rows])
-    if expected is None:
-        expected = np.vstack([encoder.transform(part) for part in sphere_points[rows][:, None]])
+    alone = np.vstack([encoder.transform(place[None]) for place in sphere_points])
+    expected, ours = alone[rows], encoder.transform(sphere_points[rows])
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-14)
 
 
@@ -121,3 +119,29 @@ def test_closed_form_encodings_have_repeats_too(small_parts, sphere_points):
     rows = np.random.RandomState(0).randint(0, 9, 300)
     expected = encoder.transform(sphere_points[:9])[rows]
     np.testing.assert_array_equal(encoder.transform(sphere_points[rows]), expected)
+
+
+def test_equal_coordinates_are_different_places(encoder, small_parts, encoded):
+    diagonal = np.repeat(np.linspace(-80, 80, 40), 2)
+    points = np.column_stack([diagonal, diagonal])
+    expected = np.vstack([encoder.transform(point[None]) for point in points])
+    encoded.clear()
+    np.testing.assert_allclose(encoder.transform(points), expected, atol=1e-14)
+    assert encoded == [40]
+    hashes = _repeats._hashes(np.column_stack([np.linspace(-80, 80, 10**5)] * 2))
+    assert len(np.unique(hashes)) == 10**5
+
+
+def test_places_with_one_hash_are_told_apart(encoder, small_parts, monkeypatch):
+    points = np.random.RandomState(0).uniform(-80, 80, (250, 2))
+    expected = encoder.transform(points)
+    monkeypatch.setattr(_repeats, "_hashes", lambda lonlat: (lonlat[:, 0] > 0).astype(np.uint64))
+    np.testing.assert_allclose(encoder.transform(points), expected, atol=1e-14)
+
+
+def test_a_late_bad_row_is_found_before_the_work(encoder, small_parts, encoded):
+    X = np.random.RandomState(0).uniform(-90, 90, (450, 2))
+    X[449, 0] = np.nan
+    with pytest.raises(CoordinateError, match="row 449"):
+        encoder.transform(X)
+    assert encoded == []

@@ -69,12 +69,13 @@ def _rebuild(engine: InferenceEngine, info: dict[str, Any], default_layer: str) 
 
 def variant_of(description: dict[str, Any] | None, harmonics: str) -> str:
     """What else than the weights' file makes an encoder what it is."""
-    return json.dumps({**(description or {}), "harmonics": harmonics}, sort_keys=True)
+    return json.dumps({**(description or {}), "harmonics": harmonics}, sort_keys=True, default=str)
 
 
 def _hold(loaded: LoadedEncoder) -> LoadedEncoder:
-    if loaded not in _opened:
-        _opened.append(loaded)
+    with _lock:
+        if loaded not in _opened:
+            _opened.append(loaded)
     return loaded
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import os
 import warnings
@@ -378,4 +379,7 @@ def _not_found_message(name: str, path: Path) -> str:
     if path.is_dir():
         found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
         return f"the folder {name!r} holds no encoder (found: {found}); pass {accepted_models()}."
-    return f"no encoder is named {name!r}; pass {accepted_models()}."
+    known = [*BUNDLED, *PUBLISHED, *(model.repository for model in PUBLISHED.values())]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? Otherwise " if close else ""
+    return f"no encoder is named {name!r}; {hint}pass {accepted_models()}."

@@ -76,8 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"interrupted{'; ' * bool(interruption.args)}{interruption}", file=sys.stderr)
         return 130
     except Exception as error:
+        from skgeo_embed.cli._options import UsageError
+
         if debug:
             traceback.print_exc()
         print(f"skgeo-embed {name}: error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     return 0

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.inspection._earth import WORLD
+
+
+class UsageError(ValueError):
+    """Arguments that cannot be meant; the command ends with exit code 2."""
+
+
+def check_output(output: Path, *, overwrite: bool, suffixes: Collection[str] = ()) -> Path:
+    """Return the path that is going to be written, or say why it cannot be."""
+    path = output.expanduser()
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UsageError(f"{output} must end with {' or '.join(suffixes)}.")
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} of {output} does not exist; make it first.")
+    if path.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists; add --overwrite to replace it.")
+    return path
 
 
 def new_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -44,6 +64,11 @@ def open_encoder(settings: argparse.Namespace, **parameters: Any) -> SatCLIPEnco
     ).fit()
 
 
+def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that lets a command replace a file."""
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+
 def add_region_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which grid."""
     parser.add_argument(
@@ -55,5 +80,8 @@ def add_region_arguments(parser: argparse.ArgumentParser) -> None:
         help="degrees; EAST may go to 360 across the antimeridian (default: the world)",
     )
     parser.add_argument(
-        "--resolution", type=float, default=1.0, help="size of a cell in degrees (default: 1)"
+        "--resolution",
+        type=float,
+        default=1.0,
+        help="size of a cell in degrees, rounded so that whole cells fill the region (default: 1)",
     )

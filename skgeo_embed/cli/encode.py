@@ -13,15 +13,24 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from skgeo_embed import SatCLIPEncoder
+from skgeo_embed import SatCLIPEncoder, __version__
 from skgeo_embed._coordinates import classify_column
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
-from skgeo_embed.cli._options import add_encoder_arguments, new_parser, open_encoder
+from skgeo_embed.cli._options import (
+    UsageError,
+    add_encoder_arguments,
+    add_overwrite_argument,
+    check_output,
+    new_parser,
+    open_encoder,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +48,8 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         prog,
         "Add an encoder's features to the rows of a Parquet or CSV table, keeping its other\n"
         "columns. Tables larger than memory are streamed; an interrupted run goes on where it\n"
-        "stopped when the same command is given again; the output appears when it is whole.",
+        "stopped when the same command is given again; the output appears when it is whole.\n"
+        "Other columns of a CSV file stay the text that they are.",
         f"  {prog} points.parquet features.parquet\n"
         f"  {prog} stations.csv features.parquet --lon x --lat y --on-invalid nan\n"
         f"  {prog} points.parquet out.parquet --model satclip-vit16-l40 --layer embedding",
@@ -56,7 +66,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         help="rows with missing or impossible coordinates: stop with an error, or leave their "
         "features null and report them (default: %(default)s)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    add_overwrite_argument(parser)
     parser.add_argument(
         "--restart", action="store_true", help="forget what an interrupted run has written"
     )
@@ -65,14 +75,16 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
 
 def run(settings: argparse.Namespace) -> None:
     """Encode the table."""
+    source = _check_input(settings.input)
+    output = check_output(settings.output, overwrite=settings.overwrite, suffixes=FORMATS)
+    if source.resolve() == output.resolve():
+        raise UsageError(f"{output} is the input; choose another name for the output.")
     _import_arrow()
     from filelock import FileLock, Timeout
 
-    source, output = settings.input.expanduser(), settings.output.expanduser()
-    _check_files(source, output, overwrite=settings.overwrite)
     encoder = open_encoder(settings, on_invalid=settings.on_invalid)
     parts = Parts(output)
-    parts.folder.mkdir(parents=True, exist_ok=True)
+    parts.folder.mkdir(exist_ok=True)
     try:
         with FileLock(parts.folder / ".lock", timeout=0):
             parts.open(_description(source, settings, encoder), restart=settings.restart)
@@ -81,9 +93,11 @@ def run(settings: argparse.Namespace) -> None:
     except Timeout as error:
         raise RuntimeError(f"another process is writing {output}.") from error
     except KeyboardInterrupt as interruption:
+        kept = sum(parts.state.get("rows", []))
         raise KeyboardInterrupt(
-            f"{sum(parts.state.get('rows', [])):,} rows are kept in {parts.folder}; give the same "
-            "command again to go on"
+            f"{kept:,} rows are kept in {parts.folder}; give the same command again to go on"
+            if kept
+            else "nothing was written yet"
         ) from interruption
     finally:
         if parts.state and not parts.state["rows"]:  # nothing worth keeping
@@ -161,7 +175,7 @@ class Parts:
         temporary = self.folder / f"whole.{self.kind}"
         paths = [self._path(index) for index in range(len(self.state["rows"]))]
         if len(paths) == 1:
-            temporary = paths[0]
+            shutil.copyfile(paths[0], temporary)  # the part stays until the output is there
         elif self.kind == "csv":
             with temporary.open("wb") as whole:
                 for path in paths:
@@ -174,7 +188,7 @@ class Parts:
             options = _parquet_options(schema, feature_names)
             with parquet.ParquetWriter(temporary, schema, **options) as writer:
                 for path in paths:
-                    writer.write_table(parquet.read_table(path, memory_map=True))
+                    writer.write_table(parquet.ParquetFile(path, memory_map=True).read())
         os.replace(temporary, self.output)
         shutil.rmtree(self.folder)
 
@@ -208,11 +222,15 @@ def _encode_parts(
                     f"{source} already has columns named like the features: {', '.join(clash[:4])}"
                     "; rename or drop them first."
                 )
+            if parts.kind == "parquet" and FORMATS[source.suffix.lower()] == "csv":
+                table = _with_numbers(table, lon, lat, settings.on_invalid)
             encoded, bad = _with_features(table, lon, lat, encoder, names, first_row=done)
             parts.add(encoded, names, bad)
             done += len(table)
             progress.total = max(total, done)
             progress.update(len(table))
+    if not done:
+        raise ValueError(f"{source} has no rows.")
 
 
 def _parquet_options(schema: pa.Schema, feature_names: list[str]) -> dict[str, Any]:
@@ -237,8 +255,11 @@ def _with_features(
     """Append the features as columns; also return the numbers of rows that have none."""
     import pyarrow as pa
 
-    lonlat = np.column_stack([_degrees(table, name) for name in (lon, lat)])
+    allow_text = encoder.on_invalid == "nan"
     try:
+        lonlat = np.column_stack(
+            [_degrees(table, name, allow_text=allow_text) for name in (lon, lat)]
+        )
         with warnings.catch_warnings():  # counted over the file, and said at its end
             warnings.simplefilter("ignore", InvalidCoordinateWarning)
             features = encoder.transform(lonlat)
@@ -251,18 +272,38 @@ def _with_features(
     columns = np.ascontiguousarray(features.T)
     mask = bad if bad.any() else None
     arrays = [*table.columns, *(pa.array(column, mask=mask) for column in columns)]
-    encoded = pa.table(arrays, names=[*table.column_names, *names])
-    return encoded, first_row + np.flatnonzero(bad)
+    fields = [*table.schema, *(pa.field(name, pa.float32()) for name in names)]
+    schema = pa.schema(fields, metadata=table.schema.metadata)  # an index, a CRS
+    return pa.Table.from_arrays(arrays, schema=schema), first_row + np.flatnonzero(bad)
 
 
-def _degrees(table: pa.Table, name: str) -> np.ndarray:
+def _with_numbers(table: pa.Table, lon: str, lat: str, on_invalid: str) -> pa.Table:
+    """Replace the text of a CSV file's coordinates by numbers."""
     import pyarrow as pa
 
-    try:
-        column = table.column(name).cast(pa.float64())
-    except pa.ArrowInvalid as error:
-        raise CoordinateError(f"column {name!r} must hold numbers in degrees: {error}") from error
-    return column.to_numpy()
+    for name in (lon, lat):
+        numbers = _degrees(table, name, allow_text=on_invalid == "nan")
+        column = pa.array(numbers, from_pandas=True)
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
+def _degrees(table: pa.Table, name: str, *, allow_text: bool) -> np.ndarray:
+    """Read a column as float64; missing values and, where bad rows stay null, text become NaN."""
+    import pyarrow as pa
+
+    kind = table.column(name).type
+    if pa.types.is_temporal(kind) or pa.types.is_boolean(kind):
+        raise CoordinateError(f"column {name!r} must hold numbers in degrees, it holds {kind}.")
+    column = table.column(name).to_pandas()
+    numbers = pd.to_numeric(column, errors="coerce")
+    text = np.flatnonzero(column.notna() & numbers.isna())
+    if len(text) and not allow_text:
+        raise CoordinateError(
+            f"column {name!r} must hold numbers in degrees, got {column.iloc[text[0]]!r} in row "
+            f"{text[0]}."
+        )
+    return numbers.to_numpy(dtype=float, na_value=np.nan)
 
 
 def _read_batches(source: Path, n_rows: int, skip: int) -> Iterator[tuple[pa.Table, int]]:
@@ -270,7 +311,11 @@ def _read_batches(source: Path, n_rows: int, skip: int) -> Iterator[tuple[pa.Tab
     import pyarrow as pa
 
     pending: list[Any] = []
-    for batch, total in _read_any(source, n_rows, skip):
+    if FORMATS[source.suffix.lower()] == "csv":
+        batches = _read_csv(source, skip)
+    else:
+        batches = _read_parquet(source, n_rows, skip)
+    for batch, total in batches:
         pending.append(batch)
         while sum(len(piece) for piece in pending) >= n_rows:
             whole = pa.Table.from_batches(pending)
@@ -280,28 +325,35 @@ def _read_batches(source: Path, n_rows: int, skip: int) -> Iterator[tuple[pa.Tab
         yield pa.Table.from_batches(pending), 0
 
 
-def _read_any(source: Path, n_rows: int, skip: int) -> Iterator[tuple[Any, int]]:
-    if FORMATS[source.suffix.lower()] == "csv":
-        import pyarrow.csv as csv
+def _read_csv(source: Path, skip: int) -> Iterator[tuple[Any, int]]:
+    """Read every column as the text that it is: guessed types lose zeros, digits and Namibia."""
+    import pyarrow as pa
+    import pyarrow.csv as csv
 
-        size = source.stat().st_size
-        seen = 0
-        with source.open("rb") as file:
-            blocks = csv.open_csv(
-                file,
-                read_options=csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
-                convert_options=csv.ConvertOptions(strings_can_be_null=True),
-            )
-            for batch in blocks:
-                seen += len(batch)
-                yield (
-                    batch.slice(min(len(batch), max(0, skip - seen + len(batch)))),
-                    round(seen * size / max(1, file.tell())),
-                )
-        return
+    convert = csv.ConvertOptions(
+        column_types=dict.fromkeys(_column_names(source), pa.string()),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        null_values=[""],
+    )
+    size, seen = source.stat().st_size, 0
+    with source.open("rb") as file, _said_of(source, "CSV, comma-separated and in UTF-8"):
+        blocks = csv.open_csv(
+            file,
+            read_options=csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=convert,
+        )
+        for batch in blocks:
+            first = min(len(batch), max(0, skip - seen))
+            seen += len(batch)
+            yield batch.slice(first), round(seen * size / max(1, file.tell()))
+
+
+def _read_parquet(source: Path, n_rows: int, skip: int) -> Iterator[tuple[Any, int]]:
     import pyarrow.parquet as parquet
 
-    with parquet.ParquetFile(source) as file:
+    with _said_of(source, "Parquet"), parquet.ParquetFile(source) as file:
         before, first = 0, 0
         groups = file.metadata.num_row_groups
         while first < groups and before + file.metadata.row_group(first).num_rows <= skip:
@@ -313,21 +365,34 @@ def _read_any(source: Path, n_rows: int, skip: int) -> Iterator[tuple[Any, int]]
             skip -= min(skip, len(batch))
 
 
+@contextmanager
+def _said_of(source: Path, kind: str) -> Iterator[None]:
+    """Name the file in pyarrow's errors."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{source} cannot be read as {kind}: {error}") from error
+
+
 def _coordinate_columns(source: Path, lon: str | None, lat: str | None) -> tuple[str, str]:
     """Find the two columns by the names given, or by what names mean."""
     columns = _column_names(source)
     chosen = []
     for flag, given in (("lon", lon), ("lat", lat)):
         if given is not None and given not in columns:
-            raise ValueError(f"--{flag} {given}: {source} has the columns {', '.join(columns)}.")
+            raise UsageError(f"--{flag} {given}: {source} has the columns {', '.join(columns)}.")
         matches = [given] if given else [c for c in columns if classify_column(c) == flag]
         if len(matches) != 1:
             found = f"several: {', '.join(map(str, matches))}" if matches else "none"
-            raise ValueError(
+            raise UsageError(
                 f"which column of {source} is the {flag}? Recognised: {found}; say it with "
                 f"--{flag}. The columns are {', '.join(columns)}."
             )
         chosen.append(str(matches[0]))
+    if chosen[0] == chosen[1]:
+        raise UsageError(f"--lon and --lat are both {chosen[0]!r}.")
     return chosen[0], chosen[1]
 
 
@@ -335,11 +400,12 @@ def _column_names(source: Path) -> list[str]:
     if FORMATS[source.suffix.lower()] == "csv":
         import pyarrow.csv as csv
 
-        with csv.open_csv(source) as reader:
+        with _said_of(source, "CSV, comma-separated and in UTF-8"), csv.open_csv(source) as reader:
             return list(reader.schema.names)
     import pyarrow.parquet as parquet
 
-    return list(parquet.read_schema(source).names)
+    with _said_of(source, "Parquet"):
+        return list(parquet.read_schema(source).names)
 
 
 def _description(
@@ -349,6 +415,7 @@ def _description(
     stat = source.stat()
     return {
         "input": str(source.resolve()),
+        "version of skgeo-embed": __version__,
         "input's size or time": [stat.st_size, stat.st_mtime_ns],
         "model": [encoder.encoder_info_["name"], encoder.encoder_info_["sha256"]],
         "--layer": encoder.encoder_info_["layer"],
@@ -357,20 +424,17 @@ def _description(
     }
 
 
-def _check_files(source: Path, output: Path, *, overwrite: bool) -> None:
-    for path in (source, output):
-        if path.suffix.lower() not in FORMATS:
-            raise ValueError(f"{path} must end with one of {', '.join(FORMATS)}.")
+def _check_input(path: Path) -> Path:
+    source = path.expanduser()
+    if source.suffix.lower() not in FORMATS:
+        raise UsageError(f"{path} must end with {' or '.join(FORMATS)}.")
     if not source.is_file():
-        raise FileNotFoundError(f"there is no file {source}.")
-    if source.resolve() == output.resolve():
-        raise ValueError(f"{output} is the input; choose another name for the output.")
-    if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists; add --overwrite to replace it.")
+        raise FileNotFoundError(f"there is no file {path}.")
+    return source
 
 
 def _import_arrow() -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise ImportError("encode needs pyarrow: pip install pyarrow") from error
+        raise ImportError('encode needs pyarrow: pip install "skgeo-embed[tables]"') from error

@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed import ImageGeolocator
-from skgeo_embed.cli._options import new_parser
+from skgeo_embed.cli._options import (
+    UsageError,
+    add_overwrite_argument,
+    check_output,
+    new_parser,
+)
 
 
 def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
@@ -41,17 +46,21 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         help="places that are compared, spread evenly over the Earth (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, help="a .csv file to write instead of printing")
+    add_overwrite_argument(parser)
     return parser.parse_args(arguments)
 
 
 def run(settings: argparse.Namespace) -> None:
     """Geolocate the images."""
+    output = None
+    if settings.output is not None:
+        output = check_output(settings.output, overwrite=settings.overwrite)
     arrays = [name for name in settings.images if name.endswith(".npy")]
     images: np.ndarray | list[str] = settings.images
     names = settings.images
     if arrays:
         if len(settings.images) > 1:
-            raise ValueError(f"give one .npy file or GeoTIFFs, not {len(settings.images)} files.")
+            raise UsageError(f"give one .npy file or GeoTIFFs, not {len(settings.images)} files.")
         images = np.load(arrays[0])
         names = [str(index) for index in range(len(images))]
     geolocator = ImageGeolocator(settings.model, n_candidates=settings.candidates).fit()
@@ -65,10 +74,9 @@ def run(settings: argparse.Namespace) -> None:
             "probability": probability.ravel(),
         }
     )
-    if settings.output is None:
+    if output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.6g")
         return
-    output = settings.output.expanduser()
     temporary = output.with_name(f".{output.name}.new")
     table.to_csv(temporary, index=False, float_format="%.6g")
     temporary.replace(output)

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from skgeo_embed.cli._options import (
+    UsageError,
     add_encoder_arguments,
+    add_overwrite_argument,
     add_region_arguments,
+    check_output,
     new_parser,
     open_encoder,
 )
@@ -30,7 +33,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("output", type=Path, help="a .npy file; numpy.load(..., mmap_mode='r')")
     add_encoder_arguments(parser)
     add_region_arguments(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    add_overwrite_argument(parser)
     return parser.parse_args(arguments)
 
 
@@ -38,12 +41,14 @@ def run(settings: argparse.Namespace) -> None:
     """Encode the grid."""
     from tqdm import tqdm
 
-    output = settings.output.expanduser()
-    if output.suffix != ".npy":
-        raise ValueError(f"{output} must end with .npy.")
-    if output.exists() and not settings.overwrite:
-        raise FileExistsError(f"{output} exists; add --overwrite to replace it.")
-    lon, lat = grid_axes(settings.region, settings.resolution)
+    output = check_output(settings.output, overwrite=settings.overwrite, suffixes=[".npy"])
+    axis_files = [output.with_suffix(f".{name}.npy") for name in ("lon", "lat")]
+    for path in axis_files:
+        check_output(path, overwrite=settings.overwrite)
+    try:
+        lon, lat = grid_axes(settings.region, settings.resolution)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     encoder = open_encoder(settings)
     shape = (len(lat), len(lon), len(encoder.get_feature_names_out()))
     temporary = output.with_name(f".{output.name}.new")
@@ -54,8 +59,10 @@ def run(settings: argparse.Namespace) -> None:
                 grid[rows] = features
                 progress.update(len(features))
         grid.flush()
-        for name, axis in (("lon", lon), ("lat", lat)):
-            np.save(output.with_suffix(f".{name}.npy"), axis)
+        for path, axis in zip(axis_files, (lon, lat), strict=True):
+            new = path.with_name(f".{path.name}")
+            np.save(new, axis)
+            os.replace(new, path)
         os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)

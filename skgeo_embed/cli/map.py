@@ -6,8 +6,11 @@ import argparse
 from pathlib import Path
 
 from skgeo_embed.cli._options import (
+    UsageError,
     add_encoder_arguments,
+    add_overwrite_argument,
     add_region_arguments,
+    check_output,
     new_parser,
     open_encoder,
 )
@@ -33,6 +36,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         "--like", type=float, nargs=2, metavar=("LON", "LAT"), help="draw the similarity to a place"
     )
     parser.add_argument("--ocean", action="store_true", help="draw the ocean too")
+    add_overwrite_argument(parser)
     return parser.parse_args(arguments)
 
 
@@ -43,12 +47,12 @@ def run(settings: argparse.Namespace) -> None:
     from skgeo_embed.inspection import EmbeddingMapDisplay, SimilarityMapDisplay
 
     plt.switch_backend("agg")
-    output = settings.output.expanduser()
+    output = check_output(settings.output, overwrite=settings.overwrite)
     globe = output.suffix == ".gif"
     if not globe and output.suffix[1:] not in plt.gcf().canvas.get_supported_filetypes():
-        raise ValueError(f"{output}: cannot draw a {output.suffix or 'nameless'} file; try .png.")
+        raise UsageError(f"{output}: cannot draw a {output.suffix or 'nameless'} file; try .png.")
     if globe and settings.like:
-        raise ValueError("a globe is drawn of features, not of --like; choose a .png.")
+        raise UsageError("a globe is drawn of features, not of --like; choose a .png.")
     encoder = open_encoder(settings)
     options = {
         "region": tuple(settings.region),

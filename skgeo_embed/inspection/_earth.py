@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._coordinates import classify_column
 from skgeo_embed.datasets import land_mask, load_coastlines
@@ -47,11 +49,19 @@ def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, n
     ValueError
         If the region is not (west, south, east, north) in degrees, or the resolution not positive.
     """
-    west, south, east, north = (float(value) for value in region)
+    try:
+        west, south, east, north = (float(value) for value in region)
+        resolution = float(resolution)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "region must be four numbers (west, south, east, north) and resolution one, in "
+            f"degrees; got {region!r} and {resolution!r}"
+        ) from error
     if not (-180 <= west < east <= 360 and east - west <= 360 and -90 <= south < north <= 90):
         raise ValueError(
             "region must be (west, south, east, north) in degrees, west < east in [-180, 360] and "
-            f"south < north in [-90, 90]; got {tuple(region)}"
+            f"south < north in [-90, 90]; got {tuple(region)}. Across the antimeridian east is "
+            "greater than 180, as in (170, -20, 190, -10)"
         )
     if not resolution > 0:
         raise ValueError(f"resolution must be a positive number of degrees, got {resolution!r}")
@@ -71,6 +81,26 @@ def grid_blocks(
     for start in range(0, len(lat), step):
         rows = slice(start, start + step)
         yield rows, encoder.transform_grid(lon, lat[rows])
+
+
+def check_encoder(encoder: Any) -> None:
+    """Say what is missing where `encoder` is no fitted encoder of coordinates."""
+    if not hasattr(encoder, "transform_grid"):
+        raise TypeError(
+            f"a map needs an encoder with transform_grid, such as SatCLIPEncoder; got a "
+            f"{type(encoder).__name__}"
+        )
+    check_is_fitted(encoder)
+
+
+def warn_of_no_land(on_land: np.ndarray) -> None:
+    """Speak up where a map of land alone is empty."""
+    if not on_land.any():
+        warnings.warn(
+            "there is no land in this region, so the map is empty; pass land_only=False (--ocean)",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @functools.cache
@@ -101,6 +131,11 @@ def root_figure(ax: Axes) -> Figure:
     while not hasattr(figure, "savefig"):  # a part of a figure
         figure = figure.figure
     return figure  # type: ignore[return-value]
+
+
+def within(region: Sequence[float], lon: np.ndarray) -> np.ndarray:
+    """Return longitudes in the notation of a region."""
+    return (np.asarray(lon, dtype=float) - region[0]) % 360 + region[0]
 
 
 def is_cartopy(ax: Any) -> bool:

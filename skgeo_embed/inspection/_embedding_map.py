@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.datasets import land_mask, load_coastlines
 from skgeo_embed.inspection._earth import (
     OCEAN,
     WORLD,
+    check_encoder,
     draw_frame,
     draw_image,
     encode_places,
@@ -24,6 +24,7 @@ from skgeo_embed.inspection._earth import (
     import_pyplot,
     root_figure,
     sphere_sample,
+    warn_of_no_land,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class EmbeddingMapDisplay:
         cls,
         encoder: Any,
         *,
-        feature: int | None = None,
+        feature: int | str | None = None,
         region: Sequence[float] = WORLD,
         resolution: float = 1.0,
         land_only: bool = True,
@@ -103,14 +104,14 @@ class EmbeddingMapDisplay:
         ----------
         encoder : SatCLIPEncoder or another fitted encoder with `transform_grid`
             What is shown.
-        feature : int, default=None
-            The column to draw; None draws three principal components. Their axes are those of
-            places spread over the whole Earth, so that a colour means the same in every region
-            and at every resolution.
+        feature : int or str, default=None
+            Number or name of the column to draw; None draws three principal components. Their
+            axes are those of places spread over the whole Earth, so that a colour means the same in
+            every region and at every resolution.
         region : tuple (west, south, east, north), default=the world
             Degrees; east may go to 360 for a region across the antimeridian.
         resolution : float, default=1.0
-            Size of a cell in degrees.
+            Size of a cell in degrees, rounded so that whole cells fill the region.
         land_only : bool, default=True
             Leave the ocean blank.
         ax : matplotlib Axes, default=None
@@ -128,13 +129,12 @@ class EmbeddingMapDisplay:
         ImportError
             If matplotlib is missing.
         """
-        check_is_fitted(encoder)
+        check_encoder(encoder)
         import_pyplot()
-        names = encoder.get_feature_names_out()
-        if feature is not None and not 0 <= feature < len(names):
-            raise ValueError(f"feature must be between 0 and {len(names) - 1}, got {feature!r}")
+        names = encoder.get_feature_names_out().tolist()
+        column = None if feature is None else _column_number(feature, names)
         lon, lat = grid_axes(region, resolution)
-        if feature is None:
+        if column is None:
             colours = _Colours(
                 encode_places(encoder, sphere_sample(N_SAMPLED, land_only=land_only))
             )
@@ -144,14 +144,16 @@ class EmbeddingMapDisplay:
         else:
             values = np.empty((len(lat), len(lon)))
             for rows, features in grid_blocks(encoder, lon, lat):
-                values[rows] = features[..., feature]
+                values[rows] = features[..., column]
         if land_only:
-            values[~land_mask(lon, lat)] = np.nan
+            on_land = land_mask(lon, lat)
+            warn_of_no_land(on_land)
+            values[~on_land] = np.nan
         name = getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__)
         layer = getattr(encoder, "encoder_info_", {}).get("layer")
-        what = "three principal components" if feature is None else f"column {names[feature]}"
+        what = "three principal components" if column is None else f"column {names[column]}"
         title = f"{name}{f', {layer} layer' if layer else ''}: {what}"
-        label = None if feature is None else str(names[feature])
+        label = None if column is None else str(names[column])
         return cls(values, region, label=label, title=title).plot(ax=ax)
 
     @classmethod
@@ -195,11 +197,17 @@ class EmbeddingMapDisplay:
                 f"embeddings must have shape (n_lat, n_lon, d), got {embeddings.shape}"
             )
         if feature is not None:
+            if not 0 <= feature < embeddings.shape[2]:
+                last = embeddings.shape[2] - 1
+                raise ValueError(f"feature must be between 0 and {last}, got {feature!r}")
             values = embeddings[..., feature].astype(float)
             return cls(values, region, label=f"column {feature}", title=title).plot(ax=ax)
         known = np.isfinite(embeddings).all(axis=-1)
-        if known.sum() < 4:
-            raise ValueError("embeddings needs at least 4 cells without NaN")
+        if known.sum() < 4 or embeddings.shape[2] < 3:
+            raise ValueError(
+                "three components need at least 4 cells without NaN and 3 columns, got "
+                f"{known.sum()} and {embeddings.shape[2]}; choose one column with feature="
+            )
         values = np.full((*known.shape, 3), np.nan)
         values[known] = _Colours(embeddings[known]).of(embeddings[known])
         return cls(values, region, title=title).plot(ax=ax)
@@ -293,6 +301,16 @@ class EmbeddingMapDisplay:
             values = ScalarMappable(cmap="cividis").to_rgba(values)[..., :3]
         blank = np.isnan(self.values if self.values.ndim == 2 else self.values[..., 0])
         return np.where(blank[..., None], to_rgb(OCEAN), values)
+
+
+def _column_number(feature: int | str, names: list[str]) -> int:
+    if isinstance(feature, str):
+        if feature not in names:
+            raise ValueError(f"no column is named {feature!r}; they are {names[0]} ...")
+        return names.index(feature)
+    if not 0 <= feature < len(names):
+        raise ValueError(f"feature must be between 0 and {len(names) - 1}, got {feature!r}")
+    return feature
 
 
 class _Colours:

@@ -17,6 +17,7 @@ from skgeo_embed.inspection._earth import (
     import_pyplot,
     in_degrees,
     root_figure,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -264,8 +265,7 @@ class GeolocationDisplay:
     def _place(self, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Longitudes in the notation of the region, and latitudes."""
         lon, lat = np.asarray(lonlat, dtype=float).T
-        west = self.region[0]
-        return (lon - west) % 360 + west, lat
+        return within(self.region, lon), lat
 
 
 def great_circle(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._coordinates import read_coordinates
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.inspection._earth import (
     OCEAN,
     WORLD,
+    check_encoder,
     degrees,
     draw_frame,
     draw_image,
@@ -22,7 +22,10 @@ from skgeo_embed.inspection._earth import (
     grid_blocks,
     import_pyplot,
     in_degrees,
+    root_figure,
     sphere_sample,
+    warn_of_no_land,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +138,7 @@ class SimilarityMapDisplay:
         ValueError
             If the region, the resolution or the number of names does not fit.
         """
-        check_is_fitted(encoder)
+        check_encoder(encoder)
         import_pyplot()
         lonlat = read_coordinates(places).lonlat
         if names is None:
@@ -153,7 +156,9 @@ class SimilarityMapDisplay:
         for rows, features in grid_blocks(encoder, lon, lat):
             similarity[:, rows] = np.moveaxis(_unit(features - mean) @ anchors.T, -1, 0)
         if land_only:
-            similarity[:, ~land_mask(lon, lat)] = np.nan
+            on_land = land_mask(lon, lat)
+            warn_of_no_land(on_land)
+            similarity[:, ~on_land] = np.nan
         name = getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__)
         display = cls(similarity, lonlat, list(names), region, title=name)
         return display.plot(axes=axes)
@@ -196,17 +201,16 @@ class SimilarityMapDisplay:
         self.axes_ = np.ravel(np.asarray(axes, dtype=object))
         if len(self.axes_) != count:
             raise ValueError(f"{count} places need {count} axes, got {len(self.axes_)}")
-        self.figure_ = self.axes_[0].figure
-        low = min(0.0, float(np.nanquantile(self.similarity, 0.01)))
+        self.figure_ = root_figure(self.axes_[0])
+        known = self.similarity[np.isfinite(self.similarity)]
+        low = min(0.0, float(np.quantile(known, 0.01))) if known.size else 0.0
         for axis, values, (lon, lat), name in zip(
             self.axes_, self.similarity, self.places, self.names, strict=True
         ):
             axis.set_facecolor(OCEAN)
             image = draw_image(axis, values, self.region, cmap="cividis", vmin=low, vmax=1)
-            if self.region[2] > 180 and lon < 0:
-                lon += 360
             axis.plot(
-                lon,
+                within(self.region, lon),
                 lat,
                 "*",
                 markersize=13,

@@ -29,9 +29,23 @@ DTypeName = Literal["float32", "float64"]
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
-    """Return the named device, or the best one that this machine has (cuda, mps, cpu)."""
+    """Return the named device, or the best one that this machine has (cuda, mps, cpu).
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
     if device is not None:
-        return torch.device(device)
+        try:
+            chosen = torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(
+                f'device must be "cpu", "cuda", "cuda:1", "mps" or None, got {device!r}'
+            ) from error
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device={device!r}: this machine or this build of torch has no CUDA")
+        return chosen
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -185,6 +199,7 @@ class _AnyNetwork:
         self.encoding_device = torch.device("cpu") if device.type == "mps" else device
         self.posenc = copy.deepcopy(module.posenc).to(self.encoding_device)
         self.nnet = copy.deepcopy(module.nnet).to(device, dtype)
+        self.hidden_scale = module.hidden_scale
         self.dtype = dtype
 
     def encode(
@@ -207,7 +222,8 @@ class _AnyNetwork:
     def embed(self, lonlat: Tensor, layer: Layer) -> Tensor:
         network = self.nnet if layer == "embedding" else self.nnet.hidden
         features = encode_positions(self.posenc, lonlat.to(self.encoding_device), self.dtype)
-        return network(features.to(self.device))  # type: ignore[operator]
+        outputs = network(features.to(self.device))  # type: ignore[operator]
+        return outputs * self.hidden_scale if layer == "hidden" else outputs
 
 
 class _SineNetwork:
@@ -270,15 +286,16 @@ class _SineNetwork:
         self, lonlat: Tensor, layer: Layer, batch_size: int, write: Callable[..., None]
     ) -> None:
         """Compute the harmonics of every point."""
-        memory = torch.empty(  # fresh memory for each batch would be slow
-            (self.posenc.embedding_dim, min(batch_size, len(lonlat))),
-            dtype=self.dtype,
-            device=self.harmonics_device,
-        )
+        memory = torch.empty(0)  # fresh memory for each batch would be slow
 
         def run(_: slice, points: slice) -> None:
+            nonlocal memory
             batch = lonlat[points].to(self.harmonics_device)
-            features = self.posenc(batch, out=memory[:, : len(batch)]).to(self.device)
+            shape = self.posenc.embedding_dim, len(batch)
+            if memory.shape != shape:
+                memory = torch.empty(0)  # let go of it before asking for more
+                memory = torch.empty(shape, dtype=self.dtype, device=self.harmonics_device)
+            features = self.posenc(batch, out=memory).to(self.device)
             first = torch.addmm(self.biases[0], features, self.weights[0].T)
             write(points, self.finish(first, layer))
 

@@ -179,8 +179,9 @@ class SphereTable:
         return first.to(self.device), self._window(distance[:, None] - steps)
 
     def _window(self, distance: Tensor) -> Tensor:
-        height = torch.sqrt((1 - (distance * (2 / TAPS)) ** 2).clamp_(min=0))
-        return torch.exp(self._sharpness * (height - 1))
+        square = (distance * (2 / TAPS)).square_().clamp_(max=1)
+        # sqrt(1 - t²) - 1 without its cancellation, which float32 would feel
+        return torch.exp(square / (1 + torch.sqrt(1 - square)) * -self._sharpness)
 
     def _window_transform(self, frequency: Tensor) -> Tensor:
         """Fourier transform of the window, by Gauss-Legendre quadrature."""

@@ -23,11 +23,14 @@ def test_grid(tmp_path, capsys):
     np.testing.assert_allclose(np.load(out), expected, atol=1e-6)
     assert main(arguments) == 1
     assert "add --overwrite" in capsys.readouterr().err
-    assert main([*arguments, "--overwrite", "--region", "0", "0", "400", "9"]) == 1
+    out.rename(tmp_path / "moved.npy")
+    assert main(arguments) == 1  # the axes are somebody's too
+    assert "grid.lon.npy exists" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite", "--region", "0", "0", "400", "9"]) == 2
     assert "region must be (west, south, east, north)" in capsys.readouterr().err
-    assert main([*arguments, "--overwrite", "--resolution", "0"]) == 1
+    assert main([*arguments, "--overwrite", "--resolution", "0"]) == 2
     assert "resolution must be a positive" in capsys.readouterr().err
-    assert main(["grid", str(tmp_path / "grid.tif")]) == 1
+    assert main(["grid", str(tmp_path / "grid.tif")]) == 2
     assert "must end with .npy" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -57,9 +60,9 @@ def test_map(tmp_path, capsys, monkeypatch, name, flags):
 
 
 def test_maps_that_cannot_be_drawn(tmp_path, capsys):
-    assert main(["map", str(tmp_path / "map.txt2")]) == 1
+    assert main(["map", str(tmp_path / "map.txt2")]) == 2
     assert "cannot draw a .txt2 file" in capsys.readouterr().err
-    assert main(["map", str(tmp_path / "map.gif"), "--like", "1", "2"]) == 1
+    assert main(["map", str(tmp_path / "map.gif"), "--like", "1", "2"]) == 2
     assert "choose a .png" in capsys.readouterr().err
     assert main(["map", str(tmp_path / "map.png"), "--feature", "9999"]) == 1
     assert "feature must be between 0 and 1023" in capsys.readouterr().err
@@ -78,7 +81,9 @@ def test_geolocate_an_array(tmp_path, capsys):
     np.testing.assert_allclose(table[["lon", "lat"]][::2], expected, atol=1e-4)
     assert main([*arguments, "--output", str(tmp_path / "places.csv")]) == 0
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "places.csv"), table)
-    assert main(["geolocate", "a.tif", str(tmp_path / "tiles.npy")]) == 1
+    assert main([*arguments, "--output", str(tmp_path / "places.csv")]) == 1
+    assert "add --overwrite" in capsys.readouterr().err
+    assert main(["geolocate", "a.tif", str(tmp_path / "tiles.npy")]) == 2
     assert "one .npy file or GeoTIFFs" in capsys.readouterr().err
 
 

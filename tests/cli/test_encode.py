@@ -142,25 +142,41 @@ def test_bad_rows(table, features, tmp_path, capsys):
 
 def test_columns_by_name(table, tmp_path, capsys):
     table.rename(columns={"lon": "x", "lat": "y"}).to_parquet(tmp_path / "in.parquet")
-    assert run(tmp_path) == 1
+    assert run(tmp_path) == 2
     assert "Recognised: none; say it with --lon. The columns are city, y, x" in (
         capsys.readouterr().err
     )
     assert run(tmp_path, "in.parquet", "out.parquet", "--lon", "x", "--lat", "y") == 0
-    assert run(tmp_path, "in.parquet", "out2.parquet", "--lon", "z", "--lat", "y") == 1
+    assert run(tmp_path, "in.parquet", "out2.parquet", "--lon", "z", "--lat", "y") == 2
     assert "--lon z" in capsys.readouterr().err
     table.assign(longitude=1.0).to_parquet(tmp_path / "in.parquet")
-    assert run(tmp_path, "in.parquet", "out2.parquet") == 1
+    assert run(tmp_path, "in.parquet", "out2.parquet", "--lon", "lat", "--lat", "lat") == 2
+    assert "both 'lat'" in capsys.readouterr().err
+    assert run(tmp_path, "in.parquet", "out2.parquet") == 2
     assert "several: lon, longitude" in capsys.readouterr().err
 
 
 def test_files_are_checked(table, tmp_path, capsys):
-    assert run(tmp_path, "in.txt") == 1
-    assert "must end with one of .parquet, .pq, .csv" in capsys.readouterr().err
+    assert run(tmp_path, "in.txt") == 2
+    assert "must end with .parquet or .pq or .csv" in capsys.readouterr().err
     assert run(tmp_path, "gone.csv") == 1
     assert "there is no file" in capsys.readouterr().err
-    assert run(tmp_path, "in.parquet", "in.parquet") == 1
+    assert run(tmp_path, "in.parquet", "in.parquet", "--overwrite") == 2
     assert "is the input" in capsys.readouterr().err
+    assert run(tmp_path, "in.parquet", "gone/out.parquet") == 2
+    assert "make it first" in capsys.readouterr().err
+    (tmp_path / "folder.csv").mkdir()
+    assert run(tmp_path, "in.parquet", "folder.csv") == 2
+    assert "is a folder" in capsys.readouterr().err
+    (tmp_path / "bad.parquet").write_text("no parquet")
+    assert run(tmp_path, "bad.parquet") == 1
+    assert "bad.parquet cannot be read as Parquet" in capsys.readouterr().err
+    (tmp_path / "latin.csv").write_bytes("lon,lat,name\n1,2,Köln\n".encode("latin-1"))
+    assert run(tmp_path, "latin.csv") == 1
+    assert "cannot be read as CSV, comma-separated and in UTF-8" in capsys.readouterr().err
+    (tmp_path / "empty.csv").write_text("lon,lat\n")
+    assert run(tmp_path, "empty.csv") == 1
+    assert "empty.csv has no rows" in capsys.readouterr().err
     (tmp_path / "out.parquet").write_text("mine")
     assert run(tmp_path) == 1
     assert "add --overwrite" in capsys.readouterr().err
@@ -172,6 +188,26 @@ def test_files_are_checked(table, tmp_path, capsys):
     assert "column 'city' must hold numbers" in capsys.readouterr().err
 
 
+def test_text_among_coordinates(table, tmp_path, capsys):
+    text = table["lat"].astype(str)
+    text[[7, 400]] = "unknown"
+    table.assign(lat=text).to_csv(tmp_path / "in.csv", index=False)
+    assert run(tmp_path, "in.csv") == 1
+    assert "must hold numbers in degrees, got 'unknown' in row 7." in capsys.readouterr().err
+    assert run(tmp_path, "in.csv", "out.parquet", "--on-invalid", "nan") == 0
+    assert "rows 7, 400 (the first row is 0)" in capsys.readouterr().out
+
+
+def test_csv_to_csv_keeps_the_text(tmp_path):
+    (tmp_path / "in.csv").write_text('lon,lat,zip,note\n10.50,45,00123,"a, b"\n11,46,,\n')
+    assert run(tmp_path, "in.csv", "out.csv") == 0
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    plain = [line.replace('"', "").split(",satclip")[0] for line in lines]
+    assert plain[0] == "lon,lat,zip,note"
+    assert plain[1].startswith("10.50,45,00123,a, b,")
+    assert plain[2].startswith("11,46,,,")
+
+
 def test_two_runs_at_once_are_refused(table, tmp_path, capsys):
     from filelock import FileLock
 
@@ -180,3 +216,60 @@ def test_two_runs_at_once_are_refused(table, tmp_path, capsys):
     with FileLock(parts / ".lock"):
         assert run(tmp_path) == 1
     assert "another process is writing" in capsys.readouterr().err
+
+
+def test_csv_columns_stay_text_in_parquet(tmp_path):
+    rows = ["lon,lat,country,zip,big,note"]
+    rows += ['10.5,45,NA,00123,12345678901234567890,"two', 'lines"', "11,46,DE,A7,,"]
+    (tmp_path / "in.csv").write_text("\n".join(rows) + "\n")
+    assert run(tmp_path, "in.csv") == 0
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table.column("lon").to_pylist() == [10.5, 11.0]
+    assert table.column("country").to_pylist() == ["NA", "DE"]
+    assert table.column("zip").to_pylist() == ["00123", "A7"]
+    assert table.column("big").to_pylist() == ["12345678901234567890", None]
+    assert table.column("note").to_pylist() == ["two\nlines", None]
+
+
+def test_index_and_metadata_are_kept(table, tmp_path):
+    table.index = pd.Index(np.arange(1000) + 5, name="station")
+    table.to_parquet(tmp_path / "in.parquet")
+    assert run(tmp_path) == 0
+    written = pd.read_parquet(tmp_path / "out.parquet")
+    pd.testing.assert_index_equal(written.index, table.index)
+    pd.testing.assert_frame_equal(written[table.columns.tolist()], table)
+
+
+def test_columns_of_one_name(table, tmp_path):
+    import pyarrow as pa
+
+    arrays = [pa.array(table[name]) for name in ("lon", "lat", "when", "when")]
+    parquet.write_table(
+        pa.Table.from_arrays(arrays, names=["lon", "lat", "a", "a"]), tmp_path / "in.parquet"
+    )
+    assert run(tmp_path) == 0
+    assert parquet.ParquetFile(tmp_path / "out.parquet").schema_arrow.names[:4] == [
+        "lon",
+        "lat",
+        "a",
+        "a",
+    ]
+
+
+@pytest.mark.parametrize("rows", [200, 1000])
+def test_killed_between_renaming_and_clearing_up(table, tmp_path, monkeypatch, rows):
+    table.head(rows).to_parquet(tmp_path / "in.parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr(encode.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+        assert run(tmp_path) == 1
+    assert (tmp_path / "out.parquet").exists()
+    assert run(tmp_path, "in.parquet", "out.parquet", "--overwrite") == 0
+    assert len(pd.read_parquet(tmp_path / "out.parquet")) == rows
+    assert not (tmp_path / "out.parquet.parts").exists()
+
+
+def test_times_are_no_degrees(table, tmp_path, capsys):
+    assert run(tmp_path, "in.parquet", "out.parquet", "--lon", "when") == 1
+    assert "column 'when' must hold numbers in degrees, it holds timestamp" in (
+        capsys.readouterr().err
+    )

@@ -94,6 +94,8 @@ def test_embeddings_with_gaps():
     np.testing.assert_array_equal(one.values, grid[..., 2])
     with pytest.raises(ValueError, match=r"\(n_lat, n_lon, d\), got \(6, 8\)"):
         EmbeddingMapDisplay.from_embeddings(grid[..., 0])
+    with pytest.raises(ValueError, match="between 0 and 4, got 9"):
+        EmbeddingMapDisplay.from_embeddings(grid, feature=9)
     with pytest.raises(ValueError, match="at least 4 cells"):
         EmbeddingMapDisplay.from_embeddings(np.full((3, 3, 4), np.nan))
 
@@ -125,11 +127,25 @@ def test_across_the_antimeridian(encoder):
         ((10, 0, 5, 10), 1, r"region must be \(west, south, east, north\)"),
         ((0, -100, 5, 10), 1, "region must be"),
         ((0, 0, 5, 10), -1, "resolution must be a positive"),
+        ((0, 0, 5), 1, "must be four numbers"),
+        ((0, 0, 5, 10), "a", "must be four numbers"),
     ],
 )
 def test_wrong_regions(encoder, region, resolution, message):
     with pytest.raises(ValueError, match=message):
         EmbeddingMapDisplay.from_estimator(encoder, region=region, resolution=resolution)
+
+
+def test_a_region_without_land(encoder):
+    with pytest.warns(UserWarning, match="no land in this region"):
+        EmbeddingMapDisplay.from_estimator(encoder, region=(-40, 20, -35, 25))
+
+
+def test_features_by_name(encoder):
+    display = EmbeddingMapDisplay.from_estimator(encoder, feature="satclip003", resolution=20)
+    assert display.label == "satclip003"
+    with pytest.raises(ValueError, match="no column is named 'satclip_3'; they are satclip000"):
+        EmbeddingMapDisplay.from_estimator(encoder, feature="satclip_3")
 
 
 def test_wrong_feature(encoder):
@@ -262,7 +278,7 @@ def test_cartopy_axes(encoder):
 
 
 def test_encoders_without_a_grid(encoder):
-    with pytest.raises(AttributeError, match="transform_grid"):
+    with pytest.raises(TypeError, match=r"with transform_grid, .* got a PositionalEncoder"):
         EmbeddingMapDisplay.from_estimator(PositionalEncoder().fit([[1, 2]]), resolution=20)
 
 

@@ -106,6 +106,14 @@ def test_device_names():
     assert resolve_device(None).type == best
 
 
+def test_devices_that_are_not_there(monkeypatch):
+    with pytest.raises(ValueError, match=r"device must be .* got 'gpu'"):
+        resolve_device("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="has no CUDA"):
+        resolve_device("cuda:1")
+
+
 def test_double_precision_on_mps_is_refused(small_location):
     with pytest.raises(ValueError, match="no float64"):
         InferenceEngine(small_location).encode(np.zeros((1, 2)), device="mps", dtype="float64")
@@ -174,6 +182,24 @@ def test_batches_of_a_grid_cover_it_once():
 
         run_tiles(5, 7, batch_size, run, max_rows=3)
         assert (seen == 1).all()
+
+
+def test_harmonics_shrink_where_memory_runs_out(monkeypatch, sphere_points):
+    torch.manual_seed(0)
+    module = LocationEncoder(5, 8, 16)
+    expected = InferenceEngine(module).encode(sphere_points, dtype="float64")
+    empty = torch.empty
+
+    def limited(*shape, **options):
+        made = empty(*shape, **options)
+        if made.numel() > 25 * 30:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return made
+
+    monkeypatch.setattr(torch, "empty", limited)
+    with pytest.warns(RuntimeWarning, match="going on with batch_size=25"):
+        ours = InferenceEngine(module).encode(sphere_points, dtype="float64", batch_size=100)
+    np.testing.assert_allclose(ours, expected, atol=1e-12)
 
 
 def test_batches_shrink_where_memory_runs_out(monkeypatch, sphere_points):
