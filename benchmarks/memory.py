@@ -23,11 +23,12 @@ import torch
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.vit import VisionTransformer
 
+# VmHWM, since a new process inherits ru_maxrss from the one that started it
 MEASURE = """
-import resource
 import {imports}
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 before = peak()
 {code}
 print(round(peak() - before))

@@ -174,7 +174,7 @@ def uncached_epoch(cached_second_a_pair):
 
 
 MEMORY = """
-import resource, sys
+import sys
 import numpy as np, torch, lightning.pytorch as lightning
 from skgeo_embed import SatCLIPPretrainer
 from skgeo_embed.training import build, features, pairs, run
@@ -183,7 +183,10 @@ class Stop(lightning.Callback):
     def on_train_batch_end(self, trainer, *_):
         trainer.should_stop = trainer.global_step >= 40
 
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def peak():  # VmHWM, since a new process inherits ru_maxrss from the one that started it
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
 before = peak()
 images = np.load(sys.argv[1], mmap_mode="r")
 rng = np.random.RandomState(0)

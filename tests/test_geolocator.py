@@ -12,6 +12,7 @@ from skgeo_embed import ImageGeolocator, SatCLIPPretrainer
 from skgeo_embed._coordinates import great_circle_km
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed._geolocator import equal_area_lattice
+from tests.peak_memory import PEAK_MIB
 from tests.published import checkpoint, to_bytes
 
 
@@ -139,16 +140,17 @@ def test_bad_requests(pretrainer, pairs):
 
 
 def test_memory_is_bounded_in_the_number_of_candidates():
-    code = """
-import resource, numpy as np
+    code = f"""
+import numpy as np
+{PEAK_MIB}
 from skgeo_embed import ImageGeolocator
 geolocator = ImageGeolocator().fit([[0, 0]])
 geolocator.predict(np.zeros((2, 3, 16, 16)))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 geolocator = ImageGeolocator(n_candidates=300_000).fit()
 assert geolocator._kept is None
 geolocator.predict_top_k(np.random.RandomState(0).rand(1000, 3, 16, 16), k=5)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(peak() - before)
 """
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -11,6 +11,7 @@ from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.nn.encodings import KINDS
 from skgeo_embed.nn.location import LocationEncoder
+from tests.peak_memory import PEAK_MIB
 from tests.published import checkpoint, to_bytes, without_vision
 from tests.recipe import checkpoints_json
 
@@ -267,8 +268,8 @@ def test_vision_tower_is_neither_built_nor_read(tmp_path):
     path = tmp_path / "large.ckpt"
     path.write_bytes(to_bytes(content))
     code = (
-        "import resource, skgeo_embed.checkpoints.loading as loading;"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024;"
+        "import skgeo_embed.checkpoints.loading as loading;"
+        f"{PEAK_MIB};"
         "before = peak();"
         f"from skgeo_embed import SatCLIPEncoder; SatCLIPEncoder({str(path)!r}).fit([[1, 2]]);"
         "print(peak() - before)"
