@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -60,8 +61,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         if X is None:
             self.n_features_in_ = 2
         else:
-            for _ in self._read_parts(sample_of(X) if is_dask(X) else X, reset=True):
-                pass
+            deque(self._read_parts(sample_of(X) if is_dask(X) else X, reset=True), maxlen=0)
         self._prepare()
         return self
 
@@ -86,6 +86,9 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         check_is_fitted(self)
         if is_dask(X):
             return transform_dask(self, X)
+        if self.on_invalid == "raise" and _is_long(X):
+            # before hours are spent on the rows above a bad one
+            deque(self._read_parts(X, reset=False), maxlen=0)
         parts = self._read_parts(X, reset=False)
         first = next(parts)
         n_rows = len(X) if _is_long(X) else len(first.valid)
@@ -141,9 +144,6 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         long = _is_long(X)
         if long:
             self._check_columns(X, reset=reset)
-            if self.on_invalid == "raise":  # before hours are spent on the rows above a bad one
-                for start in range(0, len(X), ROWS_AT_A_TIME):
-                    self._read_rows(X, start)
         problems = []
         for start in range(0, len(X), ROWS_AT_A_TIME) if long else [0]:
             part = (

@@ -145,4 +145,6 @@ def test_cluster_with_a_killed_worker(tmp_path, unchanged_process):
         np.testing.assert_allclose(computed, expected, atol=1e-5)
         assert (tmp_path / "died").exists()
         assert set(client.scheduler_info()["workers"]) != workers
-        assert set(client.run(_facts, None).values()) <= {0, 1}
+        held = set(client.run(_facts, None).values())
+        assert 1 in held
+        assert held <= {0, 1}  # a worker that came late may have had nothing to do

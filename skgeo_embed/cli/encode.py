@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed import SatCLIPEncoder, __version__
-from skgeo_embed._coordinates import classify_column
+from skgeo_embed._coordinates import classify_column, read_coordinates
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
 from skgeo_embed.cli._options import (
     UsageError,
@@ -39,6 +39,7 @@ BATCH_BYTES = 64 * 2**20  # of features
 MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
 CSV_BLOCK_BYTES = 8 * 2**20
 ROWS_NAMED = 10
+NULL_HINT = "--on-invalid nan leaves the features of such rows null. The first row is 0."
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
 
 
@@ -222,9 +223,11 @@ def _encode_parts(
                     f"{source} already has columns named like the features: {', '.join(clash[:4])}"
                     "; rename or drop them first."
                 )
+            lonlat = _read_degrees(table, (lon, lat), settings.on_invalid, first_row=done)
             if parts.kind == "parquet" and FORMATS[source.suffix.lower()] == "csv":
-                table = _with_numbers(table, lon, lat, settings.on_invalid)
-            encoded, bad = _with_features(table, lon, lat, encoder, names, first_row=done)
+                table = _with_numbers(table, (lon, lat), lonlat)
+            encoded, bad = _with_features(table, lonlat, encoder, names)
+            bad += done
             parts.add(encoded, names, bad)
             done += len(table)
             progress.total = max(total, done)
@@ -244,52 +247,30 @@ def _parquet_options(schema: pa.Schema, feature_names: list[str]) -> dict[str, A
     }
 
 
-def _with_features(
-    table: pa.Table,
-    lon: str,
-    lat: str,
-    encoder: SatCLIPEncoder,
-    names: list[str],
-    first_row: int,
-) -> tuple[pa.Table, np.ndarray]:
-    """Append the features as columns; also return the numbers of rows that have none."""
-    import pyarrow as pa
-
-    allow_text = encoder.on_invalid == "nan"
+def _read_degrees(
+    table: pa.Table, names: tuple[str, str], on_invalid: str, first_row: int
+) -> np.ndarray:
+    """Read and check both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
+    columns = []
+    for name in names:
+        numbers, text = _to_numbers(table, name)
+        if len(text) and on_invalid == "raise":
+            row = text[0]
+            raise CoordinateError(
+                f"column {name!r} must hold numbers in degrees, got "
+                f"{table.column(name)[row].as_py()!r} in row {first_row + row}. {NULL_HINT}"
+            )
+        columns.append(numbers)
+    lonlat = np.column_stack(columns)
     try:
-        lonlat = np.column_stack(
-            [_degrees(table, name, allow_text=allow_text) for name in (lon, lat)]
-        )
-        with warnings.catch_warnings():  # counted over the file, and said at its end
-            warnings.simplefilter("ignore", InvalidCoordinateWarning)
-            features = encoder.transform(lonlat)
+        read_coordinates(lonlat, on_invalid=on_invalid, first_row=first_row)
     except CoordinateError as error:
-        raise CoordinateError(
-            f"{error} Rows are counted from row {first_row:,} of the file here. --on-invalid nan "
-            "leaves the features of such rows null."
-        ) from error
-    bad = np.isnan(features[:, 0])
-    columns = np.ascontiguousarray(features.T)
-    mask = bad if bad.any() else None
-    arrays = [*table.columns, *(pa.array(column, mask=mask) for column in columns)]
-    fields = [*table.schema, *(pa.field(name, pa.float32()) for name in names)]
-    schema = pa.schema(fields, metadata=table.schema.metadata)  # an index, a CRS
-    return pa.Table.from_arrays(arrays, schema=schema), first_row + np.flatnonzero(bad)
+        raise CoordinateError(f"{error} {NULL_HINT}") from error
+    return lonlat
 
 
-def _with_numbers(table: pa.Table, lon: str, lat: str, on_invalid: str) -> pa.Table:
-    """Replace the text of a CSV file's coordinates by numbers."""
-    import pyarrow as pa
-
-    for name in (lon, lat):
-        numbers = _degrees(table, name, allow_text=on_invalid == "nan")
-        column = pa.array(numbers, from_pandas=True)
-        table = table.set_column(table.column_names.index(name), name, column)
-    return table
-
-
-def _degrees(table: pa.Table, name: str, *, allow_text: bool) -> np.ndarray:
-    """Read a column as float64; missing values and, where bad rows stay null, text become NaN."""
+def _to_numbers(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a column as float64, and which of its rows hold text that is no number."""
     import pyarrow as pa
 
     kind = table.column(name).type
@@ -298,12 +279,35 @@ def _degrees(table: pa.Table, name: str, *, allow_text: bool) -> np.ndarray:
     column = table.column(name).to_pandas()
     numbers = pd.to_numeric(column, errors="coerce")
     text = np.flatnonzero(column.notna() & numbers.isna())
-    if len(text) and not allow_text:
-        raise CoordinateError(
-            f"column {name!r} must hold numbers in degrees, got {column.iloc[text[0]]!r} in row "
-            f"{text[0]}."
-        )
-    return numbers.to_numpy(dtype=float, na_value=np.nan)
+    return numbers.to_numpy(dtype=float, na_value=np.nan), text
+
+
+def _with_numbers(table: pa.Table, names: tuple[str, str], lonlat: np.ndarray) -> pa.Table:
+    """Replace the text of a CSV file's coordinates by numbers."""
+    import pyarrow as pa
+
+    for name, numbers in zip(names, lonlat.T, strict=True):
+        column = pa.array(np.ascontiguousarray(numbers), from_pandas=True)
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
+def _with_features(
+    table: pa.Table, lonlat: np.ndarray, encoder: SatCLIPEncoder, names: list[str]
+) -> tuple[pa.Table, np.ndarray]:
+    """Append the features as columns; also return the rows that have none."""
+    import pyarrow as pa
+
+    with warnings.catch_warnings():  # counted over the file, and said at its end
+        warnings.simplefilter("ignore", InvalidCoordinateWarning)
+        features = encoder.transform(lonlat)
+    bad = np.isnan(features[:, 0])
+    columns = np.ascontiguousarray(features.T)
+    mask = bad if bad.any() else None
+    arrays = [*table.columns, *(pa.array(column, mask=mask) for column in columns)]
+    fields = [*table.schema, *(pa.field(name, pa.float32()) for name in names)]
+    schema = pa.schema(fields, metadata=table.schema.metadata)  # an index, a CRS
+    return pa.Table.from_arrays(arrays, schema=schema), np.flatnonzero(bad)
 
 
 def _read_batches(source: Path, n_rows: int, skip: int) -> Iterator[tuple[pa.Table, int]]:
@@ -400,7 +404,11 @@ def _column_names(source: Path) -> list[str]:
     if FORMATS[source.suffix.lower()] == "csv":
         import pyarrow.csv as csv
 
-        with _said_of(source, "CSV, comma-separated and in UTF-8"), csv.open_csv(source) as reader:
+        whole_lines = csv.ParseOptions(newlines_in_values=True)
+        with (
+            _said_of(source, "CSV, comma-separated and in UTF-8"),
+            csv.open_csv(source, parse_options=whole_lines) as reader,
+        ):
             return list(reader.schema.names)
     import pyarrow.parquet as parquet
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed import ImageGeolocator
+from skgeo_embed.checkpoints.folder import write_atomically
 from skgeo_embed.cli._options import (
     UsageError,
     add_overwrite_argument,
@@ -77,7 +78,5 @@ def run(settings: argparse.Namespace) -> None:
     if output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.6g")
         return
-    temporary = output.with_name(f".{output.name}.new")
-    table.to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(output)
+    write_atomically(output, table.to_csv(index=False, float_format="%.6g").encode())
     print(f"wrote {len(table)} places to {output}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 
+from skgeo_embed.checkpoints.folder import write_atomically
 from skgeo_embed.cli._options import (
     UsageError,
     add_encoder_arguments,
@@ -60,9 +62,9 @@ def run(settings: argparse.Namespace) -> None:
                 progress.update(len(features))
         grid.flush()
         for path, axis in zip(axis_files, (lon, lat), strict=True):
-            new = path.with_name(f".{path.name}")
-            np.save(new, axis)
-            os.replace(new, path)
+            content = io.BytesIO()
+            np.save(content, axis)
+            write_atomically(path, content.getvalue())
         os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 
+from skgeo_embed.checkpoints.folder import write_atomically
 from skgeo_embed.cli._options import (
     UsageError,
     add_encoder_arguments,
@@ -68,8 +70,8 @@ def run(settings: argparse.Namespace) -> None:
         assert isinstance(display, EmbeddingMapDisplay)
         display.animate(output)
     else:
-        temporary = output.with_name(f".{output.stem}.new{output.suffix}")
-        display.figure_.savefig(temporary, dpi=150)
-        temporary.replace(output)
+        picture = io.BytesIO()
+        display.figure_.savefig(picture, format=output.suffix[1:], dpi=150)
+        write_atomically(output, picture.getvalue())
     plt.close("all")
     print(f"drew {output}")

@@ -317,19 +317,16 @@ class _Colours:
     """Three principal components as red, green and blue.
 
     They are in the order of the variance they explain; of each the loading that is largest in
-    magnitude is positive.
+    magnitude is positive, which is scikit-learn's rule.
     """
 
     def __init__(self, features: np.ndarray) -> None:
         features = np.asarray(features, dtype=float)
         self._components = PCA(3, whiten=True, svd_solver="full").fit(features)
-        loadings = self._components.components_
-        largest = loadings[np.arange(3), np.abs(loadings).argmax(axis=1)]
-        self._signs = np.where(largest < 0, -1, 1)
 
     def of(self, features: np.ndarray) -> np.ndarray:
         flat = features.reshape(-1, features.shape[-1])
-        scores = self._components.transform(flat) * self._signs
+        scores = self._components.transform(flat)
         return (0.5 + scores / (2 * SPREAD)).clip(0, 1).reshape(*features.shape[:-1], 3)
 
 

@@ -128,7 +128,7 @@ def test_bad_rows(table, features, tmp_path, capsys):
     table.to_parquet(tmp_path / "in.parquet", index=False)
     assert run(tmp_path) == 1
     shown = capsys.readouterr().err
-    assert "row 3" in shown
+    assert "(first: row 3)" in shown
     assert "--on-invalid nan" in shown
     assert not (tmp_path / "out.parquet.parts").exists()
     assert run(tmp_path, "in.parquet", "out.parquet", "--on-invalid", "nan") == 0
@@ -188,14 +188,30 @@ def test_files_are_checked(table, tmp_path, capsys):
     assert "column 'city' must hold numbers" in capsys.readouterr().err
 
 
+def test_bad_rows_are_numbered_in_the_file(table, tmp_path, capsys):
+    table.loc[650, "lon"] = 999.0
+    table.to_parquet(tmp_path / "in.parquet", index=False)
+    assert run(tmp_path) == 1
+    assert "row 650: lon=999" in capsys.readouterr().err
+
+
+def test_lines_within_quotes(tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "CSV_BLOCK_BYTES", 4096)
+    rows = [f'{i % 180},{i % 80},"one\ntwo {i}"' for i in range(2000)]
+    (tmp_path / "in.csv").write_text("\n".join(["lon,lat,note", *rows]))
+    assert run(tmp_path, "in.csv") == 0
+    notes = parquet.read_table(tmp_path / "out.parquet").column("note").to_pylist()
+    assert notes == [f"one\ntwo {i}" for i in range(2000)]
+
+
 def test_text_among_coordinates(table, tmp_path, capsys):
     text = table["lat"].astype(str)
-    text[[7, 400]] = "unknown"
+    text[[400, 407]] = "unknown"
     table.assign(lat=text).to_csv(tmp_path / "in.csv", index=False)
     assert run(tmp_path, "in.csv") == 1
-    assert "must hold numbers in degrees, got 'unknown' in row 7." in capsys.readouterr().err
+    assert "must hold numbers in degrees, got 'unknown' in row 400." in capsys.readouterr().err
     assert run(tmp_path, "in.csv", "out.parquet", "--on-invalid", "nan") == 0
-    assert "rows 7, 400 (the first row is 0)" in capsys.readouterr().out
+    assert "rows 400, 407 (the first row is 0)" in capsys.readouterr().out
 
 
 def test_csv_to_csv_keeps_the_text(tmp_path):

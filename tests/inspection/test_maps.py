@@ -77,6 +77,8 @@ def test_sign_and_order_of_components():
     first = EmbeddingMapDisplay.from_embeddings(scores @ loadings)
     other = EmbeddingMapDisplay.from_embeddings(scores @ loadings + 5)
     np.testing.assert_allclose(first.values, other.values, atol=1e-9)
+    mirrored = EmbeddingMapDisplay.from_embeddings(-scores @ loadings)  # the axes keep their sign
+    np.testing.assert_allclose(mirrored.values, 1 - first.values, atol=1e-9)
     for channel, component in enumerate((1, 2, 0)):
         correlation = np.corrcoef(
             first.values[..., channel].ravel(), scores[..., component].ravel()

@@ -250,6 +250,14 @@ def test_every_encoding_and_network(sphere_points, network, kind):
         )
 
 
+def test_hidden_scale_of_any_network(sphere_points):
+    torch.manual_seed(0)
+    module = LocationEncoder(4, 8, 16, network="fcnet", hidden_scale=0.1)
+    ours = InferenceEngine(module).encode(sphere_points, layer="hidden", dtype="float64")
+    expected = _direct(module, sphere_points, "hidden")
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
+
+
 def test_published_rounding_reaches_grids_and_tables(monkeypatch, sphere_points):
     monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 0)
     torch.manual_seed(0)
