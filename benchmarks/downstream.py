@@ -31,10 +31,10 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 import skgeo_embed
 from skgeo_embed import GeoCLIPEncoder, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import ModelDownloadError, ModelNotFoundError
-from skgeo_embed.checkpoints.folder import read_config
-from skgeo_embed.checkpoints.registry import BUNDLED, PUBLISHED
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
+from skgeo_embed.models.folder import read_config
+from skgeo_embed.models.registry import BUNDLED, PUBLISHED
 from skgeo_embed.nn.location import LocationEncoder
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"

@@ -35,12 +35,12 @@ import torch
 import utm
 
 from skgeo_embed import GPS2VecEncoder, SatCLIPEncoder
-from skgeo_embed._baselines import run_zone
-from skgeo_embed._utm_grid import _cell_centres
-from skgeo_embed.checkpoints.baselines import read_gps2vec_zone
-from skgeo_embed.nn.baselines import geoclip_network
-from skgeo_embed.nn.inference import InferenceEngine
+from skgeo_embed.encoders.gps2vec import run_zone
+from skgeo_embed.models.gps2vec_file import read_gps2vec_zone
+from skgeo_embed.nn.inference.engine import InferenceEngine
 from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.location.geoclip import geoclip_network
+from skgeo_embed.places.utm import _cell_centres
 
 L, HIDDEN, OUT = 40, 512, 256
 BATCH = 2048  # what SatCLIPEncoder takes on a CPU

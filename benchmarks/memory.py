@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.nn.vit import VisionTransformer
+from skgeo_embed.nn.vision.vit import VisionTransformer
 
 # VmHWM, since a new process inherits ru_maxrss from the one that started it
 MEASURE = """
@@ -79,13 +79,13 @@ def main():
         write_checkpoint(path)
         megabytes = path.stat().st_size / 1e6
         used = peak_mib(
-            "skgeo_embed.checkpoints.loading",
+            "skgeo_embed.models.opening",
             "from skgeo_embed import SatCLIPEncoder\n"
             f"SatCLIPEncoder({str(path)!r}).fit().transform([[i, i] for i in range(10)])",
         )
     print(f"location tower of a {megabytes:.0f} MB checkpoint, 10 points: {used} MiB")
     used = peak_mib(
-        "skgeo_embed.checkpoints.loading, numpy as np",
+        "skgeo_embed.models.opening, numpy as np",
         "from skgeo_embed import ImageGeolocator\n"
         "images = np.random.RandomState(0).rand(1000, 3, 16, 16)\n"
         "ImageGeolocator(n_candidates=1_000_000).fit().predict_top_k(images, k=5)",
@@ -94,7 +94,7 @@ def main():
     n_points = 3_000_000
     for size in (40, 100):
         used = peak_mib(
-            "numpy as np, torch, skgeo_embed.checkpoints.loading, pandas",
+            "numpy as np, torch, skgeo_embed.models.opening, pandas",
             "from skgeo_embed import SatCLIPEncoder\n"
             "from skgeo_embed.nn.location import LocationEncoder\n"
             f"points = np.random.RandomState(0).uniform(-90, 90, ({n_points}, 2))\n"

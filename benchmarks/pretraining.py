@@ -24,16 +24,16 @@ import torch
 
 from skgeo_embed import SatCLIPPretrainer
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.nn.loss import contrastive_loss
-from skgeo_embed.nn.resnet import resnet18
-from skgeo_embed.nn.towers import SmallConvNet, freeze_all_but_last
+from skgeo_embed.nn.objectives.loss import contrastive_loss
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.training.augmentation import Views, jitter_coordinates
-from skgeo_embed.training.data import ArrayPairs
-from skgeo_embed.training.features import FeaturePairs
-from skgeo_embed.training.module import ContrastiveTask, Recipe, split_decay
-from skgeo_embed.training.run import CheckpointPlan, run_training
-from skgeo_embed.training.sampling import ShuffledBatches, make_loader
+from skgeo_embed.nn.vision.resnet import resnet18
+from skgeo_embed.nn.vision.small_cnn import SmallConvNet, freeze_all_but_last
+from skgeo_embed.pretraining.augmentation import Views, jitter_coordinates
+from skgeo_embed.pretraining.data import ArrayPairs
+from skgeo_embed.pretraining.features import FeaturePairs
+from skgeo_embed.pretraining.module import ContrastiveTask, Recipe, split_decay
+from skgeo_embed.pretraining.run import CheckpointPlan, run_training
+from skgeo_embed.pretraining.sampling import ShuffledBatches, make_loader
 
 EPOCHS = 500
 
@@ -177,7 +177,7 @@ MEMORY = """
 import sys
 import numpy as np, torch, lightning.pytorch as lightning
 from skgeo_embed import SatCLIPPretrainer
-from skgeo_embed.training import build, features, pairs, run
+from skgeo_embed.pretraining import build, features, pairs, run
 
 class Stop(lightning.Callback):
     def on_train_batch_end(self, trainer, *_):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class SkgeoEmbedError(Exception):
     """Base class of every error that skgeo_embed raises on purpose."""
@@ -51,3 +54,15 @@ class TrainingDivergedError(SkgeoEmbedError, ArithmeticError):
 
 class TrainingWarning(UserWarning):
     """Training that was interrupted, or a checkpoint that could not be written."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn, naming the line of the user's code that led here, through scikit-learn or not."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_internal(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)
+
+
+def _is_internal(module: str) -> bool:
+    return module.partition(".")[0] in ("skgeo_embed", "sklearn", "contextlib", "torch", "joblib")

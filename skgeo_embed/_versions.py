@@ -27,8 +27,8 @@ def show_versions() -> None:
     import torch
 
     from skgeo_embed import __version__
-    from skgeo_embed._cache_folder import cache_folder
-    from skgeo_embed.nn.inference import resolve_device
+    from skgeo_embed._files import cache_folder
+    from skgeo_embed.nn.inference.devices import resolve_device
 
     print(f"skgeo-embed {__version__}")
     print(f"python      {sys.version.split()[0]} on {platform.platform()}, {os.cpu_count()} cores")

@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from skgeo_embed._coordinates import read_coordinates
+from skgeo_embed.places.reading import read_coordinates
 
 
 class Folding:

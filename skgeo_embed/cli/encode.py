@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed import SatCLIPEncoder, __version__
-from skgeo_embed._coordinates import classify_column, read_coordinates
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
 from skgeo_embed.cli._options import (
     UsageError,
@@ -31,6 +30,8 @@ from skgeo_embed.cli._options import (
     new_parser,
     open_encoder,
 )
+from skgeo_embed.places.columns import classify_column
+from skgeo_embed.places.reading import read_coordinates
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed import ImageGeolocator
-from skgeo_embed.checkpoints.folder import write_atomically
+from skgeo_embed._files import write_atomically
 from skgeo_embed.cli._options import (
     UsageError,
     add_overwrite_argument,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skgeo_embed.checkpoints.folder import write_atomically
+from skgeo_embed._files import write_atomically
 from skgeo_embed.cli._options import (
     UsageError,
     add_encoder_arguments,

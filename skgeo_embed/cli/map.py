@@ -6,7 +6,7 @@ import argparse
 import io
 from pathlib import Path
 
-from skgeo_embed.checkpoints.folder import write_atomically
+from skgeo_embed._files import write_atomically
 from skgeo_embed.cli._options import (
     UsageError,
     add_encoder_arguments,

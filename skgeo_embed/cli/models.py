@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from skgeo_embed.checkpoints import folder as folders
-from skgeo_embed.checkpoints.registry import BUNDLED, PUBLISHED, WEIGHTS_FOLDER
 from skgeo_embed.cli._options import new_parser
+from skgeo_embed.models import folder as folders
+from skgeo_embed.models.registry import BUNDLED, PUBLISHED, WEIGHTS_FOLDER
 
 COLUMNS = ("name", "L", "features", "images", "licence", "where", "size")
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
-from skgeo_embed._coordinates import EARTH_RADIUS_KM
 from skgeo_embed.datasets._air_temperature import DATA_FOLDER
+from skgeo_embed.places.sphere import KM_PER_DEGREE
 
 PIXELS_AT_A_TIME = 2**20
 SOUTH, NORTH = -60.0, 84.0  # the mosaic shows nothing real south of 60°S
-KM_PER_DEGREE = np.pi * EARTH_RADIUS_KM / 180
 _DESCR = """\
 Tiles of NASA's Blue Marble Next Generation, August 2004 (public domain; credit: NASA Earth
 Observatory, Reto Stöckli), and of its city lights at night, about 5 km a pixel, with the longitude

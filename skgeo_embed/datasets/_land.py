@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skgeo_embed._coordinates import read_axis
+from skgeo_embed.places.reading import read_axis
 
 _SCALE = 100  # vertices are stored in hundredths of a degree
 

@@ -62,7 +62,7 @@ def fetch_s2_100k(
     ValueError
         If `n_shards` is not positive.
     """
-    from skgeo_embed.checkpoints.hub import HubOptions, fetch, list_dataset
+    from skgeo_embed.models.hub import HubOptions, fetch, list_dataset
 
     if n_shards is not None and n_shards < 1:
         raise ValueError(f"n_shards must be positive or None, got {n_shards}.")

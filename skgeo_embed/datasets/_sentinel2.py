@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from skgeo_embed._images import image_batches
 from skgeo_embed.datasets._air_temperature import DATA_FOLDER
+from skgeo_embed.images.files import image_batches
 
 _DESCR = """\
 Six Sentinel-2 L2A patches: 12 bands (B01, B02, B03, B04, B05, B06, B07, B08, B8A, B09, B11, B12) of

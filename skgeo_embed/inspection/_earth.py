@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._coordinates import classify_column
 from skgeo_embed.datasets import land_mask, load_coastlines
+from skgeo_embed.places.columns import classify_column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

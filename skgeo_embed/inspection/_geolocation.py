@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._coordinates import great_circle_km, read_coordinates
 from skgeo_embed.inspection._earth import (
     WORLD,
     draw_frame,
@@ -19,6 +18,8 @@ from skgeo_embed.inspection._earth import (
     root_figure,
     within,
 )
+from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.sphere import great_circle_km
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

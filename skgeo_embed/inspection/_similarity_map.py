@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skgeo_embed._coordinates import read_coordinates
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.inspection._earth import (
     OCEAN,
@@ -27,6 +26,7 @@ from skgeo_embed.inspection._earth import (
     warn_of_no_land,
     within,
 )
+from skgeo_embed.places.reading import read_coordinates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,15 +12,12 @@ from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array
 
-from skgeo_embed._coordinates import (
-    EARTH_RADIUS_KM,
-    classify_column,
-    is_geo,
-    read_coordinates,
-)
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed.places.columns import classify_column, column_names, find_lonlat
+from skgeo_embed.places.geometries import is_geo
+from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 
-_KM_PER_DEGREE = np.pi * EARTH_RADIUS_KM / 180
 Split = tuple[np.ndarray, np.ndarray]
 
 
@@ -186,7 +183,7 @@ class SpatialBlockKFold(_SpatialSplitter):
         """
         self._check_parameters()
         lon, lat = read_coordinates(coords).lonlat.T
-        degrees = self.block_size / (_KM_PER_DEGREE if self.unit == "km" else 1)
+        degrees = self.block_size / (KM_PER_DEGREE if self.unit == "km" else 1)
         n_bands = max(1, round(180 / degrees))
         band = np.minimum(((lat + 90) / 180 * n_bands).astype(int), n_bands - 1)
         n_columns = np.full(n_bands, max(1, round(360 / degrees)))
@@ -221,7 +218,7 @@ class SpatialBlockKFold(_SpatialSplitter):
             raise ValueError(f"n_splits must be an integer of at least 2, got {self.n_splits!r}.")
         if self.unit not in ("degrees", "km"):
             raise ValueError(f'unit must be "degrees" or "km", got {self.unit!r}.')
-        largest = 180 * (_KM_PER_DEGREE if self.unit == "km" else 1)
+        largest = 180 * (KM_PER_DEGREE if self.unit == "km" else 1)
         if not isinstance(self.block_size, Real) or not 0 < self.block_size <= largest:
             raise ValueError(
                 f"block_size must be above 0 and at most {largest:.0f} {self.unit}, got "
@@ -317,18 +314,28 @@ def _read_regions(groups: Any) -> np.ndarray:
 
 def find_coordinates(X: Any, coords: Any) -> np.ndarray:
     """Return (n, 2) degrees from `coords`, or from the columns of X that hold them."""
-    if coords is None:
-        coords = X
-        if hasattr(X, "columns") and not is_geo(X):
-            named = {classify_column(name): name for name in X.columns}
-            if "lon" not in named or "lat" not in named:
-                raise CoordinateError(
-                    "X has no columns of longitude and latitude (it has "
-                    f"{', '.join(map(str, X.columns))}); pass coords, with cross-validation "
-                    "functions as set_split_request(coords=True)."
-                )
-            coords = X[[named["lon"], named["lat"]]]
-    lonlat = read_coordinates(coords).lonlat
+    names = None if coords is not None or is_geo(X) else column_names(X)
+    if names is None or (all(classify_column(name) is None for name in names) and len(names) == 2):
+        lonlat = read_coordinates(X if coords is None else coords).lonlat
+    else:
+        found = find_lonlat(names, None, None)
+        if found is None:
+            raise CoordinateError(_no_coordinates_message(names))
+        lon, lat = (names[position] for position in found)
+        lonlat = read_coordinates(X, lon=lon, lat=lat).lonlat
     if hasattr(X, "shape") and len(lonlat) != X.shape[0]:
         raise CoordinateError(f"coords has {len(lonlat)} rows, X has {X.shape[0]}.")
     return lonlat
+
+
+def _no_coordinates_message(names: list[Any]) -> str:
+    several = [
+        f"{kind} may be {', '.join(map(str, matches))}"
+        for kind in ("lon", "lat")
+        if len(matches := [name for name in names if classify_column(name) == kind]) > 1
+    ]
+    what = "; ".join(several) or f"it has {', '.join(map(str, names))}"
+    return (
+        f"X has no two columns that are longitude and latitude ({what}); pass coords, with "
+        "cross-validation functions as set_split_request(coords=True)."
+    )

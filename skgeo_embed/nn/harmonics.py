@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.rounding import rounding_bias
+from skgeo_embed.nn.published_bias import published_bias
 
 CALCULATIONS = ("analytic", "closed-form")
-ROUNDINGS = ("exact", "published")
+FORMS = ("exact", "published")
 FEW_POINTS = 32  # for which the number of calls matters more than the memory they touch
 
 
@@ -38,10 +38,10 @@ class SphericalHarmonics(nn.Module):
         L, the number of degrees l = 0 ... L-1; the output has L² columns.
     calculation : {"analytic", "closed-form"}, default="analytic"
         Which normalisation to use.
-    rounding : {"exact", "published"}, default="exact"
+    harmonics : {"exact", "published"}, default="exact"
         "published" adds the bias of the original's analytic expressions, whose coefficients
         were printed with 15 digits: up to 0.6 at L = 40 near the poles, 0.01 below 60° (see
-        :mod:`skgeo_embed.nn.rounding`). The published L = 40 weights were trained with it.
+        :mod:`skgeo_embed.nn.published_bias`). The published L = 40 weights were trained with it.
 
     Notes
     -----
@@ -61,19 +61,19 @@ class SphericalHarmonics(nn.Module):
     takes_dtype = True
 
     def __init__(
-        self, legendre_polys: int, calculation: str = "analytic", rounding: str = "exact"
+        self, legendre_polys: int, calculation: str = "analytic", harmonics: str = "exact"
     ) -> None:
         super().__init__()
         if legendre_polys < 1:
             raise ValueError(f"legendre_polys must be at least 1, got {legendre_polys}")
         if calculation not in CALCULATIONS:
             raise ValueError(f"calculation must be one of {CALCULATIONS}, got {calculation!r}")
-        if rounding not in ROUNDINGS:
-            raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
-        if rounding == "published" and calculation != "analytic":
-            raise ValueError(f"rounding='published' is for 'analytic', not {calculation!r}")
+        if harmonics not in FORMS:
+            raise ValueError(f"harmonics must be one of {FORMS}, got {harmonics!r}")
+        if harmonics == "published" and calculation != "analytic":
+            raise ValueError(f"harmonics='published' is for 'analytic', not {calculation!r}")
         self.legendre_polys = legendre_polys
-        self.rounding = rounding
+        self.harmonics = harmonics
         self.calculation = calculation
 
     @property
@@ -131,7 +131,7 @@ class SphericalHarmonics(nn.Module):
         sectoral = sin_theta * _sectoral_steps(self.legendre_polys, lat.device)
         sectoral[0] = math.sqrt(0.25 / math.pi)
         sectoral = sectoral.cumprod(0)  # N_ll P_l^l, (L, n)
-        bias = rounding_bias(self.legendre_polys) if self.rounding == "published" else {}
+        bias = published_bias(self.legendre_polys) if self.harmonics == "published" else {}
         powers = _powers(cos_theta, self.legendre_polys if bias else 0)
         sine_powers = _powers(sin_theta, self.legendre_polys if bias else 0)
         before, last = lat.new_empty((0, len(lat))), sectoral[:1]
@@ -158,7 +158,7 @@ class SphericalHarmonics(nn.Module):
         """Show the two arguments."""
         return (
             f"legendre_polys={self.legendre_polys}, calculation={self.calculation!r}, "
-            f"rounding={self.rounding!r}"
+            f"harmonics={self.harmonics!r}"
         )
 
 

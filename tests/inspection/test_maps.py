@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 
 from skgeo_embed import ImageGeolocator, PositionalEncoder, SatCLIPEncoder
-from skgeo_embed._coordinates import great_circle_km
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.datasets import land_mask, load_blue_marble
 from skgeo_embed.inspection import (
@@ -14,6 +13,7 @@ from skgeo_embed.inspection import (
     _earth,
 )
 from skgeo_embed.inspection._geolocation import great_circle
+from skgeo_embed.places.sphere import great_circle_km
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from skgeo_embed.nn.auxiliary import (
+from skgeo_embed.nn.objectives.auxiliary import (
     CAP_DEGREES,
     AuxiliaryTargets,
     RidgeEpisodes,

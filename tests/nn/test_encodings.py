@@ -46,7 +46,7 @@ def test_discretized_against_the_original(positional_reference, points, expected
 def test_published_rounding_against_the_original(positional_reference):
     points = positional_reference["points_lonlat"][positional_reference["subset"]]
     latitude = np.abs(points[:, 1])
-    published = SphericalHarmonics(40, rounding="published")(torch.from_numpy(points)).numpy()
+    published = SphericalHarmonics(40, harmonics="published")(torch.from_numpy(points)).numpy()
     exact = SphericalHarmonics(40)(torch.from_numpy(points)).numpy()
     original = positional_reference["sh_analytic_L40"]
     error, before = abs(published - original).max(axis=1), abs(exact - original).max(axis=1)
@@ -60,7 +60,7 @@ def test_published_rounding_against_the_original(positional_reference):
 @pytest.mark.parametrize("size", [10, 20])
 def test_published_rounding_is_nothing_at_low_degrees(positional_reference, size):
     points = torch.from_numpy(positional_reference["points_lonlat"])
-    difference = SphericalHarmonics(size, rounding="published")(points) - SphericalHarmonics(size)(
+    difference = SphericalHarmonics(size, harmonics="published")(points) - SphericalHarmonics(size)(
         points
     )
     assert difference.abs().max() < {10: 1e-11, 20: 1e-7}[size]
@@ -78,7 +78,7 @@ def test_bad_arguments():
         make_encoding("sphere")
     with pytest.raises(ValueError, match="both radii positive"):
         make_encoding("grid", min_radius=0)
-    with pytest.raises(ValueError, match="rounding must be one of"):
-        SphericalHarmonics(10, rounding="other")
+    with pytest.raises(ValueError, match="harmonics must be one of"):
+        SphericalHarmonics(10, harmonics="other")
     with pytest.raises(ValueError, match="is for 'analytic'"):
         SphericalHarmonics(10, "closed-form", "published")

@@ -6,8 +6,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from skgeo_embed.nn.gather import gather_rows, process_count, process_rank
-from skgeo_embed.nn.loss import contrastive_loss, gathered_contrastive_loss
+from skgeo_embed.nn.objectives.gather import gather_rows, process_count, process_rank
+from skgeo_embed.nn.objectives.loss import contrastive_loss, gathered_contrastive_loss
 
 
 def _towers():

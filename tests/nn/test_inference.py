@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from skgeo_embed import SatCLIPEncoder
-from skgeo_embed.nn.inference import (
+from skgeo_embed.nn.inference.engine import (
     InferenceEngine,
     _SineNetwork,
     encode_images,
@@ -132,8 +132,8 @@ def test_images_in_batches():
 @pytest.mark.parametrize("size", [12, 24, 40, 100])
 @pytest.mark.parametrize("calculation", ["analytic", "closed-form"])
 def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, calculation):
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 0)
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POLYS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POINTS", 0)
+    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POLYS", 1)
     torch.manual_seed(0)
     module = LocationEncoder(size, 16, 32, harmonics_calculation=calculation)
     with torch.no_grad():
@@ -154,8 +154,8 @@ def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, c
 @pytest.mark.parametrize("name", ["bluemarble-l20", "bluemarble-l10"])
 @pytest.mark.parametrize("layer", ["embedding", "hidden"])
 def test_tables_of_trained_weights(monkeypatch, sphere_points, name, layer):
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 0)
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POLYS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POINTS", 0)
+    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POLYS", 1)
     encoder = SatCLIPEncoder(name, layer=layer).fit()
     expected = clone(encoder).set_params(dtype="float64").fit().transform(sphere_points)
     rms = np.sqrt(np.mean(expected**2))
@@ -259,7 +259,7 @@ def test_hidden_scale_of_any_network(sphere_points):
 
 
 def test_published_rounding_reaches_grids_and_tables(monkeypatch, sphere_points):
-    monkeypatch.setattr("skgeo_embed.nn.inference.MIN_TABULATED_POINTS", 0)
+    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POINTS", 0)
     torch.manual_seed(0)
     module = LocationEncoder(40, 16, 32, harmonics="published")
     exact = LocationEncoder(40, 16, 32)

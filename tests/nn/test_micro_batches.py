@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.nn.loss import contrastive_loss
-from skgeo_embed.nn.micro_batches import embed_in_pieces
+from skgeo_embed.nn.objectives.loss import contrastive_loss
+from skgeo_embed.nn.objectives.micro_batches import embed_in_pieces
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.nn.vit import VisionTransformer
+from skgeo_embed.nn.vision.vit import VisionTransformer
 
 
 def small_model(visual):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from skgeo_embed.nn.networks import Siren, SirenNet, dropout, make_network
+from skgeo_embed.nn.location.networks import Siren, SirenNet, dropout, make_network
 from tests.recipe import checkpoints_json, state_dict
 
 

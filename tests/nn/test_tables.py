@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from skgeo_embed.nn import tables
 from skgeo_embed.nn.harmonics import SphericalHarmonics
-from skgeo_embed.nn.tables import LatitudeTables, SphereTable
+from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ def _read(sphere, points):
     ),
     size=st.integers(4, 40),
     options=st.sampled_from(
-        [{}, {"calculation": "closed-form"}, {"rounding": "published"}],
+        [{}, {"calculation": "closed-form"}, {"harmonics": "published"}],
     ),
 )
 def test_reading_is_computing(lonlat, size, options):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.nn.loss import contrastive_loss, retrieval_ranks
-from skgeo_embed.nn.towers import ProjectedTower, SmallConvNet
+from skgeo_embed.nn.objectives.loss import contrastive_loss, retrieval_ranks
 from skgeo_embed.nn.two_tower import SatCLIP
+from skgeo_embed.nn.vision.small_cnn import ProjectedTower, SmallConvNet
 
 
 def test_loss_against_the_original(checkpoint_reference):

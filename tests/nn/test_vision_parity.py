@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from skgeo_embed.checkpoints.lightning_file import location_of_checkpoint, vision_of_checkpoint
-from skgeo_embed.checkpoints.towers import build_tower
+from skgeo_embed.models.lightning_file import location_of_checkpoint, vision_of_checkpoint
+from skgeo_embed.models.towers import build_tower
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.nn.loss import contrastive_loss
+from skgeo_embed.nn.objectives.loss import contrastive_loss
 from skgeo_embed.nn.two_tower import SatCLIP
 from tests.recipe import checkpoints_json, state_dict
 

@@ -1,0 +1,52 @@
+# The public names, once: type checkers read them here, and the package loads them from here when
+# they are first used.
+from . import (
+    datasets as datasets,
+)
+from . import (
+    inspection as inspection,
+)
+from . import (
+    model_selection as model_selection,
+)
+from ._errors import (
+    CoordinateError as CoordinateError,
+)
+from ._errors import (
+    ImageError as ImageError,
+)
+from ._errors import (
+    InvalidCoordinateWarning as InvalidCoordinateWarning,
+)
+from ._errors import (
+    ModelAccessError as ModelAccessError,
+)
+from ._errors import (
+    ModelDownloadError as ModelDownloadError,
+)
+from ._errors import (
+    ModelFormatError as ModelFormatError,
+)
+from ._errors import (
+    ModelNotFoundError as ModelNotFoundError,
+)
+from ._errors import (
+    SkgeoEmbedError as SkgeoEmbedError,
+)
+from ._errors import (
+    TrainingDivergedError as TrainingDivergedError,
+)
+from ._errors import (
+    TrainingWarning as TrainingWarning,
+)
+from ._versions import show_versions as show_versions
+from .encoders.csp import CSPEncoder as CSPEncoder
+from .encoders.geoclip import GeoCLIPEncoder as GeoCLIPEncoder
+from .encoders.gps2vec import GPS2VecEncoder as GPS2VecEncoder
+from .encoders.positional import PositionalEncoder as PositionalEncoder
+from .encoders.satclip import SatCLIPEncoder as SatCLIPEncoder
+from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
+from .geolocation import ImageGeolocator as ImageGeolocator
+from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
+
+__version__: str

@@ -1,0 +1,1 @@
+"""Transformers of places and of images, one a file."""

@@ -1,0 +1,392 @@
+"""What every transformer of places has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
+from skgeo_embed._html import NotebookMixin
+from skgeo_embed.encoders.fitting import fitting
+from skgeo_embed.places.columns import column_names
+from skgeo_embed.places.dask import is_dask, sample_of, transform_dask
+from skgeo_embed.places.distinct import distinct_places, spread_rows
+from skgeo_embed.places.geometries import are_shapely, is_geo
+from skgeo_embed.places.numbers import plain
+from skgeo_embed.places.reading import Coordinates, Reader, read_axis
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+READING_CONSTRAINTS: dict[str, Any] = {
+    "on_invalid": [StrOptions({"raise", "nan"})],
+    "lon": "no_validation",  # a column's name may be anything
+    "lat": "no_validation",
+}
+
+
+class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC):
+    """Base of transformers that turn (n, 2) coordinates into (n, d) features.
+
+    Subclasses set `on_invalid`, `lon` and `lat` in their constructor and provide `_prepare`
+    (called by `fit`), `_encode` for canonical coordinates, `_feature_names` and `_output_dtype`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+    on_invalid: str
+    lon: Any
+    lat: Any
+
+    def fit(self, X: Any = None, y: Any = None) -> CoordinateTransformer:
+        """Load what the transformer needs and check the coordinates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, 2), default=None
+            Longitude and latitude in degrees: array (what is masked is missing), list, tensor,
+            pandas, polars, pyarrow, xarray, shapely points, GeoDataFrame or GeoSeries. None skips
+            the check.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        CoordinateError
+            If the coordinates cannot be used; a ValueError.
+        """
+        self._fit(X)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Encode coordinates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, 2)
+            Longitude and latitude in degrees, as for `fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n, d), or the frame chosen with `set_output`
+            One row of features per row of `X`.
+
+        Raises
+        ------
+        CoordinateError
+            If the coordinates cannot be used; a ValueError.
+        """
+        check_is_fitted(self)
+        if is_dask(X):
+            return transform_dask(self, X)
+        return self._encode_places(self._usable(self._read(X, reset=False)))
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and encode the same coordinates, which are read once.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, 2)
+            Longitude and latitude in degrees, as for `fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        features : ndarray of shape (n, d), or the frame chosen with `set_output`
+            One row of features per row of `X`.
+        """
+        places = self._fit(X)
+        if places is None or is_dask(X):
+            return self.transform(X)
+        return self._encode_places(self._usable(places))
+
+    def transform_grid(
+        self,
+        lon: Any,
+        lat: Any,
+        *,
+        out: np.ndarray | None = None,
+        output: Literal["numpy", "xarray"] = "numpy",
+    ) -> Any:
+        """Encode every pair of two axes, for networks on harmonics far cheaper than the points.
+
+        Parameters
+        ----------
+        lon : array-like of shape (n_lon,)
+            Longitudes in degrees.
+        lat : array-like of shape (n_lat,)
+            Latitudes in degrees.
+        out : ndarray of shape (n_lat, n_lon, d), default=None
+            Where to write, of the encoder's `dtype`: an array or a `numpy.memmap`, which is
+            filled a few rows at a time and may be larger than memory. None makes an array.
+        output : {"numpy", "xarray"}, default="numpy"
+            What is returned: the array itself, or an ``xarray.DataArray`` around it with
+            dimensions "lat", "lon" and "feature".
+
+        Returns
+        -------
+        features : ndarray or DataArray of shape (n_lat, n_lon, d)
+            ``features[i, j]`` is the encoding of ``(lon[j], lat[i])``.
+
+        Raises
+        ------
+        CoordinateError
+            If an axis is not one-dimensional, or has missing or out-of-range values.
+        ValueError
+            If `out` has another shape or dtype, or cannot be written to.
+        ImportError
+            If `output` is "xarray" and xarray is missing.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skgeo_embed import SatCLIPEncoder
+        >>> encoder = SatCLIPEncoder(layer="embedding").fit()
+        >>> encoder.transform_grid(np.arange(-180, 180, 10), np.arange(-80, 81, 10)).shape
+        (17, 36, 256)
+        """
+        check_is_fitted(self)
+        if output not in ("numpy", "xarray"):
+            raise ValueError(f'output must be "numpy" or "xarray", got {output!r}')
+        axes = read_axis(lon, "lon"), read_axis(lat, "lat")
+        labels = [np.asarray(plain(axis), dtype=float) for axis in (lon, lat)]  # as they were given
+        shape = (len(axes[1]), len(axes[0]), self._width())
+        dtype = np.dtype(self._output_dtype())
+        if out is not None:
+            _check_out(out, shape, dtype)
+        make_array = _xarray_maker() if output == "xarray" else None
+        features = np.empty(shape, dtype=dtype) if out is None else out
+        _fill_tiles(features, self._encode_grid(*axes))
+        if make_array is None:
+            return features
+        return make_array(
+            features,
+            dims=("lat", "lon", "feature"),
+            coords={
+                "lat": ("lat", labels[1], {"units": "degrees_north"}),
+                "lon": ("lon", labels[0], {"units": "degrees_east"}),
+                "feature": self._feature_names(),
+            },
+            attrs={"model": getattr(self, "encoder_info_", {}).get("name", type(self).__name__)},
+        )
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the output columns.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored: the names do not depend on the input.
+
+        Returns
+        -------
+        names : ndarray of str objects
+            One name per output column.
+        """
+        check_is_fitted(self)
+        return np.asarray(self._feature_names(), dtype=object)
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Load weights, set fitted attributes."""
+
+    @abstractmethod
+    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        """Yield rows of canonical coordinates and their features, batch after batch."""
+
+    @abstractmethod
+    def _feature_names(self) -> list[str]: ...
+
+    def _encode_grid(
+        self, lon: np.ndarray, lat: np.ndarray
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield rows, columns and features of a grid; here a row at a time, point by point."""
+        import torch
+
+        for row, latitude in enumerate(lat):
+            lonlat = np.column_stack([lon, np.full_like(lon, latitude)])
+            lonlat[np.abs(lonlat[:, 1]) == 90, 0] = 0.0  # a pole is one place
+            places = Coordinates(lonlat, np.ones(len(lon), dtype=bool), None)
+            values = self._encode_places(self._usable(places))
+            yield slice(row, row + 1), slice(0, len(lon)), torch.from_numpy(values)
+
+    def _usable(self, places: Coordinates) -> Coordinates:
+        """Refuse, or leave out, valid places that this transformer knows nothing of."""
+        return places
+
+    def _width(self) -> int:
+        return len(self._feature_names())
+
+    def _output_dtype(self) -> Any:
+        return np.float64
+
+    def _fit(self, X: Any) -> Coordinates | None:
+        with fitting(self):
+            self._reader = Reader(self.on_invalid, self.lon, self.lat)
+            self._saw_columns = X is not None
+            places = None
+            if X is None:
+                self.n_features_in_ = 2
+            else:
+                places = self._read(sample_of(X) if is_dask(X) else X, reset=True)
+            self._prepare()
+        return places
+
+    def _read(self, X: Any, *, reset: bool) -> Coordinates:
+        places = self._reader.read(X)
+        self._check_columns(X, reset=reset)
+        if places.out_of_range:
+            warn_caller(f"{places.out_of_range} Their features are NaN.", InvalidCoordinateWarning)
+        return places
+
+    def _check_columns(self, X: Any, *, reset: bool) -> None:
+        """Remember or compare the columns as scikit-learn does; their order is free."""
+        if is_geo(X) or are_shapely(X) or not hasattr(X, "__len__"):
+            self.n_features_in_ = 2
+            return
+        if not reset and not self._saw_columns:  # fit() without data compares with nothing
+            return
+        known = getattr(self, "feature_names_in_", None)
+        if getattr(getattr(X, "dtype", None), "names", None):  # structured arrays: one dimension
+            self.n_features_in_ = len(X.dtype.names)
+        elif reset or known is None or set(column_names(X) or ()) != set(known):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+
+    def _encode_places(self, places: Coordinates) -> np.ndarray:
+        """Fill one array: distinct places are encoded, and their rows spread over the others."""
+        out = np.empty((len(places.valid), self._width()), dtype=self._output_dtype())
+        out[~places.valid] = np.nan
+        rows = np.flatnonzero(places.valid)
+        lonlat = places.lonlat if len(rows) == len(out) else places.lonlat[rows]
+        repeated = distinct_places(lonlat)
+        if repeated is not None:
+            first, inverse = repeated
+            _fill_rows(out, rows[first], self._encode(lonlat[first]))
+            spread_rows(out, rows, rows[first][inverse])
+        elif len(rows):
+            _fill_rows(out, rows, self._encode(lonlat))
+        return out
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.on_invalid == "nan"
+        tags.input_tags.sparse = False
+        return tags
+
+
+def _fill_rows(
+    out: np.ndarray, rows: np.ndarray, pieces: Iterable[tuple[slice | Tensor, Tensor]]
+) -> None:
+    import torch
+
+    target, places = torch.from_numpy(out), torch.from_numpy(rows)
+    for part, values in pieces:
+        target.index_copy_(0, places[part], values)
+
+
+def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Tensor]]) -> None:
+    import torch
+
+    target = torch.from_numpy(out)
+    for rows, columns, values in pieces:
+        tile = target[rows, columns]
+        tile.copy_(values.view(tile.shape))
+
+
+NETWORK_CONSTRAINTS: dict[str, Any] = {
+    "normalize": ["boolean"],
+    "device": "no_validation",
+    "dtype": [StrOptions({"float32", "float64"})],
+    "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+    **READING_CONSTRAINTS,
+}
+
+
+class NetworkTransformer(CoordinateTransformer):
+    """Base of transformers that run a loaded network over coordinates.
+
+    Subclasses set `normalize`, `device`, `dtype` and `batch_size` in their constructor, name
+    their columns with `_feature_prefix`, and call `_keep` when they prepare.
+    """
+
+    _feature_prefix: str
+    normalize: bool
+    device: Any
+    dtype: Literal["float32", "float64"]
+    batch_size: int | None
+
+    def _keep(self, encoder: Any, layer: Any) -> None:
+        from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
+
+        encoder.engine.module.output_dim(layer)  # says whether there is such a layer
+        self._encoder = encoder
+        self._options = EncodingOptions(
+            layer, chosen_device(self.device), self.dtype, self.batch_size, self.normalize
+        )
+        self.encoder_info_ = {**encoder.info, "layer": layer}
+
+    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        return self._encoder.engine.encode(lonlat, self._options)
+
+    def _encode_grid(
+        self, lon: np.ndarray, lat: np.ndarray
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        return self._encoder.engine.encode_grid(lon, lat, self._options)
+
+    def _width(self) -> int:
+        return self._encoder.engine.module.output_dim(self._options.layer)
+
+    def _feature_names(self) -> list[str]:
+        return numbered_names(self._feature_prefix, self._width())
+
+    def _output_dtype(self) -> str:
+        return self._options.dtype
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.dtype]
+        return tags
+
+
+def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if not isinstance(out, np.ndarray):
+        raise ValueError(f"out must be a numpy array or memmap, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(
+            f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}"
+        )
+    if any(step < 0 or step % out.itemsize for step in out.strides):
+        raise ValueError(
+            "out must have positive strides of whole numbers; pass an array that is not reversed "
+            "and no field of a structured one"
+        )
+    if not out.flags.writeable:
+        raise ValueError("out is read-only; open a memmap with mode='w+' or 'r+'")
+
+
+def _xarray_maker() -> Any:
+    try:
+        from xarray import DataArray
+    except ImportError as error:
+        raise ImportError(
+            'output="xarray" needs xarray: pip install "skgeo-embed[grids]"'
+        ) from error
+    return DataArray
+
+
+def numbered_names(prefix: str, count: int) -> list[str]:
+    """Names with a number each, the same for a column however many there are."""
+    return [f"{prefix}{i:03d}" for i in range(count)]

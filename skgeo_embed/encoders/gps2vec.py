@@ -1,0 +1,257 @@
+"""GPS2Vec as a transformer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skgeo_embed._errors import (
+    CoordinateError,
+    InvalidCoordinateWarning,
+    ModelNotFoundError,
+    warn_caller,
+)
+from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
+from skgeo_embed.places.reading import Coordinates
+from skgeo_embed.places.utm import distance_grid, zone_names
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from skgeo_embed.nn.inference.options import EncodingOptions
+
+_MAX_ZONES_NAMED = 8
+ZONE_CACHE = 32  # zone models kept in memory, about 22 MB each
+
+
+class GPS2VecEncoder(CoordinateTransformer):
+    """Encode longitude and latitude with GPS2Vec, one network a UTM zone.
+
+    Every zone has a network of its own, fed with the distances to the 20 × 20 cells of the
+    zone [1]_.
+
+    Parameters
+    ----------
+    model : str or path-like, default=None
+        Folder of the zone files, ``model_48 N.h5`` and so on (``models_visual`` or
+        ``models_tag``). There is no default: the files carry no licence, the error says where
+        they are.
+    kind : {"visual", "tag"}, default="visual"
+        "visual": probabilities of 1000 objects and 365 scenes (1365 columns); "tag": of 2000
+        tags.
+    device : str or torch.device, default=None
+        Where to compute; None takes cuda, mps or cpu, the first that is there.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the network and of the output; distances are float64.
+    batch_size : int, default=4096
+        Points encoded at a time.
+    on_invalid : {"raise", "nan"}, default="raise"
+        What to do with invalid coordinates, latitudes outside 80°S to 84°N, and points whose
+        zone has no file: raise an error that names the zones, or give NaN features.
+    lon, lat : str or int, default=None
+        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
+        input may then have other columns too.
+
+    Attributes
+    ----------
+    encoder_info_ : dict
+        What was found: name, source, path, kind and the zones that have a file.
+    n_features_in_ : int
+        2.
+
+    References
+    ----------
+    .. [1] Y. Yin, Y. Zhang, Z. Liu, S. Wang, R. R. Shah, R. Zimmermann (2021). "GPS2Vec:
+       Pre-Trained Semantic Embeddings for Worldwide GPS Coordinates". IEEE Transactions on
+       Multimedia 24, doi:10.1109/TMM.2021.3060951.
+
+    Examples
+    --------
+    >>> from skgeo_embed import GPS2VecEncoder
+    >>> encoder = GPS2VecEncoder("models_visual")
+    >>> encoder.fit_transform([[103.76, 1.32]]).shape  # doctest: +SKIP
+    (1, 1365)
+    """
+
+    _outputs: ClassVar[dict[str, dict[str, int]]] = {
+        "visual": {"object": 1000, "scene": 365},
+        "tag": {"tag": 2000},
+    }
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "model": [str, Path, None],
+        "kind": [StrOptions({"visual", "tag"})],
+        "device": "no_validation",
+        "dtype": [StrOptions({"float32", "float64"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        **READING_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        kind: Literal["visual", "tag"] = "visual",
+        device: str | torch.device | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        batch_size: int = 4096,
+        on_invalid: Literal["raise", "nan"] = "raise",
+        lon: str | int | None = None,
+        lat: str | int | None = None,
+    ) -> None:
+        self.model = model
+        self.kind = kind
+        self.device = device
+        self.dtype = dtype
+        self.batch_size = batch_size
+        self.on_invalid = on_invalid
+        self.lon = lon
+        self.lat = lat
+
+    def _prepare(self) -> None:
+        from skgeo_embed.models.gps2vec_file import GPS2VEC_HELP
+        from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
+
+        if self.model is None:
+            raise ModelNotFoundError(
+                f"model is None, but GPS2Vec has no weights that may ship. {GPS2VEC_HELP}"
+            )
+        folder = Path(self.model).expanduser()
+        files = {
+            file.stem.removeprefix("model_"): file.resolve() for file in folder.glob("model_*.h5")
+        }
+        if not files:
+            found = "no model_*.h5 file" if folder.is_dir() else "nothing"
+            raise ModelNotFoundError(f"there is {found} at {str(self.model)!r}. {GPS2VEC_HELP}")
+        self._options = EncodingOptions(
+            device=chosen_device(self.device), dtype=self.dtype, batch_size=self.batch_size
+        )
+        self._kind = self.kind
+        self._zones = ZoneCache(files, list(self._outputs[self.kind]))
+        self.encoder_info_ = {
+            "name": folder.name,
+            "source": "folder",
+            "path": str(folder.resolve()),
+            "kind": self.kind,
+            "zones": sorted(files),
+        }
+
+    def _usable(self, places: Coordinates) -> Coordinates:
+        zones = zone_names(np.where(places.valid[:, None], places.lonlat, 0.0))
+        usable = np.isin(zones, self.encoder_info_["zones"])
+        left_out = places.valid & ~usable
+        if not left_out.any():
+            return places
+        message = self._describe(places, zones, left_out)
+        if self._reader.on_invalid == "raise":
+            raise CoordinateError(
+                f'{message}. Leave these points out, or pass on_invalid="nan" for NaN features.'
+            )
+        warn_caller(f"{message}. Their features are NaN.", InvalidCoordinateWarning)
+        lonlat = np.where(left_out[:, None], np.nan, places.lonlat)
+        return Coordinates(lonlat, places.valid & usable, places.out_of_range)
+
+    def _describe(self, places: Coordinates, zones: np.ndarray, left_out: np.ndarray) -> str:
+        outside = np.flatnonzero(left_out & (zones == ""))
+        missing = np.flatnonzero(left_out & (zones != ""))
+        parts = []
+        if len(outside):
+            lon, lat = places.lonlat[outside[0]]
+            parts.append(
+                f"{len(outside)} of {len(zones)} points lie outside 80°S to 84°N, where UTM "
+                f"ends (first: row {outside[0]}, lon={lon:g}, lat={lat:g})"
+            )
+        if len(missing):
+            names = sorted(set(zones[missing]))
+            named = ", ".join(f"'{zone}'" for zone in names[:_MAX_ZONES_NAMED])
+            more = len(names) - _MAX_ZONES_NAMED
+            parts.append(
+                f"{len(missing)} of {len(zones)} points (first: row {missing[0]}) lie in "
+                f"{len(names)} zone(s) without a file in {self.encoder_info_['path']}: {named}"
+                + (f" and {more} more" if more > 0 else "")
+            )
+        return "; ".join(parts)
+
+    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        import torch
+
+        zones = zone_names(lonlat)
+        batch_size = self._options.batch_size or len(lonlat)
+        for zone in np.unique(zones):
+            inside = np.flatnonzero(zones == zone)
+            layers = self._zones.get(str(zone), self._options)
+            for start in range(0, len(inside), batch_size):
+                part = inside[start : start + batch_size]
+                grid = distance_grid(lonlat[part], str(zone))
+                yield torch.from_numpy(part), run_zone(grid, layers)
+
+    def _width(self) -> int:
+        return sum(self._outputs[self._kind].values())
+
+    def _feature_names(self) -> list[str]:
+        return numbered_names(f"gps2vec_{self._kind}", self._width())
+
+    def _output_dtype(self) -> str:
+        return self._options.dtype
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.dtype]
+        return tags
+
+
+class ZoneCache:
+    """Zone networks in memory and on the device, the least recently used ones dropped.
+
+    Pickles carry the files' names alone.
+    """
+
+    def __init__(self, files: dict[str, Path], outputs: list[str]) -> None:
+        from skgeo_embed.nn.inference.locks import ForkSafeLock
+
+        self._files, self._outputs = files, outputs
+        self._layers: OrderedDict[str, list[tuple[Tensor, Tensor]]] = OrderedDict()
+        self._lock = ForkSafeLock()
+
+    def get(self, zone: str, options: EncodingOptions) -> list[tuple[Tensor, Tensor]]:
+        """Return a zone's layers, hidden ones first, where and as they are to be run."""
+        import torch
+
+        from skgeo_embed.models.gps2vec_file import read_gps2vec_zone
+        from skgeo_embed.nn.inference.devices import resolve_device
+
+        with self._lock:
+            if zone not in self._layers:
+                device, dtype = resolve_device(options.device), getattr(torch, options.dtype)
+                self._layers[zone] = [
+                    (kernel.to(dtype).to(device), bias.to(dtype).to(device))
+                    for kernel, bias in read_gps2vec_zone(self._files[zone], self._outputs)
+                ]
+                if len(self._layers) > ZONE_CACHE:
+                    self._layers.popitem(last=False)
+            self._layers.move_to_end(zone)
+            return self._layers[zone]
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return ZoneCache, (self._files, self._outputs)
+
+
+def run_zone(grid: np.ndarray, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Three dense layers with ReLU, then one softmax for each output layer, side by side."""
+    import torch
+
+    kernel = layers[0][0]
+    with torch.inference_mode():
+        # the original feeds its networks single precision
+        x = torch.from_numpy(grid.reshape(len(grid), -1)).float().to(kernel.device, kernel.dtype)
+        for kernel, bias in layers[:3]:
+            x = torch.relu(torch.addmm(bias, x, kernel))
+        outputs = [torch.softmax(torch.addmm(bias, x, kernel), 1) for kernel, bias in layers[3:]]
+        return torch.cat(outputs, dim=1).cpu()

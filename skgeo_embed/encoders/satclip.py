@@ -1,0 +1,248 @@
+"""SatCLIP encoders as scikit-learn transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
+from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin, PushMixin
+from skgeo_embed.models.registry import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    import torch
+
+    from skgeo_embed.nn.location import LocationEncoder
+
+
+class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
+    """Encode longitude and latitude with a SatCLIP location encoder.
+
+    The encoder was pretrained by matching satellite images with the coordinates where they
+    were taken [1]_; afterwards a coordinate alone gives a description of the place. The
+    default ships inside the package and needs no network.
+
+    Parameters
+    ----------
+    model : str, path-like or LocationEncoder, default="bluemarble-l20"
+        Which encoder: the name of a bundled one; a published one by hub repository
+        ("microsoft/SatCLIP-ViT16-L40") or short name ("satclip-vit16-l40"), ResNet18,
+        ResNet50 or ViT16 with L10 or L40; any hub repository or folder written by
+        `save_pretrained`; the path of a Lightning checkpoint in the original's format; or a
+        :class:`~skgeo_embed.nn.location.LocationEncoder` module. Of a checkpoint only the
+        location tower is kept.
+    layer : {"auto", "embedding", "hidden"}, default="auto"
+        The output: "embedding" is the contrastive space, needed to compare with images;
+        "hidden" is the representation before it, usually the better feature for a downstream
+        model; "auto" takes what the encoder declares as its own default.
+    harmonics : {"auto", "exact", "published"}, default="auto"
+        "published" reproduces the rounding of the original's harmonics, which the published
+        L = 40 weights were trained with; "exact" does not. "auto" takes "published" for the
+        published L = 40 files and "exact" for everything else (see Notes).
+    normalize : bool, default=False
+        Scale every row to unit length.
+    device : str or torch.device, default=None
+        Where to compute; None takes cuda, mps or cpu, the first that is there.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the network and of the output. Harmonics are always float64.
+    batch_size : int, default=None
+        Points encoded at a time, which bounds the memory of the hidden layers. None takes 2,048
+        on a CPU and 65,536 elsewhere; where a GPU's memory runs out the batch is halved, with a
+        warning.
+    on_invalid : {"raise", "nan"}, default="raise"
+        What to do with NaN, infinite or out-of-range coordinates: raise an error that names
+        the rows, or give NaN features for them.
+    lon, lat : str or int, default=None
+        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
+        input may then have other columns too.
+    revision : str, default=None
+        Branch, tag or commit of a hub repository.
+    cache_dir : str or path-like, default=None
+        Where the hub's files are kept; None is the hub's own cache.
+    token : str or bool, default=None
+        Access token for the hub; None takes the one that is logged in. Never pickled.
+    local_files_only : bool, default=False
+        Never use the network.
+    allow_pickle : bool, default=False
+        Open checkpoints whose unpickling can run code. Only for files from people you trust.
+
+    Attributes
+    ----------
+    encoder_info_ : dict
+        What was loaded: name, source, path, revision, sha256 of the weights, licence,
+        training data, sizes, and the layer that is returned.
+    n_features_in_ : int
+        2.
+    feature_names_in_ : ndarray of shape (2,)
+        Column names seen in `fit`, where the input had string names.
+
+    See Also
+    --------
+    SatCLIPImageEncoder : The other tower, for images.
+    SatCLIPPretrainer : Train both on your own imagery.
+
+    Notes
+    -----
+    The original evaluates expanded polynomials whose coefficients were printed with 15 digits.
+    Largest difference of a harmonic at L = 40 from the exact one, and from
+    ``harmonics="published"``, by latitude; what is left is the original's floating-point noise:
+
+    ==========  ========  ===========
+    latitude    exact     "published"
+    ==========  ========  ===========
+    0° - 30°    2e-8      2e-9
+    30° - 60°   8e-3      1.4e-4
+    60° - 70°   7e-2      2.9e-3
+    70° - 90°   6e-1      1.7e-2
+    ==========  ========  ===========
+
+    At L = 10 the original is right to 1e-12 (1e-7 within 0.01° of a pole).
+
+    References
+    ----------
+    .. [1] K. Klemmer, E. Rolf, C. Robinson, L. Mackey, M. Rußwurm (2025). "SatCLIP: Global,
+       General-Purpose Location Embeddings with Satellite Imagery". AAAI. arXiv 2311.17179.
+
+    Examples
+    --------
+    >>> from skgeo_embed import SatCLIPEncoder
+    >>> encoder = SatCLIPEncoder(layer="embedding").fit()
+    >>> encoder.transform([[7.83, 36.83], [-122.3, 38.5]]).shape
+    (2, 256)
+
+    In a pipeline:
+
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import Pipeline
+    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> X, y = load_air_temperature(return_X_y=True)
+    >>> model = Pipeline([("emb", SatCLIPEncoder()), ("reg", Ridge())]).fit(X, y)
+    >>> bool(model.score(X, y) > 0.8)
+    True
+    """
+
+    _feature_prefix = "satclip"
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "model": "no_validation",  # everything about it is said while opening it
+        "layer": [StrOptions({"auto", "embedding", "hidden"})],
+        "harmonics": [StrOptions({"auto", "exact", "published"})],
+        **NETWORK_CONSTRAINTS,
+        **HUB_CONSTRAINTS,
+        "allow_pickle": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        model: str | Path | LocationEncoder = DEFAULT_MODEL,
+        *,
+        layer: Literal["auto", "embedding", "hidden"] = "auto",
+        harmonics: Literal["auto", "exact", "published"] = "auto",
+        normalize: bool = False,
+        device: str | torch.device | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        batch_size: int | None = None,
+        on_invalid: Literal["raise", "nan"] = "raise",
+        lon: str | int | None = None,
+        lat: str | int | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        allow_pickle: bool = False,
+    ) -> None:
+        self.model = model
+        self.layer = layer
+        self.harmonics = harmonics
+        self.normalize = normalize
+        self.device = device
+        self.dtype = dtype
+        self.batch_size = batch_size
+        self.on_invalid = on_invalid
+        self.lon = lon
+        self.lat = lat
+        self.revision = revision
+        self.cache_dir = cache_dir
+        self.token = token
+        self.local_files_only = local_files_only
+        self.allow_pickle = allow_pickle
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        licence: str | None = None,
+        trained_on: str | None = None,
+        hub_id: str | None = None,
+    ) -> Path:
+        """Write the location tower, its config and a model card to a folder.
+
+        A published checkpoint of 100 MB becomes a few MB that anybody opens without pickle.
+
+        Parameters
+        ----------
+        save_directory : str or path-like
+            The folder; made where it does not exist.
+        licence : str, default=None
+            SPDX name of the weights' licence; None keeps what is known.
+        trained_on : str, default=None
+            What the images were; None keeps what is known.
+        hub_id : str, default=None
+            The repository that the model card names, where it is going to the hub.
+
+        Returns
+        -------
+        folder : Path
+            Where the files are.
+        """
+        from skgeo_embed.models.card import model_card
+        from skgeo_embed.models.folder import is_model_folder, read_config, write_folder
+
+        check_is_fitted(self)
+        path = Path(save_directory).expanduser()
+        if is_model_folder(path) and read_config(path).get("image"):
+            raise ValueError(
+                f"{path} holds an image tower too, which saving the location tower there would "
+                "drop; choose another folder."
+            )
+        from skgeo_embed.nn.location import LocationEncoder
+
+        module = self._encoder.engine.module
+        if type(module) is not LocationEncoder:
+            raise TypeError(
+                f"a {type(module).__name__} is a class of its own, which a file cannot rebuild; "
+                "keep it with torch.save, or make it a LocationEncoder."
+            )
+        licence = licence or self.encoder_info_["licence"] or "other"
+        made_from = {key: self.encoder_info_[key] for key in ("name", "revision", "sha256")}
+        if "made_from" in self._encoder.details:
+            made_from["made_from"] = self._encoder.details["made_from"]
+        config = {
+            **self._encoder.details,
+            "name": path.name,
+            "licence": licence,
+            "trained_on": trained_on or self.encoder_info_["trained_on"],
+            "default_layer": self._encoder.default_layer,
+            "location": dict(module.config),
+            "image": None,
+            "made_from": made_from,
+        }
+        weights = {f"location.{key}": value for key, value in module.state_dict().items()}
+        card = model_card(
+            title=path.name, name=hub_id or path.name, licence=licence, config=config, scores={}
+        )
+        write_folder(path, config, weights, card)
+        return path
+
+    def _prepare(self) -> None:
+        from skgeo_embed.models.opening import open_location_encoder
+
+        encoder = open_location_encoder(
+            self.model,
+            harmonics=self.harmonics,
+            options=self._hub_options(),
+            allow_pickle=self.allow_pickle,
+        )
+        self._keep(encoder, encoder.default_layer if self.layer == "auto" else self.layer)

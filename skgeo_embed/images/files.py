@@ -1,0 +1,115 @@
+"""Images in files: GeoTIFFs, read as what they are and no larger than they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed._errors import ImageError
+
+LARGEST_BYTES = 2**29  # of one image; a sparse file of kilobytes may claim to be gigabytes
+TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_path_list(images: Any) -> bool:
+    """Say whether `images` is a collection of file paths."""
+    if isinstance(images, (str, PathLike)):
+        return True
+    if hasattr(images, "to_list"):  # a pandas or polars column
+        images = images.to_list()
+    kind = getattr(getattr(images, "dtype", None), "kind", None)
+    if not isinstance(images, (list, tuple)) and kind not in ("O", "U"):
+        return False
+    return len(images) > 0 and all(isinstance(image, (str, PathLike)) for image in images)
+
+
+def read_geotiff(path: Any, content: bytes | None = None, side: int | None = None) -> np.ndarray:
+    """Read all bands of a GeoTIFF, or of its content, (bands, height, width).
+
+    Only files that are TIFFs are opened, by GDAL's driver for them: a VRT, an address or one of
+    GDAL's virtual paths would make it read other files or use the network.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, or the name of the content in errors.
+    content : bytes, default=None
+        What is in the file.
+    side : int, default=None
+        Read only a square of so many pixels at the centre, where the image is larger.
+
+    Raises
+    ------
+    ImageError
+        If it is no GeoTIFF, has pixels without data, or is larger than an image may be.
+    """
+    try:
+        import rasterio
+        from rasterio.errors import RasterioError
+    except ImportError as error:
+        raise ImportError(
+            'reading image files needs rasterio: pip install "skgeo-embed[images]"'
+        ) from error
+    try:
+        _check_tiff(path, content)
+        if content is None:
+            with rasterio.open(fspath(path), driver="GTiff") as file:
+                return _read(file, path, side)
+        with (
+            rasterio.MemoryFile(content, ext=".tif") as memory,
+            memory.open(driver="GTiff") as file,
+        ):
+            return _read(file, path, side)
+    except (RasterioError, OSError) as error:
+        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+
+
+def _check_tiff(path: Any, content: bytes | None) -> None:
+    if content is not None:
+        start = content[:4]
+    else:
+        if "://" in fspath(path) or fspath(path).startswith("/vsi"):
+            raise ImageError(
+                f"{path} is an address, and only files on disk are opened; fetch it first."
+            )
+        with open(path, "rb") as file:
+            start = file.read(4)
+    if start not in TIFF_BEGINNINGS:
+        raise ImageError(f"{path} is no GeoTIFF: it begins with {start!r}.")
+
+
+def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
+    from rasterio.windows import Window
+
+    height, width = file.height, file.width
+    if side is not None:
+        height, width = min(height, side), min(width, side)
+    top, left = (file.height - height) // 2, (file.width - width) // 2
+    size = file.count * height * width * np.dtype(file.dtypes[0]).itemsize
+    if size > LARGEST_BYTES:
+        raise ImageError(
+            f"{path} has {file.count} band(s) of {file.height} × {file.width} pixels, "
+            f"{size / 2**20:,.0f} MiB; cut it into images of at most {LARGEST_BYTES >> 20} MiB."
+        )
+    image = np.asarray(file.read(window=Window(left, top, width, height)))
+    if file.nodata:  # 0 is what Sentinel-2 has where it has nothing, and harmless
+        missing = int(np.isclose(image, file.nodata).sum())
+        if missing:
+            raise ImageError(
+                f"{path} has {missing} pixels without data ({file.nodata:g}); fill them or leave "
+                "the file out."
+            )
+    return image
+
+
+def image_batches(
+    images: Any, batch_size: int, side: int | None = None
+) -> Iterator[list[np.ndarray]]:
+    """Yield lists of (bands, height, width) images from an array, a list of them or of paths."""
+    from_files = is_path_list(images)
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        yield [read_geotiff(path, side=side) for path in batch] if from_files else list(batch)

@@ -1,0 +1,184 @@
+"""Reading and checking images: (n, bands, height, width), scaled to reflectance-like floats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed._errors import ImageError, warn_caller
+from skgeo_embed.places.numbers import plain
+
+_ACCEPTED = "images must be an array or tensor of shape (n, bands, height, width)"
+
+
+def check_image_array(images: Any, *, name: str = "images") -> Any:
+    """Check rank and type of an image array without copying it (a memmap stays one).
+
+    Raises
+    ------
+    ImageError
+        If it is not four-dimensional, empty, or not of numbers; a ValueError.
+    """
+    images = plain(images)
+    if isinstance(images, np.ma.MaskedArray):
+        images = _unmasked(images, name)
+    if not isinstance(images, np.ndarray):
+        try:
+            images = np.asarray(images)
+        except ValueError as error:
+            raise ImageError(f"{_ACCEPTED}; the given ones differ in size ({error}).") from error
+    if images.ndim != 4:
+        hint = ""
+        if images.ndim == 3:
+            hint = " A single image? Use images[None]. One band each? Use images[:, None]."
+        raise ImageError(f"{_ACCEPTED}, got {name} of shape {images.shape}.{hint}")
+    if images.dtype.kind not in "fiub":
+        raise ImageError(f"{_ACCEPTED} of numbers, got dtype {images.dtype}.")
+    if 0 in images.shape:
+        raise ImageError(f"{_ACCEPTED}, got an empty one: {name} has shape {images.shape}.")
+    bands, height, width = images.shape[1:]
+    if width <= 16 < min(bands, height):
+        raise ImageError(
+            f"{_ACCEPTED}, got {name} of shape {images.shape}, which looks like (n, height, width, "
+            "bands); use images.transpose(0, 3, 1, 2)."
+        )
+    return images
+
+
+def _unmasked(images: np.ma.MaskedArray, name: str) -> np.ndarray:
+    missing = int(np.ma.count_masked(images))
+    if missing:
+        raise ImageError(
+            f"{name} is a masked array with {missing} masked values, which are no pixels; fill "
+            "them, for example with images.filled(0), or leave their images out."
+        )
+    return images.data
+
+
+def to_float_images(batch: np.ndarray) -> np.ndarray:
+    """Scale a batch to float32: uint8 by 1/255, other integers by 1/10000, floats as they are.
+
+    1/10000 is the quantification value of Sentinel-2 L1C and L2A digital numbers.
+    """
+    if batch.dtype == np.uint8:
+        return batch.astype(np.float32) / np.float32(255)
+    if batch.dtype.kind in "iu":
+        return batch.astype(np.float32) / np.float32(10000)
+    return np.ascontiguousarray(batch, dtype=np.float32)
+
+
+def check_finite_images(images: np.ndarray, *, chunk_bytes: int = 64 * 2**20) -> None:
+    """Raise ImageError if any pixel is NaN or infinite, naming the first images that have one."""
+    if images.dtype.kind != "f":
+        return
+    step = max(1, chunk_bytes // max(1, images[0].nbytes))
+    bad: list[int] = []
+    for start in range(0, len(images), step):
+        finite = np.isfinite(images[start : start + step]).all(axis=(1, 2, 3))
+        bad += (start + np.flatnonzero(~finite)).tolist()
+    if bad:
+        raise ImageError(
+            f"{len(bad)} of {len(images)} images contain NaN or infinite pixels (first: "
+            f"{', '.join(map(str, bad[:5]))}); fill or drop them before fitting."
+        )
+
+
+B10_INDEX = 10
+SENTINEL2_BANDS = 13
+LARGEST_REFLECTANCE = 50.0  # clouds and glint reach 2; digital numbers begin at hundreds
+NO_PIXEL = 1e20  # what float rasters mark missing pixels with begins here
+
+
+def prepare_batch(
+    images: Sequence[np.ndarray],
+    *,
+    in_channels: int | None = None,
+    image_size: int | None = None,
+    resize: bool = False,
+    first: int = 0,
+) -> np.ndarray:
+    """Scale images and bring them to the bands and the size that a tower takes.
+
+    Twelve bands where thirteen are wanted are Sentinel-2 L2A without B10: zeros are inserted
+    at index 10, as SatCLIP does. Images are cut at their centre, or resized bilinearly.
+    Errors count them from `first`.
+    """
+    prepared = []
+    for position, image in enumerate(images, start=first):
+        check_pixels(image, f"image {position}")
+        image = add_missing_band(to_float_images(image), in_channels)
+        prepared.append(fit_size(image, image_size, resize))
+    shapes = {image.shape for image in prepared}
+    if len(shapes) > 1:
+        raise ImageError(
+            f"the images of a batch differ in shape ({sorted(shapes)[:3]}) and the tower takes any "
+            "size; crop them to one, or pass batch_size=1."
+        )
+    return np.stack(prepared)
+
+
+def check_pixels(image: np.ndarray, name: str) -> None:
+    """Refuse pixels that are NaN, infinite or beyond anything measured."""
+    if image.dtype.kind != "f":
+        return
+    if not np.isfinite(image).all():
+        raise ImageError(f"{name} contains NaN or infinite pixels; fill them or leave it out.")
+    largest = np.abs(image).max()
+    if largest >= NO_PIXEL:
+        raise ImageError(
+            f"{name} has pixels of {largest:g}, which mark missing data; fill them or leave it out."
+        )
+
+
+def looks_like_digital_numbers(image: np.ndarray, in_channels: int | None) -> bool:
+    """Say whether Sentinel-2 pixels come as floats that nobody has divided by 10000."""
+    unscaled = image.dtype.kind == "f" and in_channels == SENTINEL2_BANDS
+    return unscaled and bool(image.max() > LARGEST_REFLECTANCE)
+
+
+def warn_of_digital_numbers(name: str, largest: float) -> None:
+    """Warn that floats are taken as reflectance."""
+    warn_caller(
+        f"{name} has float values up to {largest:g}, which look like Sentinel-2 digital numbers; "
+        "floats are taken as reflectance. Divide by 10000, or convert to an integer type.",
+        UserWarning,
+    )
+
+
+def add_missing_band(image: np.ndarray, in_channels: int | None) -> np.ndarray:
+    """Insert a zero B10 where 12 Sentinel-2 bands come and 13 are wanted."""
+    bands = len(image)
+    if in_channels is None or bands == in_channels:
+        return image
+    if bands == 12 and in_channels == 13:
+        return np.insert(image, B10_INDEX, 0.0, axis=0)
+    hint = ""
+    if in_channels == 13:
+        hint = (
+            " It wants the 13 bands of Sentinel-2 L1C (B01-B12 with B8A and B10), or the 12 of L2A "
+            "(without B10)."
+        )
+    raise ImageError(f"the image tower takes {in_channels} bands, got images with {bands}.{hint}")
+
+
+def fit_size(image: np.ndarray, image_size: int | None, resize: bool) -> np.ndarray:
+    """Cut the centre out, or resize, where a tower insists on a size."""
+    height, width = image.shape[1:]
+    if image_size is None or (height, width) == (image_size, image_size):
+        return image
+    if resize:
+        import torch
+
+        pixels = torch.from_numpy(image)[None]
+        size = (image_size, image_size)
+        scaled = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+        return scaled[0].numpy()
+    if min(height, width) < image_size:
+        raise ImageError(
+            f"the image tower takes {image_size} × {image_size} pixels and images of {height} × "
+            f"{width} are too small to cut that out; pass resize=True to enlarge them."
+        )
+    top, left = (height - image_size) // 2, (width - image_size) // 2
+    return image[:, top : top + image_size, left : left + image_size]

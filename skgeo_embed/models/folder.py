@@ -1,0 +1,116 @@
+"""Folders written by this library: config.json + model.safetensors + README.md.
+
+The weights carry the location tower under ``location.``, the image tower under ``image.`` and
+``logit_scale``; safetensors maps the file, so one tower is read without the other.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed._files import write_atomically
+from skgeo_embed.models.parsing import parsing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+CARD_NAME = "README.md"
+FORMAT_VERSION = 1
+LAYERS = ("embedding", "hidden")
+LARGEST_CONFIG = 2**20  # bytes
+
+
+def is_model_folder(path: Path) -> bool:
+    """Say whether `path` holds an encoder in this library's format."""
+    return (path / CONFIG_NAME).is_file() and (path / WEIGHTS_NAME).is_file()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read and check config.json."""
+    path = folder / CONFIG_NAME
+    with parsing(path, "JSON"):
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ModelFormatError(f"{path} is {path.stat().st_size} bytes long: no config.")
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ModelFormatError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("library") != "skgeo_embed":
+        raise ModelFormatError(
+            f"{path} was not written by skgeo_embed (its 'library' is not 'skgeo_embed'); expected "
+            "a folder from save_pretrained."
+        )
+    version = config.get("format_version")
+    if not isinstance(version, int) or (
+        version <= FORMAT_VERSION and not isinstance(config.get("location"), dict)
+    ):
+        raise ModelFormatError(
+            f"{path} is incomplete: it needs a number 'format_version' and a 'location'; found "
+            f"{sorted(config)}."
+        )
+    if version > FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{path} has format version {version}, this skgeo_embed reads up to "
+            f"{FORMAT_VERSION}; upgrade with pip install --upgrade skgeo-embed."
+        )
+    _check_values(config, path)
+    return config
+
+
+def _check_values(config: dict[str, Any], path: Path) -> None:
+    layer = config.get("default_layer", "embedding")
+    if layer not in LAYERS:
+        raise ModelFormatError(f"{path}: default_layer is {layer!r}, expected one of {LAYERS}.")
+    for key in ("name", "licence", "trained_on"):
+        if not isinstance(config.get(key), (str, type(None))):
+            raise ModelFormatError(f"{path}: {key} is {config[key]!r}, expected text.")
+    if not isinstance(config.get("image"), (dict, type(None))):
+        raise ModelFormatError(f"{path}: image is {config['image']!r}, expected a description.")
+
+
+def read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """Read the tensors whose key begins with `prefix`, without it."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS_NAME
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118
+            return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
+    except (SafetensorError, OSError) as error:
+        raise ModelFormatError(
+            f"{path} is not a complete safetensors file ({error}); it may have been cut off while "
+            "it was downloaded or copied: fetch it again."
+        ) from error
+
+
+def write_folder(
+    folder: Path, config: dict[str, Any], weights: dict[str, Tensor], card: str
+) -> None:
+    """Write the three files, each under a temporary name first; config.json comes last."""
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"library": "skgeo_embed", "format_version": FORMAT_VERSION, **config}
+    write_atomically(folder / WEIGHTS_NAME, save(_of_their_own(weights), metadata={"format": "pt"}))
+    write_atomically(folder / CARD_NAME, card.encode("utf-8"))
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(folder / CONFIG_NAME, text.encode("utf-8"))
+
+
+def _of_their_own(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors on the CPU, none sharing its memory with another, as safetensors asks."""
+    seen: set[int] = set()
+    separate = {}
+    for key, tensor in weights.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if tensor.data_ptr() in seen:
+            tensor = tensor.clone()
+        seen.add(tensor.data_ptr())
+        separate[key] = tensor
+    return separate

@@ -1,0 +1,65 @@
+"""A folder written by this library as a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.folder import read_config, read_weights
+from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
+from skgeo_embed.models.parsing import check_finite
+from skgeo_embed.nn.location import LocationEncoder
+
+_DESCRIBED = {
+    "library",
+    "format_version",
+    "name",
+    "licence",
+    "trained_on",
+    "default_layer",
+    "location",
+    "image",
+}
+
+
+class FolderModel(ModelFile):
+    """config.json + model.safetensors, bundled, on disk or from the hub."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        assert origin.path is not None
+        self._folder = origin.path
+        self._config = read_config(self._folder)
+        self.licence = self._config.get("licence")
+        self.trained_on = self._config.get("trained_on")
+        self.default_layer = self._config.get("default_layer", "embedding")
+        self.description = self._config["location"]
+        self.harmonics = str(self._config["location"].get("harmonics", "exact"))
+        self.details = {k: v for k, v in self._config.items() if k not in _DESCRIBED}
+
+    def location(self, harmonics: str) -> LocationEncoder:
+        """Build the location tower."""
+        weights = read_weights(self._folder, "location.")
+        return build_location(self.description or {}, weights, harmonics, self._folder)
+
+    def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
+        """Build the image tower."""
+        description: dict[str, Any] | None = self._config.get("image")
+        if not description:
+            raise ModelFormatError(
+                f"{self._folder} holds a location tower only, images cannot be encoded with it."
+            )
+        weights = read_weights(self._folder, "image.")
+        return build_image_tower(description, weights, vision_tower, self._folder)
+
+    def logit_scale(self) -> float:
+        """Read the temperature."""
+        weights = read_weights(self._folder, "logit_scale")
+        if "" not in weights:
+            raise ModelFormatError(
+                f"{self._folder} holds no logit_scale, so it is no two-tower model."
+            )
+        check_finite({"logit_scale": weights[""]}, self._folder)
+        return float(weights[""])

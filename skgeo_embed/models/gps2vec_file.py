@@ -1,0 +1,71 @@
+"""GPS2Vec's files: one Keras network a UTM zone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.parsing import DAMAGE, check_finite
+
+N_INPUTS = 20 * 20  # cells of a zone
+GPS2VEC_HELP = (
+    "GPS2Vec's models are one HDF5 file a UTM zone (model_48 N.h5, ...) in archives linked from "
+    "the README of github.com/yifangyin/GPS2Vec, which states no licence: ask its authors before "
+    "you share them. Unpack one and pass the folder, models_visual or models_tag."
+)
+
+
+def read_gps2vec_zone(path: Path, outputs: list[str]) -> list[tuple[Tensor, Tensor]]:
+    """Read the dense layers of one zone's Keras file, hidden ones first: (kernel, bias) each.
+
+    Parameters
+    ----------
+    path : Path
+        A file of `save_weights`, or of `save`, which nests it in /model_weights.
+    outputs : list of str
+        Names of the output layers, which follow layer1, layer2 and layer3.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            'GPS2VecEncoder reads HDF5 files with h5py: pip install "skgeo-embed[baselines]"'
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            root = file.get("model_weights", file)
+            names = ("layer1", "layer2", "layer3", *outputs)
+            layers = [_dense_layer(root, name) for name in names]
+            _check_layers(dict(zip(names, layers, strict=True)), path)
+            return layers
+    except DAMAGE as error:
+        if isinstance(error, ModelFormatError):
+            raise
+        raise ModelFormatError(
+            f"{path} is no GPS2Vec zone file: {error}. {GPS2VEC_HELP}"
+        ) from error
+
+
+def _dense_layer(root: Any, name: str) -> tuple[Tensor, Tensor]:
+    names = [n.decode() if isinstance(n, bytes) else n for n in root[name].attrs["weight_names"]]
+    arrays = {n.rpartition("/")[2].split(":")[0]: root[name][n] for n in names}
+    kernel, bias = (np.asarray(arrays[part], dtype=np.float32) for part in ("kernel", "bias"))
+    return torch.from_numpy(kernel), torch.from_numpy(bias)
+
+
+def _check_layers(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> None:
+    width = N_INPUTS
+    for name, (kernel, bias) in layers.items():
+        if kernel.ndim != 2 or kernel.shape != (width, len(bias)):
+            raise ModelFormatError(
+                f"{path} is no GPS2Vec zone file: {name} has a kernel of shape "
+                f"{tuple(kernel.shape)} and {bias.numel()} biases, {width} columns come in."
+            )
+        check_finite({f"{name}.kernel": kernel, f"{name}.bias": bias}, path)
+        if name.startswith("layer"):
+            width = len(bias)

@@ -1,0 +1,239 @@
+"""Lightning checkpoints in the original's format, published or trained with its code."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
+from skgeo_embed.models.parsing import DAMAGE, check_finite, network_sizes, parsing
+from skgeo_embed.models.registry import PublishedModel
+from skgeo_embed.models.towers import tower_of_checkpoint
+from skgeo_embed.nn.location import LocationEncoder
+
+_LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
+_VISUAL_PREFIX = "model.visual."
+
+
+class LightningModel(ModelFile):
+    """A checkpoint in the original's format; read when first asked for a tower."""
+
+    def __init__(
+        self, origin: Origin, published: PublishedModel | None, *, allow_pickle: bool
+    ) -> None:
+        self.origin = origin
+        assert origin.path is not None
+        self._path = origin.path
+        self._published = published
+        self._allow_pickle = allow_pickle
+        self._content: dict[str, Any] | None = None
+        self.details = {}
+        if published is not None:
+            self.licence, self.trained_on = published.licence, "S2-100K"
+            self.harmonics = published.harmonics
+
+    def location(self, harmonics: str) -> LocationEncoder:
+        """Build the location tower."""
+        with parsing(self._path, "a Lightning checkpoint"):
+            config, weights = location_of_checkpoint(self._read(), self._path)
+            self._check_published(config)
+            # read from the map into memory of their own: the file may go away
+            weights = {key: value.clone() for key, value in weights.items()}
+        return build_location(config, weights, harmonics, self._path)
+
+    def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
+        """Build the image tower."""
+        with parsing(self._path, "a Lightning checkpoint"):
+            description, weights = vision_of_checkpoint(
+                self._read(), self._path, own=vision_tower is not None
+            )
+            weights = {key: value.clone() for key, value in weights.items()}
+        return build_image_tower(description, weights, vision_tower, self._path)
+
+    def logit_scale(self) -> float:
+        """Read the temperature."""
+        scale = self._read()["state_dict"].get("model.logit_scale")
+        if scale is None:
+            raise ModelFormatError(
+                f"{self._path} holds no logit_scale, so it is no two-tower model."
+            )
+        check_finite({"logit_scale": scale}, self._path)
+        return float(scale)
+
+    def _read(self) -> dict[str, Any]:
+        if self._content is None:
+            self._content = read_checkpoint(self._path, allow_pickle=self._allow_pickle)
+        return self._content
+
+    def _check_published(self, config: dict[str, Any]) -> None:
+        """Compare a published checkpoint with the registry; one may be another renamed."""
+        found = config.get("legendre_polys")
+        if self._published is not None and found != self._published.legendre_polys:
+            raise ModelFormatError(
+                f"{self._path} is named like {self._published.name}, whose L is "
+                f"{self._published.legendre_polys}, but holds an encoder with L = {found}; rename "
+                "it."
+            )
+
+
+def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]:
+    """Read a Lightning checkpoint; tensors are mapped from the file, not read.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    allow_pickle : bool, default=False
+        Run whatever code the file contains. Only for files from people you trust.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, is no checkpoint, or holds objects whose unpickling could run
+        code and `allow_pickle` is False.
+    """
+    try:
+        # only zip files, which torch writes since 1.6, can be mapped
+        mapped = zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
+    except DAMAGE as error:
+        unsafe = re.search(r"GLOBAL (\S+)", str(error))
+        if unsafe:
+            raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
+        if not mapped:
+            raise ModelFormatError(_foreign_message(path)) from error
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelFormatError(
+            f"{path} is not a complete torch checkpoint ({cause}); it may have "
+            "been cut off while it was downloaded or copied: fetch it again."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise ModelFormatError(
+            f"{path} is a torch file but no Lightning checkpoint: it has no state_dict."
+        )
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a plain torch file without running code from it."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        raise ModelFormatError(
+            f"{path} was not opened: it is damaged, or holds objects that only running code from "
+            f"the file could rebuild ({type(error).__name__}). Fetch it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise ModelFormatError(f"{path} holds a {type(content).__name__}, not a dict of tensors.")
+    return content
+
+
+def location_of_checkpoint(
+    content: dict[str, Any], path: Path
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the location tower's config and weights; sizes come from the tensors."""
+    state = content["state_dict"]
+    prefix = next((p for p in _LOCATION_PREFIXES if any(k.startswith(p) for k in state)), None)
+    if prefix is None:
+        raise ModelFormatError(
+            f"{path} holds no location network (no key begins with "
+            f"{' or '.join(map(repr, _LOCATION_PREFIXES[:2]))}); it begins with {list(state)[:4]}."
+        )
+    weights = {
+        f"nnet.{key.removeprefix(prefix)}": value
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+    hyper = _hyper_parameters(content)
+    sizes = network_sizes(weights, path)
+    config = {**_encoding_config(hyper, sizes.pop("dim_in"), path), **sizes}
+    _compare(hyper, config, path)
+    return config, weights
+
+
+def vision_of_checkpoint(
+    content: dict[str, Any], path: Path, *, own: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the image tower's config, unless the module is the user's own, and weights."""
+    state = content["state_dict"]
+    weights = {
+        key.removeprefix(_VISUAL_PREFIX): value
+        for key, value in state.items()
+        if key.startswith(_VISUAL_PREFIX)
+    }
+    if not weights:
+        raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
+    if own:  # the user's module says what it is
+        return {}, weights
+    hyper = _hyper_parameters(content)
+    return tower_of_checkpoint(hyper.get("vision_layers"), weights), weights
+
+
+def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
+    hyper = content.get("hyper_parameters") or {}
+    return dict(hyper) if isinstance(hyper, dict) else dict(vars(hyper))
+
+
+def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str, Any]:
+    kind = str(hyper.get("le_type", "sphericalharmonics")).lower()
+    if kind == "sphericalharmonics":
+        legendre_polys = round(dim_in**0.5)
+        if legendre_polys**2 != dim_in:
+            raise ModelFormatError(
+                f"{path}: the first layer takes {dim_in} columns, which is no square, so it cannot "
+                "follow spherical harmonics."
+            )
+        return {
+            "positional_encoding": kind,
+            "legendre_polys": legendre_polys,
+            "harmonics_calculation": hyper.get("harmonics_calculation", "analytic"),
+        }
+    return {
+        "positional_encoding": kind,
+        "n_frequencies": hyper.get("frequency_num", 16),
+        "min_radius": hyper.get("min_radius", 1),
+        "max_radius": hyper.get("max_radius", 360),
+    }
+
+
+def _compare(hyper: dict[str, Any], config: dict[str, Any], path: Path) -> None:
+    """Complain where the hyper-parameters and the tensors disagree."""
+    names = {"embed_dim": "embed_dim", "legendre_polys": "legendre_polys", "pe_type": "network"}
+    if config["network"] in ("siren", "mlp"):
+        names["num_hidden_layers"] = "num_hidden_layers"
+    if config["network"] != "linear":
+        names["capacity"] = "hidden_dim"
+    for theirs, ours in names.items():
+        said, found = hyper.get(theirs), config.get(ours)
+        if said is not None and found is not None and said != found:
+            raise ModelFormatError(
+                f"{path}: the hyper-parameters say {theirs}={said!r}, the tensors {found!r}; the "
+                "file was put together from different models."
+            )
+
+
+def _foreign_message(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(60)
+    what = f"it begins with {start!r}" if start else "it is empty"
+    if start.startswith(b"PK"):
+        what = "it is an incomplete zip file, cut off while it was downloaded: fetch it again"
+    elif start.startswith(b"version https://git-lfs"):
+        what = "it is a git-lfs pointer: fetch the file itself, with git lfs pull"
+    elif start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        what = "it is a web page: fetch the file itself, from its download link"
+    return f"{path} is no torch checkpoint: {what}."
+
+
+def _unsafe_message(path: Path, name: str) -> str:
+    return (
+        f"{path} was not opened: it holds an object of type {name} that torch can only rebuild by "
+        "running code from the file, which could do anything on this machine. If you trust who "
+        "made it, pass allow_pickle=True; better, ask for a file written by save_pretrained."
+    )

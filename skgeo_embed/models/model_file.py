@@ -1,0 +1,229 @@
+"""What an opened model can be asked for, whatever its format."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.parsing import check_finite, network_sizes, parsing
+from skgeo_embed.models.towers import build_tower
+from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.vision.small_cnn import ProjectedTower
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model's files are, found once.
+
+    Attributes
+    ----------
+    source : {"bundled", "folder", "checkpoint", "hub", "package", "module"}
+        How it was named.
+    name : str
+        The name or the file's name.
+    path : Path or None
+        A folder in this library's format, or a file; None for a module in memory.
+    sha256 : str
+        Of the weights.
+    revision : str or None
+        The hub's commit.
+    """
+
+    source: str
+    name: str
+    path: Path | None
+    sha256: str
+    revision: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what users are told."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "path": None if self.path is None or self.source == "bundled" else str(self.path),
+            "revision": self.revision,
+            "sha256": self.sha256,
+        }
+
+
+class ModelFile(ABC):
+    """A model that was found and described; its towers are read when asked for."""
+
+    origin: Origin
+    licence: str | None = None
+    trained_on: str | None = None
+    default_layer: str = "embedding"
+    harmonics: str = "exact"  # what its weights were trained with
+    details: dict[str, Any]  # what else is known of its training
+    description: dict[str, Any] | None = None  # of the location tower, beside the weights' hash
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Name, source, path, revision, sha256, licence and training data."""
+        return {**self.origin.facts(), "licence": self.licence, "trained_on": self.trained_on}
+
+    @abstractmethod
+    def location(self, harmonics: str) -> LocationEncoder:
+        """Build the location tower, with "exact" or "published" harmonics."""
+
+    @abstractmethod
+    def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
+        """Build the image tower, or load its weights into a copy of the user's module."""
+
+    @abstractmethod
+    def logit_scale(self) -> float:
+        """Return the logarithm of the inverse temperature."""
+
+
+def build_location(
+    config: dict[str, Any], weights: dict[str, Tensor], harmonics: str, where: str | Path
+) -> LocationEncoder:
+    """Build a location tower of its description and tensors, which must be those of one network."""
+    with parsing(where, "a location encoder"):
+        config = dict(config)
+        _check_sizes(config, weights, where)
+        if config.get("positional_encoding", "sphericalharmonics") == "sphericalharmonics":
+            config["harmonics"] = harmonics
+        calculation = config.get("harmonics_calculation", "analytic")
+        if harmonics == "published" and calculation != "analytic":
+            raise ModelFormatError(
+                f"harmonics='published' is the rounding of the 'analytic' harmonics, but the "
+                f"encoder in {where} uses {calculation!r} ones; pass harmonics='exact'."
+            )
+        try:
+            with torch.device("meta"):  # no memory, no random numbers for what is replaced
+                module = LocationEncoder(**config)
+            module.load_state_dict(weights, assign=True)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelFormatError(
+                f"the encoder in {where} cannot be opened: its description and its tensors are not "
+                f"those of one network ({error})."
+            ) from error
+        check_finite(weights, where)
+        scale = torch.tensor(module.hidden_scale)
+        check_finite({"hidden_scale": scale}, where)
+    return module.float() if module.dtype in (torch.float16, torch.bfloat16) else module
+
+
+def _check_sizes(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> None:
+    """Compare a description with the tensors before anything of its sizes is built."""
+    found = network_sizes(weights, where)
+    dim_in = found.pop("dim_in")
+    if found["network"] in ("fcnet", "linear"):
+        del found["num_hidden_layers"]  # they have as many as they have
+    if found["network"] == "linear":
+        del found["hidden_dim"]
+    for key, value in found.items():
+        said = config.get(key, value)
+        if said != value:
+            raise ModelFormatError(
+                f"the encoder in {where} cannot be opened: its description and its tensors are not "
+                f"those of one network ({key} is {said!r} in the description, {value!r} in the "
+                "tensors)."
+            )
+    size = config.get("legendre_polys")
+    kind = config.get("positional_encoding", "sphericalharmonics")
+    if kind == "sphericalharmonics" and size is not None and size**2 != dim_in:
+        raise ModelFormatError(
+            f"the encoder in {where} cannot be opened: its description and its tensors are not "
+            f"those of one network (L = {size!r} makes {size**2} columns, the first layer takes "
+            f"{dim_in})."
+        )
+
+
+def build_image_tower(
+    description: dict[str, Any],
+    weights: dict[str, Tensor],
+    vision_tower: nn.Module | None,
+    where: str | Path,
+) -> nn.Module:
+    """Build an image tower of its description, or load its weights into the user's module."""
+    with parsing(where, "an image tower"):
+        check_finite(weights, where)
+        projected = description.get("projected")
+        if projected is None:  # folders of version 0.1 do not say
+            projected = vision_tower is not None and "head.weight" in weights
+            projected = projected and any(key.startswith("tower.") for key in weights)
+        if vision_tower is None:
+            longest = max(len(weights), 64)
+            _check_counts(description, longest, where)
+            with torch.device("meta"):
+                tower = build_tower(description)
+        else:
+            tower = copy.deepcopy(vision_tower).cpu()
+            if projected:
+                embed_dim, dim_in = weights["head.weight"].shape
+                tower = ProjectedTower(tower, dim_in, embed_dim)
+        try:
+            tower.load_state_dict(weights, assign=vision_tower is None)
+        except RuntimeError as error:
+            raise ModelFormatError(
+                f"the image tower's weights in {where} do not fit the module "
+                f"{type(tower).__name__}: {error}"
+            ) from error
+    return tower.float().eval()
+
+
+def _check_counts(description: dict[str, Any], most: int, where: str | Path) -> None:
+    """Refuse depths that the tensors cannot fill, before so many layers are built."""
+    for key, value in description.items():
+        values = value if isinstance(value, list) else [value]
+        deep = sum(v for v in values if isinstance(v, int)) if key in ("depth", "depths") else 0
+        if len(values) > most or deep > most:
+            raise ModelFormatError(
+                f"the image tower in {where} cannot be built: {key}={str(value)[:60]} asks for "
+                "more layers than there are tensors."
+            )
+
+
+class ModuleModel(ModelFile):
+    """Modules in memory: a location encoder, a vision tower, or both with their temperature."""
+
+    def __init__(self, module: nn.Module, sha256: str) -> None:
+        from skgeo_embed.nn.two_tower import SatCLIP
+
+        self.origin = Origin("module", type(module).__name__, None, sha256)
+        self.details = {}
+        both = isinstance(module, SatCLIP)
+        self._location = module.location if both else module
+        self._visual = module.visual if both else module
+        self._logit_scale = module.logit_scale if both else None
+        if isinstance(self._location, LocationEncoder):
+            self.harmonics = str(self._location.config.get("harmonics", "exact"))
+
+    def location(self, harmonics: str) -> LocationEncoder:
+        """Copy the location encoder."""
+        module = self._location
+        if not isinstance(module, LocationEncoder):
+            raise TypeError(
+                f"model is a {type(module).__name__}; a module must be a "
+                "skgeo_embed.nn.location.LocationEncoder."
+            )
+        check_finite(module.state_dict(), type(module).__name__)
+        if type(module) is not LocationEncoder:  # what it computes only its own class knows
+            if harmonics != self.harmonics:
+                raise ValueError(
+                    f"harmonics={harmonics!r}, but {type(module).__name__} is a class of its own; "
+                    'pass harmonics="auto" and build it with the harmonics that it is to have.'
+                )
+            return copy.deepcopy(module).cpu()
+        state = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
+        return build_location(module.config, state, harmonics, "memory")
+
+    def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
+        """Copy the vision tower."""
+        check_finite(self._visual.state_dict(), type(self._visual).__name__)
+        return copy.deepcopy(self._visual).cpu().eval()
+
+    def logit_scale(self) -> float:
+        """Return the model's."""
+        if self._logit_scale is None:
+            raise ModelFormatError(f"a {self.origin.name} is one tower, not a two-tower model.")
+        return float(self._logit_scale)

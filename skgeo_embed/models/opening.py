@@ -1,0 +1,258 @@
+"""From what a user passes as `model` to an opened model."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
+from skgeo_embed._files import file_sha256
+from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, is_model_folder, read_config
+from skgeo_embed.models.folder_model import FolderModel
+from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
+from skgeo_embed.models.lightning_file import LightningModel, read_tensors
+from skgeo_embed.models.model_file import ModelFile, ModuleModel, Origin
+from skgeo_embed.models.parsing import check_finite
+from skgeo_embed.models.registry import (
+    BACKBONES,
+    BUNDLED,
+    PUBLISHED,
+    WEIGHTS_FOLDER,
+    find_published,
+    published_file,
+)
+from skgeo_embed.models.sharing import LoadedEncoder, LoadedTower, share_engine, variant_of
+from skgeo_embed.models.towers import ARCHITECTURES, build_tower
+from skgeo_embed.nn.inference.images import ImageEngine
+from skgeo_embed.nn.location import LocationEncoder
+
+NAMED = ("bundled", "hub")  # sources whose models are pickled by name
+ROUNDING_MATTERS_FROM = 30  # at L = 30 the original is off by up to 4e-5, at L = 20 by 1e-8
+
+
+def find_model(
+    model: Any, options: HubOptions | None = None, *, allow_pickle: bool = False
+) -> ModelFile:
+    """Find a model's files, fetching them from the hub where needed, all of one commit.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelAccessError, ModelDownloadError
+        If a name, folder or file does not exist or cannot be had; the message lists what does.
+    ModelFormatError
+        If its description cannot be read.
+    TypeError
+        If it is nothing that names a model.
+    """
+    if isinstance(model, ModelFile):
+        return model
+    if isinstance(model, nn.Module):
+        return ModuleModel(model, _module_sha256(model))
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"model must be {accepted_models()}; got {type(model).__name__}.")
+    options = options or HubOptions()
+    name, path = str(model), Path(model).expanduser()
+    if name in BUNDLED:
+        return _open_folder("bundled", name, WEIGHTS_FOLDER / BUNDLED[name])
+    if is_model_folder(path):
+        return _open_folder("folder", path.name, path.resolve())
+    if path.is_file():
+        origin = Origin("checkpoint", path.name, path.resolve(), file_sha256(path))
+        return LightningModel(origin, published_file(path.stem), allow_pickle=allow_pickle)
+    published = find_published(name)
+    if published is not None:
+        options = replace(options, revision=options.revision or published.revision)
+        file = fetch(published.repository, published.file, options)
+        origin = Origin("hub", published.name, file.path, file.sha256, file.commit)
+        return LightningModel(origin, published, allow_pickle=allow_pickle)
+    if is_hub_id(name) and not path.exists():
+        return _open_repository(name, options)
+    raise ModelNotFoundError(_not_found_message(name, path))
+
+
+def _open_folder(source: str, name: str, path: Path) -> FolderModel:
+    return FolderModel(Origin(source, name, path, file_sha256(path / WEIGHTS_NAME)))
+
+
+def _open_repository(name: str, options: HubOptions) -> FolderModel:
+    try:
+        config = fetch(name, CONFIG_NAME, options)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{error} Otherwise pass {accepted_models()}.") from error
+    read_config(config.path.parent)  # before gigabytes of somebody else's weights
+    same_commit = replace(options, revision=config.commit or options.revision)
+    weights = fetch(name, WEIGHTS_NAME, same_commit)
+    return FolderModel(Origin("hub", name, weights.path.parent, weights.sha256, weights.commit))
+
+
+def open_location_encoder(
+    model: Any,
+    *,
+    harmonics: str = "auto",
+    options: HubOptions | None = None,
+    allow_pickle: bool = False,
+) -> LoadedEncoder:
+    """Open the location tower of whatever :class:`~skgeo_embed.SatCLIPEncoder` takes as `model`.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelAccessError, ModelDownloadError
+        If its files cannot be had.
+    ModelFormatError
+        If they cannot be read.
+    """
+    options = options or HubOptions()
+    file = find_model(model, options, allow_pickle=allow_pickle)
+    chosen = file.harmonics if harmonics == "auto" else harmonics
+    variant = variant_of(file.description, chosen)
+    engine = share_engine(file.origin.sha256, variant, lambda: file.location(chosen))
+    info = {**file.facts, **engine.module.config}
+    if harmonics == "auto":
+        _warn_of_rounding(file, info)
+    reopen = None
+    if file.origin.source in NAMED:
+        reopen = partial(
+            open_location_encoder,
+            file.origin.name,
+            harmonics=harmonics,
+            options=_pinned(options, file),
+            allow_pickle=allow_pickle,
+        )
+    return LoadedEncoder(engine, variant, info, file.default_layer, file.details, reopen)
+
+
+def open_image_tower(
+    model: Any,
+    vision_tower: nn.Module | None = None,
+    *,
+    options: HubOptions | None = None,
+    allow_pickle: bool = False,
+) -> LoadedTower:
+    """Open the image tower of whatever :class:`~skgeo_embed.SatCLIPImageEncoder` takes.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelAccessError, ModelDownloadError
+        If its files cannot be had.
+    ModelFormatError
+        If they cannot be read, or hold no image tower.
+    """
+    options = options or HubOptions()
+    file = find_model(model, options, allow_pickle=allow_pickle)
+    reopen = None
+    if file.origin.source in NAMED and vision_tower is None:
+        reopen = partial(
+            open_image_tower,
+            file.origin.name,
+            options=_pinned(options, file),
+            allow_pickle=allow_pickle,
+        )
+    return LoadedTower(ImageEngine(file.image(vision_tower)), file.facts, reopen)
+
+
+def _pinned(options: HubOptions, file: ModelFile) -> HubOptions:
+    """Options that open the commit again that a pickle was made with."""
+    return replace(options.without_token(), revision=file.origin.revision or options.revision)
+
+
+def _warn_of_rounding(file: ModelFile, info: dict[str, Any]) -> None:
+    """Speak up where a checkpoint may be the original's under another name."""
+    unknown = file.origin.source == "checkpoint" and file.licence is None
+    if unknown and (info.get("legendre_polys") or 0) >= ROUNDING_MATTERS_FROM:
+        warnings.warn(
+            f"{file.origin.name} was read with exact harmonics. If the original's code trained it, "
+            "pass harmonics='published', which reproduces the rounding of its harmonics; pass "
+            "harmonics='exact' to silence this.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def open_backbone(name: str, embed_dim: int = 256, options: HubOptions | None = None) -> nn.Module:
+    """Open a vision tower to train from: MoCo weights from the hub and a new last layer.
+
+    Parameters
+    ----------
+    name : str
+        A hub repository of :data:`~skgeo_embed.models.registry.BACKBONES`, such as
+        "torchgeo/resnet18_sentinel2_all_moco", or the name of an architecture for one
+        without pretrained weights.
+    embed_dim : int, default=256
+        Columns of the new last layer.
+    options : HubOptions, default=None
+        How to fetch.
+
+    Returns
+    -------
+    tower : torch.nn.Module
+        Maps (n, 13, height, width) to (n, embed_dim).
+    """
+    if name in ARCHITECTURES:
+        return build_tower({"architecture": name, "in_channels": 13, "embed_dim": embed_dim})
+    if name not in BACKBONES:
+        raise ModelNotFoundError(
+            f"no vision tower is named {name!r}; known are "
+            f"{', '.join([*BACKBONES, *ARCHITECTURES])}."
+        )
+    backbone = BACKBONES[name]
+    options = options or HubOptions()
+    pinned = replace(options, revision=options.revision or backbone.revision)
+    file = fetch(backbone.repository, backbone.file, pinned)
+    tower = build_tower(
+        {"architecture": backbone.architecture, "in_channels": 13, "embed_dim": embed_dim}
+    )
+    weights = read_tensors(file.path)
+    new = {"fc.weight", "fc.bias", "head.weight", "head.bias"}
+    weights = {key: value for key, value in weights.items() if key not in new}
+    check_finite(weights, backbone.file)
+    missing, unexpected = tower.load_state_dict(weights, strict=False)
+    if unexpected or set(missing) - new:
+        raise ModelFormatError(
+            f"{backbone.file} does not fit {backbone.architecture}: missing "
+            f"{sorted(set(missing) - new)[:4]}, unexpected {list(unexpected)[:4]}."
+        )
+    return tower
+
+
+def accepted_models() -> str:
+    """What may be passed as `model`, in a sentence."""
+    return (
+        f"a bundled name ({', '.join(map(repr, BUNDLED))}), a published one "
+        f"({', '.join(map(repr, PUBLISHED))}, or its hub repository such as "
+        "'microsoft/SatCLIP-ViT16-L40'), any hub repository or folder written by save_pretrained "
+        "(config.json + model.safetensors), the path of a Lightning .ckpt file, or a "
+        "skgeo_embed.nn.location.LocationEncoder module"
+    )
+
+
+def _module_sha256(module: nn.Module) -> str:
+    """Hash of a module's class, description and weights."""
+    config = getattr(module, "config", {})
+    described = sorted(config.items()) if isinstance(config, dict) else config
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    if not isinstance(module, LocationEncoder) or type(module) is not LocationEncoder:
+        kind += f":{id(type(module))}"  # a class may be defined anew under its name
+    digest = hashlib.sha256(f"{kind}{described!r}".encode())
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _not_found_message(name: str, path: Path) -> str:
+    if path.is_dir():
+        found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
+        return f"the folder {name!r} holds no encoder (found: {found}); pass {accepted_models()}."
+    known = [*BUNDLED, *PUBLISHED, *(model.repository for model in PUBLISHED.values())]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? Otherwise " if close else ""
+    return f"no encoder is named {name!r}; {hint}pass {accepted_models()}."

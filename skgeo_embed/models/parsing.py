@@ -1,0 +1,87 @@
+"""What every file format has in common: damage becomes one error, and weights are numbers."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skgeo_embed._errors import ModelFormatError, SkgeoEmbedError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# what reading a file of another structure than expected raises, in Python, zip and torch
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,  # RecursionError and NotImplementedError among them
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def parsing(where: str | Path, what: str) -> Iterator[None]:
+    """Turn whatever a damaged or foreign file raises into one error that names it."""
+    try:
+        yield
+    except SkgeoEmbedError:
+        raise
+    except DAMAGE as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0][:300]
+        raise ModelFormatError(
+            f"{where} cannot be opened as {what} ({type(error).__name__}: {cause}); it is damaged "
+            "or something else. If it was downloaded or copied, fetch it again."
+        ) from error
+
+
+def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse weights that are NaN or infinite, whose outputs would be too."""
+    import torch
+
+    for key, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise ModelFormatError(
+                f"{where}: {bad} of {tensor.numel()} numbers of {key!r} are NaN or infinite; the "
+                "training that wrote them diverged, or the file is damaged. Use another checkpoint "
+                "of the run."
+            )
+
+
+def network_sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, Any]:
+    """Which location network the tensors ``nnet.*`` make, and its sizes, `dim_in` among them."""
+    if "nnet.last_layer.weight" in weights:
+        n_layers = len({k.split(".")[2] for k in weights if k.startswith("nnet.layers.")})
+        name, first, last = "siren", "nnet.layers.0.weight", "nnet.last_layer.weight"
+    elif "nnet.class_emb.weight" in weights:
+        name, first, last, n_layers = "fcnet", "nnet.feats.0.weight", "nnet.class_emb.weight", 4
+    elif "nnet.features.0.weight" in weights:
+        linear = sorted({int(k.split(".")[2]) for k in weights if k.startswith("nnet.features.")})
+        name, n_layers = "mlp", len(linear) - 2
+        first, last = "nnet.features.0.weight", f"nnet.features.{linear[-1]}.weight"
+    elif "nnet.weight" in weights:
+        name, first, last, n_layers = "linear", "nnet.weight", "nnet.weight", 0
+    else:
+        raise ModelFormatError(f"{where}: unknown location network with keys {list(weights)[:4]}.")
+    return {
+        "network": name,
+        "dim_in": weights[first].shape[1],
+        "embed_dim": weights[last].shape[0],
+        "hidden_dim": weights[first].shape[0],
+        "num_hidden_layers": n_layers,
+    }

@@ -1,0 +1,141 @@
+"""The encoders of a process: weights held once, whoever uses them, and how they are pickled."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.nn.inference.engine import InferenceEngine
+from skgeo_embed.nn.inference.images import ImageEngine
+from skgeo_embed.nn.inference.locks import ForkSafeLock
+from skgeo_embed.nn.location import EncodedNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedEncoder:
+    """A frozen location encoder with the facts about where it came from.
+
+    Engines are shared: the same weights are held once in a process, however many estimators use
+    them, so copies of an instance are the instance.
+
+    Attributes
+    ----------
+    engine : InferenceEngine
+        The network.
+    variant : str
+        What else than the weights' hash tells the engine from others.
+    info : dict
+        Name, source, path, revision, sha256, licence, training data and sizes.
+    default_layer : str
+        The output that the model declares its best.
+    details : dict
+        What else is known of its training.
+    reopen : callable or None
+        Opens it again, which is what a pickle holds; None for what only the pickle itself holds.
+    """
+
+    engine: InferenceEngine
+    variant: str
+    info: dict[str, Any]
+    default_layer: str = "embedding"
+    details: dict[str, Any] = field(default_factory=dict)
+    reopen: Callable[[], LoadedEncoder] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LoadedEncoder:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reopen is not None:
+            return _open_again, (self.reopen, self.info["name"], self.info["sha256"])
+        return _rebuild, (
+            self.engine, self.variant, self.info, self.default_layer, self.details,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedTower:
+    """A frozen image tower with the facts about where it came from.
+
+    Attributes
+    ----------
+    engine : ImageEngine
+        The network.
+    info : dict
+        Name, source, path, revision, sha256, licence and training data.
+    reopen : callable or None
+        Opens it again, which is what a pickle holds; None for what only the pickle itself holds.
+    """
+
+    engine: ImageEngine
+    info: dict[str, Any]
+    reopen: Callable[[], LoadedTower] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LoadedTower:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reopen is not None:
+            return _open_again, (self.reopen, self.info["name"], self.info["sha256"])
+        return LoadedTower, (self.engine, self.info)
+
+
+# What pickles open is held for the process's next task: each partition of a cluster's table
+# brings its own pickle, and the weights and tables are to be loaded once a worker.
+_opened: deque[InferenceEngine] = deque(maxlen=2)
+_engines: weakref.WeakValueDictionary[str, InferenceEngine] = weakref.WeakValueDictionary()
+_lock = ForkSafeLock()
+
+
+def share_engine(sha256: str, variant: str, build: Callable[[], EncodedNetwork]) -> InferenceEngine:
+    """Return the process's engine with these weights, building it on first use."""
+    key = f"{sha256}:{variant}"
+    with _lock:
+        engine = _engines.get(key)
+        if engine is None:
+            engine = InferenceEngine(build())
+            _engines[key] = engine
+        return engine
+
+
+def variant_of(description: dict[str, Any] | None, harmonics: str) -> str:
+    """What else than the weights' file makes an encoder what it is."""
+    return json.dumps({**(description or {}), "harmonics": harmonics}, sort_keys=True, default=str)
+
+
+def _open_again(
+    reopen: Callable[[], LoadedEncoder | LoadedTower], name: str, expected_sha256: str
+) -> LoadedEncoder | LoadedTower:
+    """Open what a pickle names, and insist on the same weights."""
+    loaded = reopen()
+    if expected_sha256 != loaded.info["sha256"]:
+        raise ModelFormatError(
+            f"the encoder {name!r} now has other weights (sha256 "
+            f"{loaded.info['sha256'][:12]}…) than the pickled object was made with "
+            f"({expected_sha256[:12]}…); use the version it was made with, or fit again."
+        )
+    if isinstance(loaded, LoadedEncoder):
+        _hold(loaded.engine)
+    return loaded
+
+
+def _rebuild(
+    engine: InferenceEngine,
+    variant: str,
+    info: dict[str, Any],
+    default_layer: str,
+    details: dict[str, Any],
+) -> LoadedEncoder:
+    shared = share_engine(info["sha256"], variant, lambda: engine.module)
+    _hold(shared)
+    return LoadedEncoder(shared, variant, info, default_layer, details)
+
+
+def _hold(engine: InferenceEngine) -> None:
+    with _lock:
+        if engine not in _opened:
+            _opened.append(engine)

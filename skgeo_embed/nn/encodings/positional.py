@@ -1,0 +1,322 @@
+"""Closed-form positional encodings of the original, quirks included.
+
+All take (n, 2) degrees, longitude first, and return (n, embedding_dim). Published checkpoints
+depend on their exact form: where the originals feed degrees to sine and cosine as if they were
+radians, or shift an angle twice, so do these.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed.nn.encodings import KINDS
+from skgeo_embed.nn.harmonics import SphericalHarmonics
+
+_GRID_LON, _GRID_LAT = 360, 180
+
+
+class Direct(nn.Module):
+    """Radians minus π, of both: (lon, lat) -> 2 columns. The range is not -π ... π."""
+
+    embedding_dim = 2
+
+    def forward(self, lonlat: Tensor) -> Tensor:
+        """Encode (n, 2) to (n, 2)."""
+        return torch.deg2rad(lonlat) - math.pi
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return ["lon", "lat"]
+
+
+class Cartesian3D(nn.Module):
+    """Coordinates on the unit sphere: 3 columns x, y, z."""
+
+    embedding_dim = 3
+
+    def forward(self, lonlat: Tensor) -> Tensor:
+        """Encode (n, 2) to (n, 3)."""
+        lon, lat = torch.deg2rad(lonlat).unbind(-1)
+        x, y = torch.cos(lon) * torch.cos(lat), torch.sin(lon) * torch.cos(lat)
+        return torch.stack([x, y, torch.sin(lat)], dim=-1)
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return ["x", "y", "z"]
+
+
+class Wrap(nn.Module):
+    """Cosine and sine of longitude, then of latitude: 4 columns (Mac Aodha et al. 2019)."""
+
+    embedding_dim = 4
+
+    def forward(self, lonlat: Tensor) -> Tensor:
+        """Encode (n, 2) to (n, 4)."""
+        lon, lat = torch.deg2rad(lonlat).unbind(-1)
+        return torch.stack([lon.cos(), lon.sin(), lat.cos(), lat.sin()], dim=-1)
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return ["cos_lon", "sin_lon", "cos_lat", "sin_lat"]
+
+
+class MultiScale(nn.Module):
+    r"""Base of the encodings at F frequencies between two radii.
+
+    .. math:: f_k = 1 / \left(r_{min} (r_{max} / r_{min})^{k / (F-1)}\right)
+
+    Parameters
+    ----------
+    n_frequencies : int, default=16
+        F.
+    min_radius, max_radius : float, default=1, 360
+        Smallest and largest radius, degrees.
+    """
+
+    columns_per_frequency: int
+
+    def __init__(
+        self, n_frequencies: int = 16, min_radius: float = 1.0, max_radius: float = 360.0
+    ) -> None:
+        super().__init__()
+        if n_frequencies < 1 or not (min_radius > 0 and max_radius > 0):
+            raise ValueError(
+                "n_frequencies must be at least 1 and both radii positive, got "
+                f"{n_frequencies}, {min_radius}, {max_radius}"
+            )
+        self.n_frequencies = n_frequencies
+        self.min_radius, self.max_radius = float(min_radius), float(max_radius)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Number of columns."""
+        return self.columns_per_frequency * self.n_frequencies
+
+    def frequencies(self, device: torch.device) -> Tensor:
+        """Return the F frequencies, highest last where max_radius < min_radius."""
+        steps = torch.arange(self.n_frequencies, dtype=torch.float64, device=device)
+        growth = math.log(self.max_radius / self.min_radius) / max(self.n_frequencies - 1, 1)
+        return 1 / (self.min_radius * torch.exp(steps * growth))
+
+    def scaled(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
+        """Degrees times frequency, each (n, F)."""
+        lon, lat = lonlat.double().unbind(-1)
+        frequencies = self.frequencies(lonlat.device)
+        return lon[:, None] * frequencies, lat[:, None] * frequencies
+
+
+class Grid(MultiScale):
+    """Space2Vec's grid: per coordinate, per frequency, sine and cosine; 4 F columns."""
+
+    columns_per_frequency = 4
+
+    def forward(self, lonlat: Tensor) -> Tensor:
+        """Encode (n, 2) to (n, 4 F)."""
+        blocks = [torch.stack([c.sin(), c.cos()], dim=-1).flatten(1) for c in self.scaled(lonlat)]
+        return torch.cat(blocks, dim=1).to(lonlat.dtype)
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return [
+            f"{function}_{axis}_f{k}"
+            for axis in ("lon", "lat")
+            for k in range(self.n_frequencies)
+            for function in ("sin", "cos")
+        ]
+
+
+class Theory(MultiScale):
+    """Space2Vec's theory: three directions 120° apart; 6 F columns.
+
+    The columns of directions and frequencies are cut into two halves, and within each half
+    even columns get the sine and odd ones the cosine, as in the original.
+    """
+
+    columns_per_frequency = 6
+
+    def forward(self, lonlat: Tensor) -> Tensor:
+        """Encode (n, 2) to (n, 6 F)."""
+        lon, lat = self.scaled(lonlat)
+        half_root = math.sqrt(3) / 2
+        directions = [lon, -lon / 2 + half_root * lat, -lon / 2 - half_root * lat]
+        twice = [d for direction in directions for d in (direction, direction)]
+        angles = torch.stack(twice, dim=-1).flatten(1)  # (n, 6 F)
+        out = torch.where(self._takes_sine(lonlat.device), angles.sin(), angles.cos())
+        return out.to(lonlat.dtype)
+
+    def _takes_sine(self, device: torch.device) -> Tensor:
+        half = self.embedding_dim // 2
+        return (torch.arange(self.embedding_dim, device=device) % half) % 2 == 0
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        sine = self._takes_sine(torch.device("cpu")).tolist()
+        plain = [f"u{u}_f{k}" for k in range(self.n_frequencies) for u in (1, 1, 2, 2, 3, 3)]
+        named = [f"{'sin' if s else 'cos'}_{name}" for s, name in zip(sine, plain, strict=True)]
+        return number_repeats(named)
+
+
+class Sphere(MultiScale):
+    """The Sphere2Vec family (Mai et al. 2023): products of sines and cosines, each twice.
+
+    Parameters
+    ----------
+    kind : {"spherec", "spherecplus", "spherem", "spheremplus"}
+        Which products.
+    n_frequencies, min_radius, max_radius
+        See :class:`MultiScale`.
+    """
+
+    TERMS = {
+        "spherec": ("sin_lat", "cos_lat*cos_lon", "cos_lat*sin_lon"),
+        "spherecplus": (
+            "sin_lat",
+            "cos_lat",
+            "sin_lon",
+            "cos_lon",
+            "cos_lat*cos_lon",
+            "cos_lat*sin_lon",
+        ),
+        # capitals: the unscaled coordinate, degrees taken for radians
+        "spherem": (
+            "sin_lat",
+            "cos_lat*cos_LON",
+            "cos_LAT*cos_lon",
+            "cos_lat*sin_LON",
+            "cos_LAT*sin_lon",
+        ),
+        "spheremplus": (
+            "sin_lat",
+            "cos_lat",
+            "sin_lon",
+            "cos_lon",
+            "cos_lat*cos_LON",
+            "cos_LAT*cos_lon",
+            "cos_lat*sin_LON",
+            "cos_LAT*sin_lon",
+        ),
+    }
+
+    def __init__(self, kind: str, *args: float, **kwargs: float) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.kind = kind
+        self.columns_per_frequency = 2 * len(self.TERMS[kind])
+
+    def forward(self, lonlat: Tensor) -> Tensor:
+        """Encode (n, 2) to (n, columns_per_frequency * F)."""
+        lon, lat = self.scaled(lonlat)
+        plain_lon, plain_lat = (c[:, None] for c in lonlat.double().unbind(-1))
+        angles = {"lon": lon, "lat": lat, "LON": plain_lon, "LAT": plain_lat}
+        factors = {
+            f"{name}_{angle}": getattr(torch, name)(value)
+            for name in ("sin", "cos")
+            for angle, value in angles.items()
+        }
+        terms = []
+        for term in self.TERMS[self.kind]:
+            value = torch.ones_like(lat)
+            for factor in term.split("*"):
+                value = value * factors[factor]
+            terms += [value, value]
+        return torch.stack(terms, dim=-1).flatten(1).to(lonlat.dtype)
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        names = [
+            f"{term.replace('*', '_')}_f{k}"
+            for k in range(self.n_frequencies)
+            for term in self.TERMS[self.kind]
+            for _ in range(2)
+        ]
+        return number_repeats(names)
+
+
+class DiscretizedHarmonics(nn.Module):
+    """Analytic harmonics read off a 360 × 180 grid, as the original's "discretized" does.
+
+    With x = lon + 180, y = lat + 90 and G in single precision at longitudes
+    linspace(-180, 180, 360) and latitudes linspace(-90, 90, 180), the value is
+    (1-fx)(1-fy) G[⌊x⌋, ⌊y⌋] + fx (1-fy) G[⌈x⌉, ⌈y⌉], with f the fractional parts. This is
+    not bilinear: it fades to zero below every whole degree of latitude. Only the grid points
+    that are asked for are computed.
+
+    Parameters
+    ----------
+    legendre_polys : int
+        L; the output has L² columns.
+    """
+
+    def __init__(self, legendre_polys: int) -> None:
+        super().__init__()
+        self.harmonics = SphericalHarmonics(legendre_polys)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Number of columns, L²."""
+        return self.harmonics.embedding_dim
+
+    def forward(self, lonlat: Tensor) -> Tensor:
+        """Encode (n, 2) to (n, L²)."""
+        offset = torch.tensor([180.0, 90.0], dtype=torch.float64, device=lonlat.device)
+        last = torch.tensor([_GRID_LON - 1, _GRID_LAT - 1], device=lonlat.device)
+        position = lonlat.double() + offset
+        low, high = position.floor(), position.ceil()
+        fraction = position - low
+        weight = 1 - fraction[:, 1:]
+        east = fraction[:, :1]
+        values = [
+            self._grid_values(index.long().clamp(torch.zeros_like(last), last))
+            for index in (low, high)
+        ]
+        out = (1 - east) * weight * values[0] + east * weight * values[1]
+        return out.to(lonlat.dtype)
+
+    def _grid_values(self, index: Tensor) -> Tensor:
+        device = index.device
+        lon = torch.linspace(-180, 180, _GRID_LON, dtype=torch.float64, device=device)
+        lat = torch.linspace(-90, 90, _GRID_LAT, dtype=torch.float64, device=device)
+        points = torch.stack([lon[index[:, 0]], lat[index[:, 1]]], dim=1)
+        return self.harmonics(points).float().double()
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return self.harmonics.column_names()
+
+
+def number_repeats(names: list[str]) -> list[str]:
+    """Tell repeated names apart by _2, _3, ..."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return out
+
+
+def make_encoding(
+    kind: str,
+    *,
+    legendre_polys: int = 10,
+    harmonics_calculation: str = "analytic",
+    harmonics: str = "exact",
+    n_frequencies: int = 16,
+    min_radius: float = 1.0,
+    max_radius: float = 360.0,
+) -> nn.Module:
+    """Build a positional encoding by name; what does not apply to it is ignored."""
+    if kind == "sphericalharmonics":
+        if harmonics_calculation == "discretized":
+            return DiscretizedHarmonics(legendre_polys)
+        return SphericalHarmonics(legendre_polys, harmonics_calculation, harmonics)
+    plain = {"direct": Direct, "cartesian3d": Cartesian3D, "wrap": Wrap}
+    if kind in plain:
+        return plain[kind]()
+    scales = (n_frequencies, min_radius, max_radius)
+    if kind in Sphere.TERMS:
+        return Sphere(kind, *scales)
+    if kind in ("grid", "theory"):
+        return {"grid": Grid, "theory": Theory}[kind](*scales)
+    raise ValueError(f"unknown positional encoding {kind!r}; known are {', '.join(KINDS)}")

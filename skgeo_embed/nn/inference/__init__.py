@@ -1,0 +1,1 @@
+"""Running frozen networks over many places or images: devices, batches, precision, grids."""

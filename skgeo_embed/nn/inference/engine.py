@@ -1,0 +1,97 @@
+"""A frozen location encoder over many places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from skgeo_embed.nn.harmonics import SphericalHarmonics
+from skgeo_embed.nn.inference.devices import check_precision, resolve_device
+from skgeo_embed.nn.inference.locks import ForkSafeLock
+from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork
+from skgeo_embed.nn.inference.options import EncodingOptions
+from skgeo_embed.nn.inference.tiles import Tiler
+from skgeo_embed.nn.location import EncodedNetwork
+from skgeo_embed.nn.location.networks import SirenNet
+
+Rows = slice | Tensor
+
+
+class InferenceEngine:
+    """Encode numpy coordinates with a frozen location encoder.
+
+    The weights are copied to each device and precision on first use and shared by all who
+    hold the engine; pickles carry the CPU module alone.
+
+    Parameters
+    ----------
+    module : EncodedNetwork
+        The encoder; it is put in eval mode and must not be trained afterwards.
+    """
+
+    def __init__(self, module: EncodedNetwork) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self._networks: dict[tuple[torch.device, torch.dtype], AnyNetwork | SineNetwork] = {}
+        self._lock = ForkSafeLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"module": self.module}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["module"])  # type: ignore[misc]
+
+    @torch.inference_mode()
+    def encode(self, lonlat: np.ndarray, options: EncodingOptions) -> Iterator[tuple[Rows, Tensor]]:
+        """Yield rows of (n, 2) degrees and their encoding, batch after batch, on the CPU.
+
+        Rows are a slice or their numbers. Many points in float32 use the tabulated first layer,
+        see :mod:`skgeo_embed.nn.inference.tables`; float64 and few points use the harmonics
+        themselves.
+        """
+        network = self._network(options)
+        tiler = Tiler(_batch_size(options.batch_size, network.device))
+        for rows, values in network.encode(torch.from_numpy(lonlat), options.layer, tiler):
+            yield rows, _finished(values, options)
+
+    @torch.inference_mode()
+    def encode_grid(
+        self, lon: np.ndarray, lat: np.ndarray, options: EncodingOptions
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield rows, columns and (n_rows · n_columns, d) of every pair of two axes, on the CPU."""
+        network = self._network(options)
+        tiler = Tiler(_batch_size(options.batch_size, network.device))
+        axes = torch.from_numpy(lon), torch.from_numpy(lat)
+        for rows, columns, values in network.encode_grid(*axes, options.layer, tiler):
+            yield rows, columns, _finished(values, options)
+
+    def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
+        key = resolve_device(options.device), getattr(torch, options.dtype)
+        check_precision(key[0], options.dtype)
+        with self._lock:
+            if key not in self._networks:
+                kind = SineNetwork if is_sine_network(self.module) else AnyNetwork
+                self._networks[key] = kind(self.module, *key)
+            return self._networks[key]
+
+
+def is_sine_network(module: EncodedNetwork) -> bool:
+    """Say whether a module is a SIREN on harmonics, run by its own `forward`."""
+    return (
+        type(module).forward is EncodedNetwork.forward
+        and isinstance(module.posenc, SphericalHarmonics)
+        and isinstance(module.nnet, SirenNet)
+    )
+
+
+def _batch_size(chosen: int | None, device: torch.device) -> int:
+    """Points at a time: what was chosen, or on a CPU what its caches hold of a hidden layer."""
+    return chosen or (2048 if device.type == "cpu" else 65_536)
+
+
+def _finished(values: Tensor, options: EncodingOptions) -> Tensor:
+    return (normalize(values) if options.unit_length else values).cpu()

@@ -1,0 +1,115 @@
+"""A frozen vision tower over many images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed.nn.inference.devices import has_float64, resolve_device
+from skgeo_embed.nn.inference.locks import ForkSafeLock
+from skgeo_embed.nn.inference.options import device_here
+from skgeo_embed.nn.inference.tiles import Tiler
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images are encoded: what an estimator decides in `fit` and hands on whole.
+
+    Attributes
+    ----------
+    device : torch.device or None
+        Where to compute; None is the best one that the process has.
+    batch_size : int
+        Images at a time.
+    normalize : bool
+        Scale every row to length 1.
+    resize : bool
+        Resize to the tower's size instead of cutting the centre out.
+    """
+
+    device: torch.device | None
+    batch_size: int
+    normalize: bool
+    resize: bool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        device = None if self.device is None else str(self.device)
+        return _options_here, (device, self.batch_size, self.normalize, self.resize)
+
+
+def _options_here(
+    device: str | None, batch_size: int, normalize: bool, resize: bool
+) -> ImageOptions:
+    return ImageOptions(device_here(device), batch_size, normalize, resize)
+
+
+class ImageEngine:
+    """Encode batches of images with a frozen vision tower.
+
+    The tower is copied to a device on first use; pickles carry the CPU module alone.
+
+    Parameters
+    ----------
+    tower : torch.nn.Module
+        Maps (n, bands, height, width) to (n, d); it is put in eval mode.
+    """
+
+    def __init__(self, tower: nn.Module) -> None:
+        self.tower = tower.eval().requires_grad_(False)
+        self._moved: dict[torch.device, nn.Module] = {}
+        self._lock = ForkSafeLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"tower": self.tower}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["tower"])  # type: ignore[misc]
+
+    @torch.inference_mode()
+    def encode(
+        self, batches: Iterable[np.ndarray], device: torch.device | None
+    ) -> Iterator[np.ndarray]:
+        """Yield the (n, d) float32 of each batch of (n, bands, height, width) arrays.
+
+        Where an accelerator's memory runs out, batches are done in smaller pieces.
+        """
+        target = resolve_device(device)
+        tower = self._on(target)
+        dtype = next((p.dtype for p in tower.parameters() if p.is_floating_point()), torch.float32)
+        tiler: Tiler | None = None
+        for batch in batches:
+            tiler = tiler or Tiler(len(batch))
+            images = torch.from_numpy(batch)
+
+            def compute(_: slice, rows: slice, images: Tensor = images) -> Tensor:
+                return _rows_of(tower(images[rows].to(dtype).to(target)), tower)
+
+            parts = [values.cpu() for _, _, values in tiler.run(1, len(batch), compute)]
+            yield torch.cat(parts).float().numpy()
+
+    def _on(self, device: torch.device) -> nn.Module:
+        if device.type == "cpu":
+            return self.tower
+        with self._lock:
+            if device not in self._moved:
+                moved = copy.deepcopy(self.tower)
+                if not has_float64(device):
+                    moved = moved.float()
+                self._moved[device] = moved.to(device)
+            return self._moved[device]
+
+
+def _rows_of(output: Any, tower: nn.Module) -> Tensor:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"the vision tower {type(tower).__name__} must map (n, bands, height, width) to "
+            f"(n, d); it returned {found}."
+        )
+    return output

@@ -1,0 +1,178 @@
+"""The location encoder: a positional encoding and a network on top of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed.nn.encodings.positional import make_encoding
+from skgeo_embed.nn.location.networks import make_network
+
+Layer = Literal["embedding", "hidden"]
+
+
+class EncodedNetwork(nn.Module):
+    """A positional encoding and a network on top of it.
+
+    Parameters
+    ----------
+    posenc : torch.nn.Module
+        Maps (n, 2) degrees in float64 to features.
+    nnet : torch.nn.Module
+        Maps features to an embedding; it may have a `hidden` method.
+    config : dict
+        Facts, `embed_dim` and, where there is a hidden layer, `hidden_dim` among them;
+        `hidden_scale`, where there is one, is what the hidden layer is multiplied by when it is
+        the output.
+    """
+
+    def __init__(self, posenc: nn.Module, nnet: nn.Module, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.posenc = posenc
+        self.nnet = nnet
+        self.config = config
+        self.hidden_scale = float(config.get("hidden_scale", 1.0))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights, and of the output."""
+        return next(self.nnet.parameters()).dtype
+
+    def output_dim(self, layer: Layer) -> int:
+        """Columns of the "embedding" or of the "hidden" layer."""
+        if layer == "hidden" and not hasattr(self.nnet, "hidden"):
+            raise ValueError(
+                f'a {type(self.nnet).__name__} network has no hidden layer; use layer="embedding"'
+            )
+        return int(self.config["embed_dim" if layer == "embedding" else "hidden_dim"])
+
+    def forward(self, lonlat: Tensor, layer: Layer = "embedding") -> Tensor:
+        """Encode (n, 2) degrees, longitude first, to (n, d)."""
+        return self.run_network(encode_positions(self.posenc, lonlat, self.dtype), layer)
+
+    def run_network(self, features: Tensor, layer: Layer = "embedding") -> Tensor:
+        """Map encoded positions to (n, d)."""
+        self.output_dim(layer)  # says whether there is such a layer
+        if layer == "embedding":
+            return self.nnet(features)
+        return self.nnet.hidden(features) * self.hidden_scale  # type: ignore[operator]
+
+    def both_layers(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden layer and the embedding of (n, 2) degrees."""
+        self.output_dim("hidden")
+        hidden = self.nnet.hidden(encode_positions(self.posenc, lonlat, self.dtype))  # type: ignore[operator]
+        return hidden, self.nnet.embed(hidden)  # type: ignore[operator]
+
+
+def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
+    """Run a positional encoding, in its own way where it knows how to save precision or time."""
+    if getattr(posenc, "takes_dtype", False):
+        return posenc(lonlat, dtype=dtype)
+    return posenc(lonlat.double()).to(dtype)
+
+
+class LocationEncoder(EncodedNetwork):
+    """Encode longitude and latitude: a positional encoding, then a network.
+
+    Parameters
+    ----------
+    legendre_polys : int, default=10
+        L of the spherical harmonics; the encoding has L² columns.
+    embed_dim : int, default=256
+        Columns of the embedding.
+    hidden_dim : int, default=512
+        Width of the hidden layers.
+    num_hidden_layers : int, default=2
+        Number of hidden layers.
+    harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
+        Normalisation of the harmonics, see
+        :class:`~skgeo_embed.nn.harmonics.SphericalHarmonics` and
+        :class:`~skgeo_embed.nn.encodings.DiscretizedHarmonics`.
+    harmonics : {"exact", "published"}, default="exact"
+        Whether the harmonics carry the rounding of the original's printed coefficients.
+    positional_encoding : str, default="sphericalharmonics"
+        One of :data:`skgeo_embed.nn.encodings.KINDS`.
+    network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
+        The network, by the original's names.
+    n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
+        Of the multi-scale encodings, see :class:`~skgeo_embed.nn.encodings.MultiScale`.
+    dropout : float, default=0.5
+        Dropout before each sine while training; no part of the saved architecture.
+    spectral_decay : float, default=0.0
+        How the first layer's initial weights fall with the degree l of the harmonics, as
+        (1 + l / 2) to the power of minus this, at the same root mean square; no part of the
+        saved architecture.
+    hidden_scale : float, default=1.0
+        What the hidden layer is multiplied by when it is the output, a matter of units.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgeo_embed.nn.location import LocationEncoder
+    >>> encoder = LocationEncoder(legendre_polys=10).eval()
+    >>> encoder(torch.tensor([[7.8, 36.8], [3.3, 36.7]])).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(
+        self,
+        legendre_polys: int = 10,
+        embed_dim: int = 256,
+        hidden_dim: int = 512,
+        num_hidden_layers: int = 2,
+        harmonics_calculation: str = "analytic",
+        harmonics: str = "exact",
+        positional_encoding: str = "sphericalharmonics",
+        network: str = "siren",
+        n_frequencies: int = 16,
+        min_radius: float = 1.0,
+        max_radius: float = 360.0,
+        dropout: float = 0.5,
+        spectral_decay: float = 0.0,
+        hidden_scale: float = 1.0,
+    ) -> None:
+        encoding: dict[str, Any] = {
+            "legendre_polys": legendre_polys,
+            "harmonics_calculation": harmonics_calculation,
+            "harmonics": harmonics,
+        }
+        if positional_encoding != "sphericalharmonics":
+            encoding = {
+                "n_frequencies": n_frequencies,
+                "min_radius": min_radius,
+                "max_radius": max_radius,
+            }
+        posenc = make_encoding(positional_encoding, **encoding)
+        nnet = make_network(
+            network,
+            int(posenc.embedding_dim),  # type: ignore[arg-type]
+            hidden_dim,
+            embed_dim,
+            num_hidden_layers,
+            dropout,
+        )
+        config = {
+            "positional_encoding": positional_encoding,
+            **encoding,
+            "network": network,
+            "embed_dim": embed_dim,
+            "hidden_dim": hidden_dim,
+            "num_hidden_layers": num_hidden_layers,
+        }
+        if hidden_scale != 1:
+            config["hidden_scale"] = hidden_scale
+        super().__init__(posenc, nnet, config)
+        if spectral_decay:
+            self._scale_degrees(spectral_decay)
+
+    @torch.no_grad()
+    def _scale_degrees(self, decay: float) -> None:
+        """Scale the first layer's weights by the degree of the harmonic they belong to."""
+        size = self.config.get("legendre_polys")
+        if size is None or self.config["network"] != "siren":
+            raise ValueError("spectral_decay is for a siren network on spherical harmonics")
+        degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
+        scale = (1 + degrees / 2) ** -decay
+        self.nnet.layers[0].weight *= scale / (scale**2).mean().sqrt()  # type: ignore[index, union-attr]

@@ -1,0 +1,113 @@
+"""The contrastive loss and the retrieval accuracy that goes with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skgeo_embed.nn.objectives.gather import gather_rows, process_count, process_rank
+
+
+def contrastive_loss(
+    images: Tensor,
+    places: Tensor,
+    logit_scale: Tensor,
+    all_images: Tensor | None = None,
+    all_places: Tensor | None = None,
+    first_row: int = 0,
+    targets: Tensor | None = None,
+) -> Tensor:
+    r"""Symmetric cross-entropy over cosine similarities (Radford et al. 2021, arXiv 2103.00020).
+
+    .. math::
+        \tfrac12 \left[\mathrm{CE}(e^{s} I P^\top) + \mathrm{CE}(e^{s} P I^\top)\right]
+
+    where row i of each is to be matched with row i of the other.
+
+    Parameters
+    ----------
+    images, places : Tensor of shape (n, d)
+        Unit-length embeddings; row i of both is one pair.
+    logit_scale : Tensor of shape ()
+        s, the logarithm of the inverse temperature.
+    all_images, all_places : Tensor of shape (N, d), default=None
+        What to tell them from, where that is more than the rows themselves: the whole batch
+        over all processes.
+    first_row : int, default=0
+        Where `images` and `places` begin in them.
+    targets : Tensor of shape (n, N), default=None
+        How likely each of all is the match of a row, rows sum to 1; None is row i's own.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+        The mean over the rows and over both directions.
+    """
+    target = targets
+    if target is None:
+        target = torch.arange(first_row, first_row + len(images), device=images.device)
+    scale = logit_scale.exp()
+    to_places = scale * images @ (places if all_places is None else all_places).T  # (n, N)
+    to_images = to_places.T if all_images is None else scale * places @ all_images.T
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(to_places, target) + cross_entropy(to_images, target)) / 2
+
+
+def gathered_contrastive_loss(
+    images: Tensor,
+    places: Tensor,
+    logit_scale: Tensor,
+    descriptions: Tensor | None = None,
+    softness: float = 0.0,
+) -> Tensor:
+    """Contrastive loss of this process's rows against the rows of all processes.
+
+    The mean of it over the processes is :func:`contrastive_loss` of the whole batch, and the
+    mean of the gradients its gradient.
+
+    Parameters
+    ----------
+    images, places, logit_scale : Tensor
+        As for :func:`contrastive_loss`.
+    descriptions : Tensor of shape (n, d), default=None
+        What the images look like; look-alikes are then not held against a pair.
+    softness : float, default=0.0
+        Temperature of the targets, the softmax of the descriptions' cosine similarity.
+    """
+    targets = None
+    if descriptions is not None:
+        unit = torch.nn.functional.normalize(descriptions, dim=1)
+        targets = (unit @ gather_rows(unit).T / softness).softmax(dim=1)
+    if process_count() == 1:
+        return contrastive_loss(images, places, logit_scale, targets=targets)
+    first_row = process_rank() * len(images)
+    everything = gather_rows(images), gather_rows(places)
+    return contrastive_loss(images, places, logit_scale, *everything, first_row, targets)
+
+
+def retrieval_ranks(queries: Tensor, keys: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:
+    """Rank the key of the same row among all keys, and find the most similar one.
+
+    Parameters
+    ----------
+    queries, keys : Tensor of shape (n, d)
+        Unit-length embeddings; row i of both is one pair.
+    chunk : int, default=4096
+        Queries compared at a time, to bound memory.
+
+    Returns
+    -------
+    ranks : Tensor of shape (n,), int64
+        1 where the own key is the most similar one; ties count against it, so a constant
+        embedding scores nothing.
+    best : Tensor of shape (n,), int64
+        Row of the most similar key.
+    """
+    ranks, best = [], []
+    for start in range(0, len(queries), chunk):
+        similarity = queries[start : start + chunk] @ keys.T  # (chunk, n)
+        row = torch.arange(len(similarity), device=similarity.device)
+        own = similarity[row, row + start][:, None]
+        ranks.append((similarity >= own).sum(dim=1))
+        best.append(similarity.argmax(dim=1))
+    return torch.cat(ranks), torch.cat(best)

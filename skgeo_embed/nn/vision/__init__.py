@@ -1,0 +1,1 @@
+"""Vision towers: networks that map an image to an embedding."""

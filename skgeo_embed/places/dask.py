@@ -1,0 +1,77 @@
+"""Dask collections through a transformer: lazy, partition by partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils._set_output import _get_output_config
+
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.places.reading import read_coordinates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def is_dask(X: Any) -> bool:
+    """Say whether `X` is a dask collection; dask is not imported for it."""
+    return type(X).__module__.partition(".")[0] == "dask"
+
+
+def sample_of(X: Any) -> Any:
+    """Return a row like those of a dask collection, without computing any."""
+    room = type(X).__module__.split(".")[1]
+    if room == "dataframe" and hasattr(X, "columns"):
+        import pandas as pd
+
+        return pd.DataFrame([[0.0] * len(X.columns)], columns=X.columns)
+    if room != "array":
+        raise CoordinateError(
+            f"got a dask {type(X).__name__}; pass a dask DataFrame with columns such as 'lon' and "
+            "'lat', or a dask array of shape (n, 2)."
+        )
+    return np.zeros((1, *X.shape[1:]), dtype=X.dtype)
+
+
+def transform_dask(transformer: Any, X: Any) -> Any:
+    """Return the lazy features of a dask DataFrame or array, in the partitions of `X`."""
+    if _get_output_config("transform", transformer)["dense"] != "default":
+        raise ValueError(
+            "dask collections stay what they are, so set_output has no meaning for them; call "
+            "set_output(transform='default') first. A dask DataFrame gives named columns anyway."
+        )
+    sample = sample_of(X)
+    read_coordinates(sample)  # says what is wrong with shape and columns
+    transformer._check_columns(sample, reset=False)
+    like = np.empty((0, transformer._width()), dtype=transformer._output_dtype())
+    if hasattr(X, "columns"):
+        import pandas as pd
+
+        names = transformer.get_feature_names_out()
+        meta = pd.DataFrame(like, columns=names, index=X._meta.index[:0])
+        return X.map_partitions(_encode_frame, transformer, meta, meta=meta)
+    whole_rows = X.rechunk({1: -1})
+    return whole_rows.map_blocks(
+        _encode_block,
+        transformer,
+        like.shape[1],
+        dtype=like.dtype,
+        chunks=(whole_rows.chunks[0], (like.shape[1],)),
+        meta=like,
+    )
+
+
+def _encode_frame(part: pd.DataFrame, transformer: Any, empty: pd.DataFrame) -> pd.DataFrame:
+    if not len(part):
+        return empty
+    import pandas as pd
+
+    features = np.asarray(transformer.transform(part))
+    return pd.DataFrame(features, columns=empty.columns, index=part.index)
+
+
+def _encode_block(block: np.ndarray, transformer: Any, width: int) -> np.ndarray:
+    if not len(block):
+        return np.empty((0, width), dtype=transformer._output_dtype())
+    return np.asarray(transformer.transform(block))

@@ -1,0 +1,92 @@
+"""From whatever holds numbers to float64, with what is missing as NaN."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed._errors import CoordinateError
+
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
+_DEGREES_MINUTES = re.compile(r"\s*[-+]?\d.*[°'\"′″ NSEWnsew]\s*|[NSEWnsew]\s*\d.*")
+
+
+def is_from(X: Any, package: str) -> bool:
+    """Say whether an object's class is a package's; the package is not imported for it."""
+    return type(X).__module__.partition(".")[0] == package
+
+
+def plain(X: Any) -> Any:
+    """Return a torch tensor as a numpy array, and anything else as it is."""
+    if not (is_from(X, "torch") and hasattr(X, "detach")):
+        return X
+    if X.device.type == "meta":
+        raise CoordinateError(
+            f"got a tensor on the device meta (shape {tuple(X.shape)}), which holds no values."
+        )
+    if X.layout.__repr__() != "torch.strided":
+        raise CoordinateError(f"got a sparse tensor ({X.layout}); use X.to_dense().")
+    X = X.detach().cpu().resolve_conj().resolve_neg()
+    return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()  # numpy has no bfloat16
+
+
+def to_float64(values: Any, what: str) -> np.ndarray:
+    """Convert numbers of any kind; masked and missing values become NaN.
+
+    Raises
+    ------
+    CoordinateError
+        If they are not numbers; the message names `what` and the first that is not.
+    """
+    array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    _check_kind(array, what)
+    try:
+        numbers = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        # scikit-learn's contract: objects without a number raise TypeError in its own words.
+        kind = TypeError if isinstance(error, TypeError) else CoordinateError
+        raise kind(f"{what} must be numbers in degrees: {error}") from error
+    return numbers.filled(np.nan) if isinstance(numbers, np.ma.MaskedArray) else numbers
+
+
+def _check_kind(array: Any, what: str) -> None:
+    kind = array.dtype.kind
+    if kind == "c":
+        raise CoordinateError(f"Complex data not supported: {what} have dtype {array.dtype}.")
+    if kind == "b":
+        raise CoordinateError(f"{what} must be numbers in degrees, got booleans.")
+    if kind in "USMm":
+        first = array.ravel()[0] if array.size else ""
+        raise CoordinateError(
+            f"{what} must be numbers in degrees, got dtype {array.dtype} "
+            f"(first value {first.item() if hasattr(first, 'item') else first!r}); "
+            f"{_advice(str(first)) if kind in 'US' else 'they are dates or durations.'}"
+        )
+    if kind != "O":
+        return
+    for position, value in enumerate(np.ma.getdata(array).ravel()):
+        row = position // max(1, array.shape[-1]) if array.ndim == 2 else position
+        if isinstance(value, (str, bytes)):
+            text = value.decode(errors="replace") if isinstance(value, bytes) else value
+            raise CoordinateError(
+                f"{what} must be numbers in degrees, got the text {value!r} in row {row}; "
+                f"{_advice(text)}"
+            )
+        if isinstance(value, (bool, np.bool_)):
+            raise CoordinateError(f"{what} must be numbers in degrees, got {value} in row {row}.")
+
+
+def _advice(text: str) -> str:
+    if _DECIMAL_COMMA.fullmatch(text):
+        return (
+            'it has a decimal comma: read the file with pandas.read_csv(..., decimal=","), or '
+            'convert the column with .str.replace(",", ".").astype(float).'
+        )
+    if _DEGREES_MINUTES.fullmatch(text):
+        return (
+            "it looks like degrees, minutes and seconds or has a letter for the hemisphere: "
+            "convert it to degrees + minutes / 60 + seconds / 3600, negative for S and W."
+        )
+    return "convert it, for example with pandas.to_numeric."

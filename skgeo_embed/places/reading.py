@@ -1,0 +1,240 @@
+"""Reading and checking coordinates: (longitude, latitude), degrees, WGS84.
+
+Every estimator reads its coordinates here, so that order, notation and errors are the same
+everywhere. Only numpy is imported; data frames, tensors and geometries are recognised by
+their classes' names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.places.columns import (
+    check_not_empty,
+    check_shape,
+    column_names,
+    lonlat_of_table,
+)
+from skgeo_embed.places.geometries import are_shapely, is_geo, lonlat_of_geo, lonlat_of_shapely
+from skgeo_embed.places.numbers import is_from, plain, to_float64
+
+_MAX_ROWS_NAMED = 5
+
+
+class Coordinates(NamedTuple):
+    """Checked coordinates and which rows of them can be used.
+
+    Attributes
+    ----------
+    lonlat : ndarray of shape (n, 2), float64
+        Longitude in [-180, 180) and latitude in [-90, 90], degrees. At the poles the
+        longitude is 0, so that one place has one notation. Rows that are not `valid` are NaN.
+    valid : ndarray of shape (n,), bool
+        False where a value was missing, infinite or out of range.
+    out_of_range : str or None
+        What is to be said about rows that were finite but outside the valid range.
+    """
+
+    lonlat: np.ndarray
+    valid: np.ndarray
+    out_of_range: str | None
+
+
+def read_coordinates(
+    X: Any,
+    *,
+    on_invalid: str = "raise",
+    lon: Any = None,
+    lat: Any = None,
+    first_row: int = 0,
+) -> Coordinates:
+    """Read (longitude, latitude) in degrees from any supported table.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, 2), or a table with such columns
+        ndarray (what is masked is missing), list, torch tensor, pandas, polars, pyarrow,
+        xarray, shapely points, GeoDataFrame or GeoSeries. Named columns are recognised by name
+        whatever their order; unnamed ones are (lon, lat). Geometries of geopandas are
+        reprojected to EPSG:4326 from their own CRS.
+    on_invalid : {"raise", "nan"}, default="raise"
+        What to do with NaN, infinite and out-of-range rows.
+    lon, lat : str or int, default=None
+        Columns of longitude and latitude where names do not tell; `X` may then have more than
+        two.
+    first_row : int, default=0
+        Number of the first row in messages, where `X` is part of a longer table.
+
+    Returns
+    -------
+    Coordinates
+        Canonical coordinates, one row per row of `X`.
+
+    Raises
+    ------
+    CoordinateError
+        If `X` has the wrong shape, type, column names or values; the message names the
+        first bad rows and what they look like.
+
+    Examples
+    --------
+    >>> from skgeo_embed.places.reading import read_coordinates
+    >>> read_coordinates([[190.0, 10.0], [-170.0, 10.0]]).lonlat
+    array([[-170.,   10.],
+           [-170.,   10.]])
+    """
+    values = _to_lonlat_array(X, lon, lat)
+    check_not_empty(values.shape)
+    finite = np.isfinite(values).all(axis=1)
+    if on_invalid == "raise" and not finite.all():
+        raise CoordinateError(_missing_message(values, finite, first_row))
+    in_range = _is_in_range(values)
+    out_of_range = np.flatnonzero(finite & ~in_range)
+    problem = None
+    if len(out_of_range):
+        problem = _out_of_range_message(values, out_of_range, first_row)
+    if on_invalid == "raise" and problem:
+        raise CoordinateError(problem)
+    valid = finite & in_range
+    return Coordinates(_canonical(values, valid), valid, problem)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How an estimator reads places, decided in `fit`.
+
+    Attributes
+    ----------
+    on_invalid, lon, lat
+        As for :func:`read_coordinates`.
+    """
+
+    on_invalid: str = "raise"
+    lon: Any = None
+    lat: Any = None
+
+    def read(self, X: Any) -> Coordinates:
+        """Read a table."""
+        return read_coordinates(X, on_invalid=self.on_invalid, lon=self.lon, lat=self.lat)
+
+
+def read_axis(values: Any, name: str) -> np.ndarray:
+    """Read one axis of a grid: `name` is "lon" or "lat", the result is canonical degrees."""
+    axis = to_float64(plain(values), f"{name} axis")
+    if axis.ndim != 1 or not axis.size:
+        raise CoordinateError(
+            f"the {name} axis must be one-dimensional and not empty, got shape {axis.shape}"
+        )
+    other = np.zeros_like(axis)
+    pair = [axis, other] if name == "lon" else [other, axis]
+    checked = read_coordinates(np.column_stack(pair)).lonlat
+    return checked[:, 0] if name == "lon" else checked[:, 1]
+
+
+def _to_lonlat_array(X: Any, lon: Any, lat: Any) -> np.ndarray:
+    _refuse_lazy(X)
+    chosen = lon is not None or lat is not None
+    if is_geo(X) and not chosen:
+        return lonlat_of_geo(X)
+    if are_shapely(X):
+        return lonlat_of_shapely(X)
+    names = column_names(X)
+    if names is not None:
+        return lonlat_of_table(X, names, lon, lat)
+    array = plain(X)
+    if not isinstance(array, np.ma.MaskedArray):
+        array = np.asarray(array)
+    if chosen and array.ndim == 2:
+        array = array[:, _positions(lon, lat, array.shape[1])]
+    check_shape(array.shape)
+    return to_float64(array, "coordinates")
+
+
+def _positions(lon: Any, lat: Any, width: int) -> list[int]:
+    """Columns of an array without names."""
+    positions = [0 if lon is None else lon, 1 if lat is None else lat]
+    for name, position in zip(("lon", "lat"), positions, strict=True):
+        if not isinstance(position, (int, np.integer)) or not -width <= position < width:
+            raise CoordinateError(
+                f"{name}={position!r}, but the input has no column names; pass a frame, or the "
+                f"number of one of its {width} columns."
+            )
+    return positions
+
+
+def _refuse_lazy(X: Any) -> None:
+    if is_from(X, "polars") and hasattr(X, "collect"):
+        raise CoordinateError("got a polars LazyFrame; use X.collect().")
+    if is_from(X, "dask"):
+        raise CoordinateError(
+            f"got a dask {type(X).__name__} where one is not taken; use X.compute()."
+        )
+    if hasattr(X, "toarray"):
+        raise CoordinateError(
+            "Sparse data was passed, but coordinates are dense; use X.toarray() to convert to "
+            "a dense numpy array."
+        )
+    if isinstance(X, dict):
+        raise CoordinateError(f"got a dict with the keys {list(X)[:8]}; use pandas.DataFrame(X).")
+    if isinstance(X, (str, bytes)):
+        raise CoordinateError(f"got the text {X[:60]!r}; pass a table of coordinates.")
+
+
+def _is_in_range(values: np.ndarray) -> np.ndarray:
+    lon, lat = values[:, 0], values[:, 1]
+    return (lon >= -180) & (lon <= 360) & (lat >= -90) & (lat <= 90)  # NaN compares False
+
+
+def _canonical(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    lonlat = np.where(valid[:, None], values, np.nan)
+    lon = lonlat[:, 0]
+    lon[lon >= 180] -= 360
+    lon[np.abs(lonlat[:, 1]) == 90] = 0
+    return lonlat + 0.0  # -0.0 and 0.0 are one place
+
+
+def _missing_message(values: np.ndarray, finite: np.ndarray, first_row: int) -> str:
+    rows = np.flatnonzero(~finite)
+    n_nan = int(np.isnan(values).any(axis=1).sum())
+    n_inf = int(np.isinf(values).any(axis=1).sum())
+    found = " and ".join(
+        text
+        for text, n in ((f"{n_nan} row(s) with NaN", n_nan), (f"{n_inf} with infinity", n_inf))
+        if n
+    )
+    named = ", ".join(f"row {first_row + r}" for r in rows[:_MAX_ROWS_NAMED])
+    return (
+        f"coordinates contain {found}, out of {len(values)} (first: {named}); drop or impute them, "
+        'or pass on_invalid="nan" to get NaN features for these rows.'
+    )
+
+
+def _out_of_range_message(values: np.ndarray, rows: np.ndarray, first_row: int) -> str:
+    """Say which rows are outside longitude [-180, 360] or latitude ±90, and why they may be."""
+    bad = values[rows]
+    named = ", ".join(
+        f"row {first_row + r}: lon={lon:g}, lat={lat:g}"
+        for r, (lon, lat) in zip(rows[:_MAX_ROWS_NAMED], bad, strict=False)
+    )
+    swapped_ok = (np.abs(bad[:, 0]) <= 90) & (bad[:, 1] >= -180) & (bad[:, 1] <= 360)
+    finite = values[np.isfinite(values).all(axis=1)]
+    if (np.abs(bad) > 1000).any(axis=1).mean() > 0.5:
+        hint = (
+            "These look like projected coordinates in metres; reproject them to degrees first, "
+            "for example with geopandas' to_crs('EPSG:4326') or pyproj."
+        )
+    elif swapped_ok.all() and (np.abs(finite[:, 0]) <= 90).all():
+        hint = (
+            "The columns look swapped: the order is (longitude, latitude). Reorder them, for "
+            'example df[["lon", "lat"]] or X[:, ::-1].'
+        )
+    else:
+        hint = "Check the units (degrees) and these rows."
+    return (
+        f"{len(rows)} of {len(values)} row(s) lie outside longitude [-180, 360] or latitude "
+        f"[-90, 90]: {named}. {hint}"
+    )

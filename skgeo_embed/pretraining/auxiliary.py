@@ -1,0 +1,68 @@
+"""The auxiliary targets of a run, from a sample of its pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import PCA
+from torch.utils.data import Dataset
+
+from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, summarize_images, unit_vectors
+from skgeo_embed.pretraining.augmentation import Views
+from skgeo_embed.pretraining.features import read_rows
+
+SAMPLE = 8192
+CHUNK = 512
+N_AXES = 15
+N_CLUSTERS = (16, 64)
+N_CELLS = (12, 30, 80)
+
+
+def auxiliary_targets(
+    pairs: Dataset[Any], rows: list[int], views: Views | None, n_views: int, seed: int
+) -> AuxiliaryTargets:
+    """Learn the summaries' scale, clusters and cells from training pairs.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        Images or cached features, and coordinates.
+    rows : list of int
+        Training rows.
+    views : Views or None
+        As for training.
+    n_views : int
+        Views of each row in `pairs`.
+    seed : int
+        Of the sample, the clusters and the cells.
+    """
+    rng = np.random.RandomState(seed % 2**32)
+    chosen = np.sort(rng.permutation(rows)[:SAMPLE])
+    summaries, points = [], []
+    for start in range(0, len(chosen), CHUNK):
+        batch = read_rows(pairs, [int(row) * n_views for row in chosen[start : start + CHUNK]])
+        shown = batch["image"] if views is None else views(batch["image"], random=False)
+        summaries.append(summarize_images(shown))
+        points.append(batch["point"])
+    summary, lonlat = torch.cat(summaries), torch.cat(points)
+    mean, scale = summary.mean(dim=0), summary.std(dim=0) + 1e-6
+    standard = ((summary - mean) / scale).clamp(-4, 4).numpy()
+    pca = PCA(min(N_AXES, *standard.shape), random_state=rng.randint(2**31)).fit(standard)
+    axes = torch.from_numpy(pca.components_.T.astype(np.float32).copy())
+    reduced = standard @ axes.numpy()
+    clusters = [
+        MiniBatchKMeans(min(count, len(reduced)), n_init=2, random_state=rng.randint(2**31)).fit(
+            reduced
+        )
+        for count in N_CLUSTERS
+    ]
+    position = unit_vectors(lonlat).float()
+    cells = [
+        position[rng.choice(len(position), min(count, len(position)), replace=False)]
+        for count in N_CELLS
+    ]
+    centres = [torch.from_numpy(c.cluster_centers_.astype(np.float32)) for c in clusters]
+    return AuxiliaryTargets(mean, scale, axes, centres, cells)

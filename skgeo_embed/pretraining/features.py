@@ -1,0 +1,247 @@
+"""Features of a frozen vision tower, computed once and kept in a memory-mapped file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from skgeo_embed._files import cache_folder, write_atomically
+from skgeo_embed.nn.two_tower import SatCLIP
+from skgeo_embed.nn.vision.small_cnn import split_frozen
+from skgeo_embed.pretraining.augmentation import Views
+from skgeo_embed.pretraining.data import Batch, collate_pairs, release_pages
+
+CHUNK = 64
+FORMAT = 1
+
+
+class FeaturePairs(Dataset[Batch]):
+    """Cached features with their coordinates; index ``row * n_views + view``.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_views, d)
+        A memory map. View 0 is of the image as it is.
+    lonlat : ndarray of shape (n, 2)
+        Canonical coordinates.
+    """
+
+    def __init__(self, features: np.ndarray, lonlat: np.ndarray) -> None:
+        self.features = features
+        self.lonlat = lonlat
+        self.n_views = features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.features) * self.n_views
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        rows, views = np.divmod(np.asarray(indices), self.n_views)
+        return {
+            "image": torch.from_numpy(self.features[rows, views]),
+            "point": torch.from_numpy(self.lonlat[rows]),
+        }
+
+
+def train_on_features(
+    model: SatCLIP,
+    pairs: Dataset[Any],
+    views: Views,
+    *,
+    n_views: int,
+    folder: Path | None,
+    device: torch.device,
+    progress: bool,
+) -> tuple[SatCLIP, FeaturePairs | None]:
+    """Put cached features in the place of the frozen part of the vision tower, if it has one.
+
+    Parameters
+    ----------
+    model : SatCLIP
+        The two towers.
+    pairs, views, n_views, device, progress : object
+        As for :func:`cache_features`.
+    folder : Path or None
+        Where to keep the features; None is the user's cache folder, if they can be cached.
+
+    Returns
+    -------
+    model : SatCLIP
+        What to train on the features; it shares its weights with the given one. Or the given
+        one.
+    features : FeaturePairs or None
+        What to train it on.
+
+    Raises
+    ------
+    ValueError
+        If a folder is given and the tower is not frozen.
+    """
+    sample = views(read_rows(pairs, range(2))["image"], random=False)
+    parts = split_frozen(model.visual, sample)
+    if parts is None:
+        if folder is None:
+            return model, None
+        raise ValueError(
+            f"feature_cache={str(folder)!r}, but the vision tower "
+            f"{type(model.visual).__name__} is not frozen but for a last layer `head` or `fc`, so "
+            "its features change while it trains; pass feature_cache=None, or freeze it with "
+            "requires_grad_(False)."
+        )
+    body, head = parts
+    features = cache_features(
+        pairs,
+        body,
+        views=views,
+        n_views=n_views,
+        folder=cache_folder("features") if folder is None else folder.expanduser(),
+        device=device,
+        progress=progress,
+    )
+    model.cpu()
+    small = SatCLIP(head, model.location)
+    small.logit_scale = model.logit_scale
+    return small, features
+
+
+def cache_features(
+    pairs: Dataset[Any],
+    body: nn.Module,
+    *,
+    views: Views,
+    n_views: int,
+    folder: Path,
+    device: torch.device,
+    progress: bool = False,
+) -> FeaturePairs:
+    """Return the features of every image and view, from the cache or computed.
+
+    The file is named by a hash of images, weights and augmentation. While it is computed it has
+    another name and remembers how far it got, so an interrupted run goes on; one of the same
+    data and tower with other contents is stale, and removed. Other processes wait.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        Images and coordinates.
+    body : torch.nn.Module
+        The frozen part of the tower.
+    views : Views
+        Cuts and augments images.
+    n_views : int
+        Views of an image; the first is not augmented.
+    folder : Path
+        Where the files are kept.
+    device : torch.device
+        Where the tower runs.
+    progress : bool, default=False
+        Show a bar.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lonlat, images_hash = _identify(pairs)
+    structure = repr(body)
+    slot = _hash(type(pairs).__name__, len(lonlat), structure)[:12]
+    weights = [
+        part
+        for name, tensor in body.state_dict().items()
+        for part in (name, tensor.detach().cpu().contiguous().numpy().tobytes())
+    ]
+    key = _hash(FORMAT, n_views, views.describe(), images_hash, structure, *weights)[:24]
+    path = folder / f"features-{slot}-{key}.npy"
+    with FileLock(folder / f"features-{slot}.lock"):
+        if not path.is_file():
+            for stale in set(folder.glob(f"features-{slot}-*")) - set(folder.glob(f"*{key}*")):
+                stale.unlink()
+            _compute(pairs, len(lonlat), body, views, n_views, path, device, progress)
+    return FeaturePairs(np.load(path, mmap_mode="r"), lonlat)
+
+
+def _hash(*parts: Any) -> str:
+    digest = hashlib.blake2b()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode()
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()
+
+
+def _identify(pairs: Dataset[Any]) -> tuple[np.ndarray, str]:
+    """Coordinates and a hash of the pairs: by their own fingerprint, or by reading them all."""
+    if hasattr(pairs, "fingerprint") and hasattr(pairs, "lonlat"):
+        return pairs.lonlat, pairs.fingerprint()
+    digest, points = hashlib.blake2b(), []
+    n_pairs = len(pairs)  # type: ignore[arg-type]
+    for start in range(0, n_pairs, CHUNK):
+        batch = read_rows(pairs, range(start, min(start + CHUNK, n_pairs)))
+        digest.update(batch["image"].contiguous().numpy().tobytes())
+        points.append(batch["point"].numpy())
+    return np.concatenate(points), digest.hexdigest()
+
+
+def read_rows(pairs: Dataset[Any], rows: Sequence[int]) -> Batch:
+    """Read some pairs as one batch."""
+    if hasattr(pairs, "__getitems__"):
+        found = pairs.__getitems__(list(rows))
+        if isinstance(found, dict):
+            return found
+    else:
+        found = [pairs[row] for row in rows]
+    return collate_pairs([{**pair, "row": row} for pair, row in zip(found, rows, strict=True)])
+
+
+def _compute(
+    pairs: Dataset[Any],
+    n_pairs: int,
+    body: nn.Module,
+    views: Views,
+    n_views: int,
+    path: Path,
+    device: torch.device,
+    progress: bool,
+) -> None:
+    part, state = path.with_suffix(".part"), path.with_suffix(".json")
+    body = body.to(device).eval()
+    sample = read_rows(pairs, range(1))["image"].to(device)
+    shape = (n_pairs, n_views, _features_of(body, views, n_views, sample, 0).shape[2])
+    done = 0
+    if part.is_file() and state.is_file():
+        done = int(json.loads(state.read_text())["rows_done"])
+    mode: Any = "r+" if done else "w+"
+    features: Any = np.lib.format.open_memmap(part, mode=mode, dtype=np.float32, shape=shape)
+    bar = tqdm(
+        total=n_pairs,
+        initial=done,
+        desc="caching image features",
+        unit="image",
+        disable=not progress,
+    )
+    with bar:
+        for start in range(done, n_pairs, CHUNK):
+            images = read_rows(pairs, range(start, min(start + CHUNK, n_pairs)))["image"].to(device)
+            stop = start + len(images)
+            found = _features_of(body, views, n_views, images, start)
+            features[start:stop] = found.float().cpu().numpy()
+            features.flush()
+            release_pages(features)
+            write_atomically(state, json.dumps({"rows_done": stop}).encode())
+            bar.update(stop - start)
+    del features
+    os.replace(part, path)
+    state.unlink()
+
+
+def _features_of(body: nn.Module, views: Views, n_views: int, images: Tensor, start: int) -> Tensor:
+    """Features of all views, (n, n_views, d); the draws depend on the rows alone."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(start)
+        shown = (views(images, random=view > 0) for view in range(n_views))
+        return torch.stack([body(view) for view in shown], dim=1)

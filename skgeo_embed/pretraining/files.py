@@ -1,0 +1,269 @@
+"""Images in files: a list of paths, a folder in the layout of S2-100K, or its tar shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from skgeo_embed._errors import ImageError
+from skgeo_embed._files import cache_folder, write_atomically
+from skgeo_embed.images.files import read_geotiff
+from skgeo_embed.images.pixels import to_float_images
+from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.pretraining.data import Batch, fingerprint_of
+
+READERS = min(8, os.cpu_count() or 1)
+NAMED_IN_ERRORS = 10
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file of its own, or inside a tar file where `size` is given."""
+
+    path: str
+    name: str
+    offset: int = 0
+    size: int | None = None
+
+    def read(self) -> np.ndarray:
+        """Return its pixels, (bands, height, width)."""
+        if self.size is None:
+            return read_geotiff(self.path)
+        with open(self.path, "rb") as shard:
+            shard.seek(self.offset)
+            return read_geotiff(self.name, shard.read(self.size))
+
+
+class FilePairs(Dataset[Batch]):
+    """Images in files with their coordinates; the files of a batch are read at once.
+
+    Parameters
+    ----------
+    files : sequence of ImageFile
+        Where the images are.
+    lonlat : ndarray of shape (n, 2)
+        Canonical coordinates.
+    side : int, default=None
+        Images are cut to ``side × side`` pixels at their centre; None leaves them.
+    """
+
+    def __init__(
+        self, files: Sequence[ImageFile], lonlat: np.ndarray, side: int | None = None
+    ) -> None:
+        self.files = list(files)
+        self.lonlat = lonlat
+        self.side = side
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Batch:
+        return {key: value[0] for key, value in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        with ThreadPoolExecutor(READERS) as pool:
+            images = list(pool.map(self._read, indices))
+        return {
+            "image": torch.from_numpy(np.stack(images)),
+            "point": torch.from_numpy(self.lonlat[np.asarray(indices)]),
+        }
+
+    def _read(self, index: int) -> np.ndarray:
+        image = self.files[index].read()
+        if self.side is not None:
+            top, left = ((length - self.side) // 2 for length in image.shape[1:])
+            image = image[:, top : top + self.side, left : left + self.side]
+        return to_float_images(image)
+
+    def fingerprint(self) -> str:
+        """Hash of the files' names, places, sizes and times, and of the cut."""
+        members = [(f.name, f.offset, f.size) for f in self.files]
+        return fingerprint_of(f"{self.side}{members}", sorted({f.path for f in self.files}))
+
+
+def list_paths(paths: Any) -> list[ImageFile]:
+    """Return the files of a list or column of paths."""
+    names = [os.fspath(path) for path in (paths.to_list() if hasattr(paths, "to_list") else paths)]
+    return [ImageFile(str(Path(name).expanduser()), name) for name in names]
+
+
+def open_folder(folder: str | Path) -> tuple[list[ImageFile], np.ndarray]:
+    """List the images and the coordinates of a folder in the layout of S2-100K.
+
+    Raises
+    ------
+    ImageError
+        If the index is missing or lacks a column, or there are neither images nor shards.
+    """
+    root = Path(folder).expanduser()
+    index_file = root / "index.csv"
+    if not index_file.is_file():
+        raise ImageError(
+            f"{folder} has no index.csv; a folder in the layout of S2-100K holds index.csv with "
+            "the columns fn, lon and lat, and images/*.tif or data/shard-*.tar."
+        )
+    index = pd.read_csv(index_file)
+    missing = {"fn", "lon", "lat"} - set(index.columns)
+    if missing:
+        raise ImageError(
+            f"{index_file} lacks the column(s) {', '.join(sorted(missing))}; it has "
+            f"{', '.join(map(str, index.columns))}."
+        )
+    lonlat = read_coordinates(index[["lon", "lat"]]).lonlat
+    names = [os.path.basename(str(name)) for name in index["fn"]]
+    shards = sorted(root.glob("data/*.tar"))
+    if (root / "images").is_dir():
+        return [ImageFile(str(root / "images" / name), name) for name in names], lonlat
+    if not shards:
+        raise ImageError(f"{folder} holds an index.csv but neither images/ nor data/*.tar.")
+    return _find_in_shards(shards, names, lonlat)
+
+
+def _find_in_shards(
+    shards: Sequence[Path], names: list[str], lonlat: np.ndarray
+) -> tuple[list[ImageFile], np.ndarray]:
+    """Find the indexed images in the shards that are there; others may not be downloaded."""
+    found: dict[str, ImageFile] = {}
+    for shard in shards:
+        try:
+            with tarfile.open(shard, "r:") as archive:
+                for member in archive:
+                    if member.isfile():
+                        name = os.path.basename(member.name)
+                        place = (member.offset_data, member.size)
+                        found[name] = ImageFile(str(shard), name, *place)
+        except tarfile.TarError as error:
+            raise ImageError(
+                f"{shard} is no tar file or cut short ({error}); fetch it again."
+            ) from error
+    rows = [row for row, name in enumerate(names) if name in found]
+    if not rows:
+        raise ImageError(
+            f"none of the {len(names)} images of index.csv ({names[0]}, …) is in the "
+            f"{len(shards)} tar file(s) of {shards[0].parent}, which hold {len(found)} files."
+        )
+    return [found[names[row]] for row in rows], lonlat[rows]
+
+
+def check_files(
+    files: Sequence[ImageFile],
+    lonlat: np.ndarray,
+    *,
+    side: int | None,
+    on_bad_image: Literal["raise", "skip"],
+    progress: bool = False,
+) -> tuple[FilePairs, pd.DataFrame]:
+    """Read every file once, and leave out or report those that cannot be trained on.
+
+    Parameters
+    ----------
+    files : sequence of ImageFile
+        The images.
+    lonlat : ndarray of shape (n, 2)
+        Their coordinates.
+    side : int or None
+        Pixels that height and width need at least; None asks for the size most of them have.
+    on_bad_image : {"raise", "skip"}
+        What to do about bad ones.
+    progress : bool, default=False
+        Show a bar.
+
+    Returns
+    -------
+    pairs : FilePairs
+        The good ones; those larger than most are cut to the size of most.
+    bad : DataFrame
+        The others: `file` and `reason`.
+
+    Raises
+    ------
+    ImageError
+        If `on_bad_image` is "raise" and there is one, or none is left.
+    """
+    reports = _inspect_all(files, progress)
+    shapes = [tuple(r) for r in reports if not isinstance(r, str)]
+    if not shapes:
+        raise ImageError(
+            f"none of the {len(files)} image files can be used, for instance {files[0].name}: "
+            f"{reports[0]}"
+        )
+    bands = Counter(shape[0] for shape in shapes).most_common(1)[0][0]
+    common = Counter(min(shape[1:]) for shape in shapes).most_common(1)[0][0]
+    needed = side or common
+    reasons = [_reason(report, bands, needed) for report in reports]
+    good = [row for row, reason in enumerate(reasons) if reason is None]
+    bad = pd.DataFrame(
+        [(f.name, why) for f, why in zip(files, reasons, strict=True) if why],
+        columns=["file", "reason"],
+    )
+    if len(bad) and (on_bad_image == "raise" or not good):
+        lines = "\n".join(f"  {name}: {why}" for name, why in bad.values[:NAMED_IN_ERRORS])
+        more = len(bad) - NAMED_IN_ERRORS
+        raise ImageError(
+            f"{len(bad)} of {len(files)} image files cannot be trained on:\n{lines}\n"
+            + (f"  and {more} more\n" if more > 0 else "")
+            + 'Mend or remove them, or leave them out with on_bad_image="skip".'
+        )
+    sizes = {tuple(reports[row][1:]) for row in good}
+    cut = None if len(sizes) == 1 else min(min(size) for size in sizes)
+    return FilePairs([files[row] for row in good], lonlat[good], cut), bad
+
+
+def _reason(report: list[int] | str, bands: int, side: int) -> str | None:
+    if isinstance(report, str):
+        return report
+    if report[0] != bands:
+        return f"{report[0]} bands where the others have {bands}"
+    if min(report[1:]) < side:
+        return f"{report[1]} × {report[2]} pixels, {side} × {side} are needed"
+    return None
+
+
+def _inspect_all(files: Sequence[ImageFile], progress: bool) -> list[Any]:
+    """Shape of each image, or what is wrong with it; remembered for files that do not change."""
+    readable = [f.path for f in files if os.path.isfile(f.path)]
+    members = [(f.path, f.offset, f.size) for f in files]
+    key = fingerprint_of(f"inspection 1 {members}", sorted(set(readable)))
+    memory = cache_folder("inspections") / f"{key}.json"
+    if memory.is_file():
+        return json.loads(memory.read_text())
+    with ThreadPoolExecutor(READERS) as pool:
+        results = pool.map(_inspect, files)
+        reports = list(
+            tqdm(
+                results,
+                total=len(files),
+                desc="checking images",
+                unit="image",
+                disable=not progress,
+            )
+        )
+    write_atomically(memory, json.dumps(reports).encode())
+    return reports
+
+
+def _inspect(file: ImageFile) -> list[int] | str:
+    if not os.path.isfile(file.path):
+        return "there is no such file"
+    try:
+        image = file.read()
+    except ImageError as error:
+        return str(error)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        return "pixels that are NaN or infinite"
+    if not image.any():
+        return "no data: every pixel is 0"
+    return list(image.shape)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skgeo_embed import PositionalEncoder
+from skgeo_embed.encoders.positional import KINDS
+from skgeo_embed.nn import encodings
+from tests.folding import Folding
+
+
+class FoldingPositionalEncoder(Folding, PositionalEncoder):
+    pass
+
+
+@parametrize_with_checks([FoldingPositionalEncoder(kind) for kind in KINDS])
+def test_common_checks(estimator, check):
+    check(estimator)
+
+
+def test_kinds_are_those_of_nn():
+    assert set(KINDS) == set(encodings.KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_and_batches(kind, sphere_points):
+    encoder = PositionalEncoder(kind, n_frequencies=3, legendre_polys=4).fit(sphere_points)
+    features = encoder.transform(sphere_points)
+    names = encoder.get_feature_names_out()
+    assert features.shape == (len(sphere_points), len(set(names)))
+    batched = PositionalEncoder(kind, n_frequencies=3, legendre_polys=4, batch_size=7)
+    np.testing.assert_array_equal(batched.fit_transform(sphere_points), features)
+    frame = encoder.set_output(transform="pandas").transform(sphere_points)
+    assert list(frame.columns) == list(names)
+
+
+def test_column_names_say_what_a_column_is():
+    place = [[30.0, 60.0]]
+    wrap = PositionalEncoder("wrap").set_output(transform="pandas").fit_transform(place)
+    assert wrap["sin_lon"].item() == pytest.approx(0.5)
+    assert wrap["cos_lat"].item() == pytest.approx(0.5)
+    harmonics = PositionalEncoder(harmonics_calculation="closed-form", legendre_polys=4)
+    columns = harmonics.set_output(transform="pandas").fit_transform(place)
+    assert columns["sh_l3_m-2"].notna().all()
+    assert columns["sh_l0_m0"].item() == pytest.approx(0.5 / np.sqrt(np.pi))
+    grid = PositionalEncoder("grid", n_frequencies=2).set_output(transform="pandas")
+    assert grid.fit_transform(place)["sin_lat_f0"].item() == pytest.approx(np.sin(60.0))
+
+
+def test_antimeridian_and_single_precision():
+    for kind in KINDS:
+        encoder = PositionalEncoder(kind, dtype="float32").fit()
+        west, east = encoder.transform([[-180, 10], [180, 10]])
+        assert west.dtype == np.float32
+        np.testing.assert_array_equal(west, east)
+
+
+def test_bad_parameters():
+    with pytest.raises(ValueError, match="'kind' parameter"):
+        PositionalEncoder("fourier").fit()
+    with pytest.raises(ValueError, match="'min_radius' parameter"):
+        PositionalEncoder("grid", min_radius=0).fit()

@@ -1,0 +1,150 @@
+"""Dask collections: lazy, partitioned, and on a cluster whose worker is killed."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skgeo_embed import PositionalEncoder, SatCLIPEncoder
+from skgeo_embed._errors import CoordinateError
+
+dask = pytest.importorskip("dask")
+da = pytest.importorskip("dask.array")
+dd = pytest.importorskip("dask.dataframe")
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture
+def frame(sphere_points):
+    lon, lat = sphere_points[:100].T
+    return pd.DataFrame({"lat": lat, "lon": lon}, index=np.arange(100) * 2)
+
+
+@pytest.fixture
+def encoder(frame):
+    return SatCLIPEncoder("bluemarble-l10").fit(frame)
+
+
+def test_frames_stay_lazy(encoder, frame, monkeypatch):
+    lazy = dd.from_pandas(frame, npartitions=4)
+    expected = encoder.transform(frame)
+    features = encoder.transform(lazy)
+    assert isinstance(features, dd.DataFrame)
+    assert features.npartitions == lazy.npartitions
+    assert list(features.columns) == encoder.get_feature_names_out().tolist()
+    assert (features.dtypes == np.float32).all()
+    computed = features.compute(scheduler="sync")
+    pd.testing.assert_index_equal(computed.index, frame.index)
+    np.testing.assert_allclose(computed, expected, atol=1e-5)
+    assert computed.dtypes.equals(features.dtypes)
+    empty = encoder.transform(lazy[lazy["lat"] > 100]).compute(scheduler="sync")
+    assert empty.shape == (0, 512)
+
+
+@pytest.mark.parametrize("chunks", [(30, 2), (100, 1), (7, 1)])
+def test_arrays_stay_lazy(encoder, frame, chunks):
+    X = frame[["lon", "lat"]].to_numpy()
+    lazy = encoder.transform(da.from_array(X, chunks=chunks))
+    assert isinstance(lazy, da.Array)
+    assert lazy.shape == (100, 512)
+    assert lazy.dtype == np.float32
+    assert lazy.chunks[0] == da.from_array(X, chunks=chunks).chunks[0]
+    np.testing.assert_allclose(lazy.compute(scheduler="sync"), encoder.transform(X), atol=1e-5)
+    unknown = da.from_array(X, chunks=chunks)
+    unknown = unknown[unknown[:, 0] > 1000]
+    assert encoder.transform(unknown).compute(scheduler="sync").shape == (0, 512)
+
+
+def test_mapped_by_hand(encoder, frame):
+    lazy = dd.from_pandas(frame, npartitions=3)
+    features = lazy.map_partitions(encoder.set_output(transform="pandas").transform)
+    np.testing.assert_allclose(
+        features.compute(scheduler="sync"), encoder.transform(frame), atol=1e-5
+    )
+    blocks = da.from_array(frame[["lon", "lat"]].to_numpy(), chunks=(40, 2)).map_blocks(
+        SatCLIPEncoder("bluemarble-l10").fit().transform,
+        dtype=np.float32,
+        chunks=((40, 40, 20), 512),
+    )
+    assert blocks.compute(scheduler="sync").shape == (100, 512)
+
+
+def test_fit_looks_at_columns_alone(frame):
+    lazy = dd.from_pandas(frame, npartitions=2)
+    encoder = PositionalEncoder("wrap").fit(lazy)
+    assert list(encoder.feature_names_in_) == ["lat", "lon"]
+    features = encoder.fit_transform(lazy)
+    np.testing.assert_array_equal(features.compute(scheduler="sync"), encoder.transform(frame))
+    with pytest.raises(CoordinateError, match="cannot be told apart"):
+        encoder.fit(lazy.rename(columns={"lat": "height"}))
+    with pytest.raises(CoordinateError, match="exactly 2"):
+        encoder.transform(da.zeros((10, 3)))
+    with pytest.raises(CoordinateError, match="pass a dask DataFrame"):
+        encoder.transform(dask.delayed(frame))
+
+
+def test_set_output_does_not_compute_behind_your_back(encoder, frame):
+    lazy = dd.from_pandas(frame, npartitions=2)
+    encoder.set_output(transform="pandas")
+    with pytest.raises(ValueError, match="set_output has no meaning"):
+        encoder.transform(lazy)
+
+
+def test_the_encoder_is_not_run_for_the_meta(encoder, frame, monkeypatch):
+    lazy = dd.from_pandas(frame, npartitions=2)
+    monkeypatch.setattr(SatCLIPEncoder, "_encode", None)
+    assert encoder.transform(lazy).shape[1] == 512
+
+
+def test_bad_rows_are_named_when_computed(encoder, frame):
+    frame.iloc[60, 0] = 91
+    lazy = encoder.transform(dd.from_pandas(frame, npartitions=2))
+    with pytest.raises(CoordinateError, match="lat=91"):
+        lazy.compute(scheduler="sync")
+
+
+def test_pickles_are_small(encoder):
+    assert len(pickle.dumps(encoder)) < 2000
+
+
+def _facts(_):
+    """Which encoders this worker holds."""
+    from skgeo_embed.models import loaded
+
+    return len(loaded._opened)
+
+
+def _die_once(part, marker):
+    """Kill the worker that comes here first."""
+    import os
+    import signal
+
+    if part["lon"].iloc[0] < -170 and not os.path.exists(marker):
+        open(marker, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return part
+
+
+def test_cluster_with_a_killed_worker(tmp_path, unchanged_process):
+    lon = np.linspace(-179, 179, 24_000)
+    frame = pd.DataFrame({"lon": lon, "lat": 80 * np.sin(lon)})
+    encoder = SatCLIPEncoder("bluemarble-l10").fit(frame)
+    expected = encoder.transform(frame)
+    marker = str(tmp_path / "died")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        workers = set(client.scheduler_info()["workers"])
+        lazy = dd.from_pandas(frame, npartitions=12)
+        doomed = lazy.map_partitions(_die_once, marker, meta=lazy._meta)
+        computed = encoder.transform(doomed).compute()
+        np.testing.assert_allclose(computed, expected, atol=1e-5)
+        assert (tmp_path / "died").exists()
+        assert set(client.scheduler_info()["workers"]) != workers
+        held = set(client.run(_facts, None).values())
+        assert 1 in held
+        assert held <= {0, 1}  # a worker that came late may have had nothing to do

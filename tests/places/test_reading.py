@@ -1,0 +1,246 @@
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.places.columns import classify_column
+from skgeo_embed.places.reading import read_axis, read_coordinates
+
+POINTS = np.array([[7.83, 36.83], [-122.3, 38.5], [151.2, -33.9]])
+LON_NAMES = ("lon", "LNG", "long", "Longitude", "decimalLongitude", "station_lon", "remainder__lon")
+LAT_NAMES = ("lat", "LAT", "lat", "Latitude", "decimalLatitude", "station_lat", "remainder__lat")
+
+longitudes = st.floats(-180, 360)
+latitudes = st.floats(-90, 90)
+valid_points = st.lists(st.tuples(longitudes, latitudes), min_size=1, max_size=20)
+
+
+def _unit_vectors(lonlat):
+    lon, lat = np.deg2rad(np.asarray(lonlat, dtype=float)).T
+    return np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.asarray,
+        lambda p: p.astype(np.float32).astype(object),
+        np.ndarray.tolist,
+        torch.from_numpy,
+        lambda p: torch.tensor(p, requires_grad=True),
+        lambda p: pd.DataFrame(p, columns=["lon", "lat"]),
+        lambda p: pd.DataFrame(p),
+        lambda p: pd.DataFrame(p[:, ::-1], columns=["lat", "lon"]),
+        lambda p: pd.DataFrame(p, columns=["lon", "lat"]).convert_dtypes(dtype_backend="pyarrow"),
+        lambda p: pd.DataFrame(p, columns=["lon", "lat"], dtype="Float64"),
+        lambda p: pd.DataFrame(p, columns=["lon", "lat"], dtype=object),
+        lambda p: pl.DataFrame(p, schema=["lon", "lat"]),
+        lambda p: pl.DataFrame(p[:, ::-1], schema=["Latitude", "Longitude"]),
+        lambda p: gpd.GeoSeries.from_xy(*p.T, crs=4326),
+        lambda p: gpd.GeoDataFrame(
+            {"price": [1, 2, 3]}, geometry=gpd.GeoSeries.from_xy(*p.T, crs=4326)
+        ),
+        lambda p: gpd.GeoSeries.from_xy(*p.T, crs=4326).to_crs(3857),
+    ],
+)
+def test_every_input_type_reads_the_same(convert):
+    result = read_coordinates(convert(POINTS))
+    assert result.lonlat.dtype == np.float64
+    assert result.valid.all()
+    np.testing.assert_allclose(result.lonlat, POINTS, atol=1e-5)
+
+
+@pytest.mark.parametrize(("lon", "lat"), list(zip(LON_NAMES, LAT_NAMES, strict=True)))
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_named_columns_in_any_order(lon, lat, frame, swapped):
+    columns = {lon: POINTS[:, 0], lat: POINTS[:, 1]}
+    if swapped:
+        columns = dict(reversed(columns.items()))
+    np.testing.assert_array_equal(read_coordinates(frame(columns)).lonlat, POINTS)
+
+
+def test_integer_columns_are_degrees():
+    np.testing.assert_array_equal(read_coordinates([[10, 20]]).lonlat, [[10.0, 20.0]])
+
+
+@pytest.mark.parametrize("name", ["price", "x", "longest", "latent", "lonlat", "lat_lon", 3, None])
+def test_other_names_are_not_coordinates(name):
+    assert classify_column(name) is None
+
+
+@given(valid_points)
+def test_canonical_form_is_the_same_place(points):
+    result = read_coordinates(points).lonlat
+    assert ((result[:, 0] >= -180) & (result[:, 0] < 180)).all()
+    np.testing.assert_allclose(_unit_vectors(result), _unit_vectors(points), atol=1e-12)
+
+
+@given(st.floats(0, 179.99), latitudes)
+def test_both_notations_give_one_result(lon, lat):
+    west = read_coordinates([[lon - 180, lat]]).lonlat
+    east = read_coordinates([[lon + 180, lat]]).lonlat
+    np.testing.assert_allclose(west, east, atol=1e-10)
+
+
+@given(longitudes, st.sampled_from([-90.0, 90.0]))
+def test_poles_have_one_notation(lon, lat):
+    np.testing.assert_array_equal(read_coordinates([[lon, lat]]).lonlat, [[0.0, lat]])
+
+
+def test_antimeridian_has_one_notation():
+    result = read_coordinates([[180, 5], [-180, 5]]).lonlat
+    np.testing.assert_array_equal(result[0], result[1])
+
+
+@given(hnp.arrays(np.float64, (4, 2), elements=st.floats(allow_nan=True, allow_infinity=True)))
+def test_every_row_is_read_or_reported(values):
+    result = read_coordinates(values, on_invalid="nan")
+    lon, lat = values.T
+    expected = (lon >= -180) & (lon <= 360) & (np.abs(lat) <= 90)
+    np.testing.assert_array_equal(result.valid, expected)
+    assert np.isnan(result.lonlat[~expected]).all()
+    assert np.isfinite(result.lonlat[expected]).all()
+    if not expected.all():
+        with pytest.raises(CoordinateError):
+            read_coordinates(values)
+
+
+@given(valid_points, st.integers(0, 19), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_missing_values_name_their_row(points, position, value):
+    row = position % len(points)
+    broken = np.array(points)
+    broken[row, position % 2] = value
+    with pytest.raises(CoordinateError, match=rf"out of {len(points)} \(first: row {row}\)"):
+        read_coordinates(broken)
+
+
+def test_missing_counts_and_advice():
+    with pytest.raises(CoordinateError) as error:
+        read_coordinates([[np.nan, 1], [2, np.inf], [1, 1], [np.nan, np.nan]])
+    message = str(error.value)
+    assert "2 row(s) with NaN and 1 with infinity, out of 4" in message
+    assert "row 0, row 1, row 3" in message
+    assert 'on_invalid="nan"' in message
+
+
+@pytest.mark.parametrize("missing", [None, pd.NA, np.nan])
+def test_missing_in_nullable_columns(missing):
+    frame = pd.DataFrame({"lon": [1.0, missing], "lat": [2.0, 3.0]}, dtype="Float64")
+    np.testing.assert_array_equal(read_coordinates(frame, on_invalid="nan").valid, [True, False])
+    with pytest.raises(CoordinateError, match="row 1"):
+        read_coordinates(frame.astype(object))
+
+
+def test_polars_null_is_missing():
+    frame = pl.DataFrame({"lon": [1, None], "lat": [2.0, 3.0]})
+    np.testing.assert_array_equal(read_coordinates(frame, on_invalid="nan").valid, [True, False])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            [[36.8, 127.8], [38.5, -122.3]],
+            "row 0: lon=36.8, lat=127.8, row 1: lon=38.5, lat=-122.3. The columns look swapped",
+        ),
+        ([[500000.0, 4649776.0]], "projected coordinates in metres"),
+        ([[10, 20], [361, 20]], "row 1: lon=361, lat=20. Check the units"),
+        ([[-180.5, 0]], "row 0: lon=-180.5"),
+        ([[10, 90.5], [100, 0]], "Check the units"),
+    ],
+)
+def test_out_of_range_says_what_it_looks_like(values, expected):
+    with pytest.raises(CoordinateError) as error:
+        read_coordinates(values)
+    assert expected in str(error.value)
+
+
+def test_only_the_first_bad_rows_are_named():
+    with pytest.raises(CoordinateError) as error:
+        read_coordinates(np.full((1000, 2), 400.0))
+    assert "1000 of 1000" in str(error.value)
+    assert "row 4:" in str(error.value)
+    assert "row 5:" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 2.0], r"Expected 2D array, got 1D array instead.*\[\[lon, lat\]\]"),
+        (np.zeros((2, 2, 2)), "got 3D array"),
+        (np.zeros((0, 2)), r"0 sample\(s\) \(shape=\(0, 2\)\) while a minimum of 1"),
+        (pd.DataFrame({"lon": [], "lat": []}), "0 sample"),
+        (np.zeros((3, 3)), r"3 feature\(s\).*df\[\[\"lon\", \"lat\"\]\]"),
+        (np.zeros((3, 1)), r"1 feature\(s\)"),
+        (pd.DataFrame({"lat": [1], "lon": [2], "price": [3]}), r"X\[\['lon', 'lat'\]\]"),
+        (pd.DataFrame({"a": [1], "b": [2]}), r"rename them to 'lon' and 'lat'"),
+        (pd.DataFrame({"lon": [1], "price": [2]}), r"\['lon', 'neither'\]"),
+        (np.array([["7.8", "36.8"]]), "numbers in degrees.*pandas.to_numeric"),
+        (pd.DataFrame({"lon": ["7,8"], "lat": [1.0]}), "'lon' must be numbers"),
+        ([["7.8", 36.8]], "numbers in degrees"),
+        (np.array([[1.0, 2.0], ["x", 1.0]], dtype=object), "the text 'x' in row 1"),
+        (np.zeros((2, 2), dtype=complex), "Complex data not supported"),
+    ],
+)
+def test_wrong_input_says_what_to_do(values, expected):
+    with pytest.raises(CoordinateError, match=expected):
+        read_coordinates(values)
+
+
+def test_objects_without_a_number_are_a_type_error():
+    with pytest.raises(TypeError, match="numbers in degrees"):
+        read_coordinates(np.array([[{}, 1.0]], dtype=object))
+
+
+def test_sparse_is_refused():
+    from scipy.sparse import csr_array
+
+    with pytest.raises(CoordinateError, match="toarray"):
+        read_coordinates(csr_array(POINTS))
+
+
+def test_geometries_need_a_crs():
+    with pytest.raises(CoordinateError, match="set_crs"):
+        read_coordinates(gpd.GeoSeries.from_xy(*POINTS.T))
+
+
+def test_geometries_must_be_points():
+    areas = gpd.GeoSeries.from_xy(*POINTS.T, crs=3857).buffer(10)
+    with pytest.raises(CoordinateError, match="3 of 3 geometries are not points"):
+        read_coordinates(areas)
+
+
+def test_missing_geometries_are_missing_values():
+    points = gpd.GeoSeries.from_xy(*POINTS.T, crs=4326)
+    points.iloc[1] = None
+    np.testing.assert_array_equal(read_coordinates(points, on_invalid="nan").valid, [1, 0, 1])
+    with pytest.raises(CoordinateError, match="row 1"):
+        read_coordinates(points)
+
+
+def test_no_geometries_is_empty():
+    with pytest.raises(CoordinateError, match="0 sample"):
+        read_coordinates(gpd.GeoSeries([], crs=4326))
+
+
+def test_input_is_not_changed():
+    values = np.array([[190.0, 90.0], [180.0, 1.0]])
+    before = values.copy()
+    read_coordinates(values)
+    np.testing.assert_array_equal(values, before)
+
+
+def test_axes():
+    np.testing.assert_array_equal(read_axis([0, 190, 360], "lon"), [0, -170, 0])
+    np.testing.assert_array_equal(read_axis(torch.tensor([-90.0, 90.0]), "lat"), [-90, 90])
+    with pytest.raises(CoordinateError, match="one-dimensional"):
+        read_axis([[1.0]], "lat")
+    with pytest.raises(CoordinateError, match="row 0"):
+        read_axis([91], "lat")

@@ -1,0 +1,118 @@
+"""The recipe's options do what they say."""
+
+import numpy as np
+import pytest
+import torch
+
+from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.objectives.loss import contrastive_loss, gathered_contrastive_loss
+from tests.training.test_features import CountingTower
+
+SMALL = {
+    "legendre_polys": 6,
+    "embed_dim": 16,
+    "hidden_dim": 32,
+    "max_epochs": 3,
+    "batch_size": 54,
+    "learning_rate": 1e-3,
+    "dropout": 0.0,
+    "random_state": 0,
+    "verbose": 0,
+}
+
+
+def test_temperature(pairs):
+    fixed = SatCLIPPretrainer(**SMALL, temperature=0.3, learn_temperature=False).fit(*pairs)
+    assert fixed.history_["temperature"].tolist() == pytest.approx([0.3] * 3)
+    learned = SatCLIPPretrainer(**SMALL, temperature=0.3).fit(*pairs)
+    assert learned.history_["temperature"].iloc[-1] != pytest.approx(0.3, abs=1e-6)
+    assert learned.history_["temperature"].max() < 0.4
+    floored = SatCLIPPretrainer(**SMALL, temperature=0.3, min_temperature=0.4).fit(*pairs)
+    assert floored.history_["temperature"].min() == pytest.approx(0.4, rel=0.01)
+
+
+def test_spectral_decay():
+    torch.manual_seed(0)
+    plain = LocationEncoder(6, 8, 16)
+    torch.manual_seed(0)
+    smooth = LocationEncoder(6, 8, 16, spectral_decay=1.5)
+    ratio = (smooth.nnet.layers[0].weight / plain.nnet.layers[0].weight).detach()
+    degree = torch.arange(6).repeat_interleave(2 * torch.arange(6) + 1)
+    expected = (1 + degree / 2) ** -1.5
+    torch.testing.assert_close(ratio[0] / ratio[0, 0], expected)
+    torch.testing.assert_close((ratio**2).mean(), torch.tensor(1.0))
+    assert smooth.config == plain.config
+    with pytest.raises(ValueError, match="spectral_decay is for"):
+        LocationEncoder(positional_encoding="wrap", spectral_decay=1.0)
+
+
+def test_hidden_scale(pairs, tmp_path):
+    plain = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    scaled = SatCLIPPretrainer(**SMALL, hidden_scale=0.1).fit(*pairs)
+    folder = scaled.save_pretrained(tmp_path / "scaled")
+    points = np.tile(pairs[1], (200, 1))  # enough for the tabulated layer
+    for source in (scaled.model_.location, folder):
+        found = SatCLIPEncoder(source, layer="hidden").fit_transform(points)
+        expected = SatCLIPEncoder(plain.model_.location, layer="hidden").fit_transform(points)
+        np.testing.assert_allclose(found, 0.1 * expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(
+            SatCLIPEncoder(source, layer="embedding").fit_transform(pairs[1]),
+            SatCLIPEncoder(plain.model_.location).fit_transform(pairs[1]),
+        )
+    module = scaled.model_.location
+    for layer, scale in (("hidden", 0.1), ("embedding", 1.0)):
+        expected = plain.model_.location(torch.from_numpy(pairs[1]), layer) * scale
+        torch.testing.assert_close(module(torch.from_numpy(pairs[1]), layer), expected)
+
+
+def test_auxiliary_regressions_help_the_hidden_layer(pairs):
+    params = {**SMALL, "max_epochs": 25}
+    helped = SatCLIPPretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
+    errors = helped.history_["train_auxiliary"]
+    assert errors.iloc[-5:].mean() < 0.8 * errors.iloc[:3].mean()
+    again = SatCLIPPretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
+    np.testing.assert_array_equal(
+        again.location_encoder_.transform(pairs[1]), helped.location_encoder_.transform(pairs[1])
+    )
+    with pytest.raises(ValueError, match="no hidden layer"):
+        SatCLIPPretrainer(**SMALL, network="linear", auxiliary_weight=1.0).fit(*pairs)
+
+
+@pytest.mark.parametrize("more", [{"micro_batch_size": 20}, {"vision_tower": CountingTower()}])
+def test_auxiliary_regressions_with(pairs, tmp_path, more):
+    params = {**SMALL, "auxiliary_weight": 5.0, "soft_targets": 0.1, **more}
+    pretrainer = SatCLIPPretrainer(**params, checkpoint_dir=tmp_path).fit(*pairs)
+    assert np.isfinite(pretrainer.history_[["train_loss", "train_auxiliary"]]).all(axis=None)
+    encoder = SatCLIPEncoder(tmp_path / "last.ckpt", layer="hidden").fit()
+    assert encoder.transform(pairs[1]).shape == (120, 32)
+
+
+def test_soft_targets_do_not_push_look_alikes_apart():
+    torch.manual_seed(0)
+    images = torch.nn.functional.normalize(torch.randn(6, 4), dim=1)
+    twins = images[[0, 0, 1, 1, 2, 2]]
+    scale = torch.tensor(2.0)
+    hard = contrastive_loss(twins, twins, scale)
+    assert gathered_contrastive_loss(twins, twins, scale) == hard
+    looks = torch.eye(3).repeat_interleave(2, dim=0)
+    soft = gathered_contrastive_loss(twins, twins, scale, looks, 0.01)
+    targets = torch.block_diag(*[torch.full((2, 2), 0.5)] * 3)
+    expected = contrastive_loss(twins, twins, scale, targets=targets)
+    torch.testing.assert_close(soft, expected)
+    logits = scale.exp() * twins @ twins.T
+    torch.testing.assert_close(expected, -(targets * logits.log_softmax(1)).sum(1).mean())
+    sharp = gathered_contrastive_loss(twins, twins, scale, torch.eye(6), 0.001)
+    torch.testing.assert_close(sharp, hard)
+
+
+def test_half_precision_on_disk(pairs, tmp_path):
+    pretrainer = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    full = pretrainer.save_pretrained(tmp_path / "full")
+    half = pretrainer.save_pretrained(tmp_path / "half", dtype="float16")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (full, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    found = [SatCLIPEncoder(folder).fit_transform(pairs[1]) for folder in (full, half)]
+    assert found[1].dtype == np.float32
+    rms = np.sqrt((found[0] ** 2).mean())
+    assert np.abs(found[1] - found[0]).max() < 0.02 * rms
