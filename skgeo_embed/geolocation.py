@@ -257,8 +257,8 @@ default="bluemarble-l10"
                 msg="this %(name)s is not fitted; fit it, and where it is cloned (searches, "
                 "pipelines) pass its model_ instead, which keeps its weights.",
             )
-            model = model.model_  # type: ignore[attr-defined]
-        found = find_model(model, self._hub_options(), allow_pickle=self.allow_pickle)
+            model = model.model_
+        found: Any = find_model(model, self._hub_options(), allow_pickle=self.allow_pickle)
         options = {
             name: getattr(self, name)
             for name in ("device", "revision", "cache_dir", "token", "local_files_only")

@@ -10,37 +10,23 @@ import pytest
 import skgeo_embed
 
 PACKAGE = Path(skgeo_embed.__file__).parent
-ESTIMATORS = {
-    "_base",
-    "_baselines",
-    "_geolocator",
-    "_html",
-    "_hub_parameters",
-    "_positional",
-    "_pretrainer",
-    "_satclip",
-    "_satclip_image",
-    "_sharing",
-}
-BASIC = {"_cache_folder", "_dask", "_errors", "_repeats", "_coordinates", "_images", "_utm_grid"}
-MAY_IMPORT = {
-    "_errors": set(),
-    "_coordinates": {"_errors"},
-    "_dask": {"_coordinates", "_errors"},
-    "_repeats": set(),
-    "_images": {"_errors"},
-    "_cache_folder": set(),
-    "_utm_grid": set(),
-    "nn": {"nn"},
-    "checkpoints": {"checkpoints", "nn", "_errors"},
-    "training": {"training", "nn", "checkpoints", *BASIC},
-    "datasets": {"datasets", "checkpoints", *BASIC},
-    **{name: {"nn", "checkpoints", "training", *BASIC, *ESTIMATORS} for name in ESTIMATORS},
-    "inspection": {"inspection", "datasets", *BASIC},
-    "model_selection": {"model_selection", *BASIC},
-    "_versions": {"nn", "_cache_folder"},
-    "cli": {"cli", "datasets", "inspection", "checkpoints", *BASIC},
-    "__init__": {*ESTIMATORS, "_errors", "_versions"},
+RANK = {  # a room imports from rooms of lower rank, and from itself
+    "__init__": 0,
+    "_errors": 0,
+    "_files": 0,
+    "_html": 0,
+    "nn": 1,
+    "places": 2,
+    "models": 2,
+    "images": 3,
+    "datasets": 4,
+    "model_selection": 4,
+    "encoders": 4,
+    "pretraining": 5,
+    "geolocation": 5,
+    "inspection": 6,
+    "_versions": 6,
+    "cli": 7,
 }
 LAZY = {
     "torch",
@@ -59,9 +45,20 @@ LAZY = {
     "h5py",
     "utm",
 }
-TORCH_ROOMS = {"nn", "training", "checkpoints/loading.py", "checkpoints/towers.py"} | {
-    "checkpoints/baselines.py",
-    "checkpoints/lightning_file.py",
+TORCH_ROOMS = {"nn", "pretraining", "models"}
+TORCH_FREE = {  # what is imported before anything is fitted
+    "nn/encodings/__init__.py",
+    "nn/__init__.py",
+    "nn/inference/locks.py",
+    "models/__init__.py",
+    "models/registry.py",
+    "models/folder.py",
+    "models/parsing.py",
+    "models/hub.py",
+    "models/card.py",
+    "models/tokens.py",
+    "pretraining/pretrainer.py",
+    "pretraining/__init__.py",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -82,13 +79,49 @@ def _imported(nodes):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_rooms(path):
     modules = _imported(ast.walk(ast.parse(path.read_text())))
-    rooms = {m.split(".")[1] for m in modules if m and m.startswith("skgeo_embed.")}
-    assert rooms <= MAY_IMPORT[_room(path)]
+    room = _room(path)
+    rooms = {m.split(".")[1] for m in modules if m and m.startswith("skgeo_embed.")} - {room}
+    assert {other for other in rooms if RANK[other] >= RANK[room] > 0} == set()
+
+
+def test_no_other_files_at_the_root():
+    found = {path.stem for path in PACKAGE.glob("*.py")}
+    assert found == {"__init__", "_errors", "_files", "_html", "_versions", "geolocation"}
+
+
+def test_no_circles():
+    """Files whose imports, followed inside functions too, lead back to them."""
+    names = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in FILES}
+    imports = {
+        name.removesuffix(".__init__"): {
+            module
+            for module in _imported(ast.walk(ast.parse(path.read_text())))
+            if module in names or f"{module}.__init__" in names
+        }
+        - {"skgeo_embed"}
+        for name, path in names.items()
+    }
+    circles = []
+
+    def follow(name, trail):
+        if name in trail:
+            circles.append([*trail[trail.index(name) :], name])
+            return
+        if name in done:
+            return
+        for other in imports.get(name, ()):
+            follow(other, [*trail, name])
+        done.add(name)
+
+    done = set()
+    for name in imports:
+        follow(name, [])
+    assert circles == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_heavy_packages_are_imported_inside_functions(path):
-    if _room(path) in TORCH_ROOMS or str(path.relative_to(PACKAGE)) in TORCH_ROOMS:
+    if _room(path) in TORCH_ROOMS and str(path.relative_to(PACKAGE)) not in TORCH_FREE:
         return
     top = {m.split(".")[0] for m in _imported(ast.parse(path.read_text()).body)}
     assert top.isdisjoint(LAZY)
@@ -124,5 +157,5 @@ def test_public_names():
     for name in skgeo_embed.__all__:
         assert getattr(skgeo_embed, name) is not None
         assert name in dir(skgeo_embed)
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="No skgeo_embed attribute nonsense"):
         skgeo_embed.nonsense  # noqa: B018

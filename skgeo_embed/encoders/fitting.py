@@ -6,23 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_KEPT = ("_sklearn", "_metadata")  # what set_output and metadata requests have set
-
 
 @contextmanager
 def fitting(estimator: Any) -> Iterator[None]:
     """Forget an earlier fit, check the parameters, and forget this one if it fails."""
-    forget_fit(estimator)
+    _remove(estimator, {*vars(estimator).get("_of_fit", ()), "_of_fit"})
     estimator._validate_params()
+    before = set(vars(estimator))
     try:
         yield
     except BaseException:
-        forget_fit(estimator)
+        _remove(estimator, vars(estimator).keys() - before)
         raise
+    estimator._of_fit = sorted(vars(estimator).keys() - before)
 
 
-def forget_fit(estimator: Any) -> None:
-    """Remove every attribute that is neither a parameter nor scikit-learn's."""
-    parameters = set(estimator._get_param_names())
-    for name in [n for n in vars(estimator) if n not in parameters and not n.startswith(_KEPT)]:
+def _remove(estimator: Any, names: set[str]) -> None:
+    for name in names & vars(estimator).keys():
         delattr(estimator, name)

@@ -49,7 +49,7 @@ class ModelMixin:
         return HubOptions(self.revision, self.cache_dir, self.token, self.local_files_only)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()  # type: ignore[misc]
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
         if not isinstance(state.get("token"), str):
             return state
         from skgeo_embed.models.tokens import lend

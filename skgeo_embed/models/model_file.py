@@ -191,10 +191,11 @@ class ModuleModel(ModelFile):
 
         self.origin = Origin("module", type(module).__name__, None, sha256)
         self.details = {}
-        both = isinstance(module, SatCLIP)
-        self._location = module.location if both else module
-        self._visual = module.visual if both else module
-        self._logit_scale = module.logit_scale if both else None
+        self._location = self._visual = module
+        self._logit_scale: Tensor | None = None
+        if isinstance(module, SatCLIP):
+            self._location, self._visual = module.location, module.visual
+            self._logit_scale = module.logit_scale
         if isinstance(self._location, LocationEncoder):
             self.harmonics = str(self._location.config.get("harmonics", "exact"))
 

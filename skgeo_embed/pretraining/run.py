@@ -148,7 +148,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, content)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(Path(path), content.getbuffer())  # type: ignore[arg-type]
+            write_atomically(Path(path), content.getbuffer())
         except OSError as error:
             before = "the one before is untouched" if Path(path).exists() else "there is none yet"
             warnings.warn(

@@ -342,21 +342,23 @@ class FoldingCSP(Folding, CSPEncoder):
 
 class FoldingGeoCLIP(Folding, GeoCLIPEncoder):
     def _prepare(self):
-        from skgeo_embed.models.sharing import share_encoder
+        from skgeo_embed.models.geoclip_file import open_geoclip
+        from skgeo_embed.models.hub import HubOptions
 
-        info = {"name": "small", "source": "test", "path": None, "sha256": "small"}
-        build = lambda: _build_geoclip(geoclip_weights(), "small")  # noqa: E731
-        self._keep(share_encoder(info, "embedding", "geoclip", {}, build), "embedding")
+        folder = Path(tempfile.gettempdir()) / f"skgeo-embed-test-geoclip-{os.getpid()}"
+        if not folder.exists():
+            folder.mkdir()
+            atexit.register(shutil.rmtree, folder)
+            torch.save(geoclip_weights(), folder / "small.pth")
+        self._keep(open_geoclip(folder / "small.pth", HubOptions()), "embedding")
 
 
 class FoldingGPS2Vec(Folding, GPS2VecEncoder):
     """Folds into zone 48 N, whose networks are written when first needed."""
 
-    def _read_parts(self, X, *, reset):
-        for part in super()._read_parts(X, reset=reset):
-            lon, lat = part.lonlat.T
-            folded = np.column_stack([105 + lon / 180 * 2.9, 4 + lat / 90 * 3.9])
-            yield read_coordinates(folded)
+    def _read(self, X, *, reset):
+        lon, lat = super()._read(X, reset=reset).lonlat.T
+        return read_coordinates(np.column_stack([105 + lon / 180 * 2.9, 4 + lat / 90 * 3.9]))
 
     def _prepare(self):
         folder = Path(tempfile.gettempdir()) / f"skgeo-embed-test-zones-{os.getpid()}"

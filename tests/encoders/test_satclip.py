@@ -1,6 +1,7 @@
 import copy
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import joblib
 import numpy as np
@@ -254,7 +255,7 @@ def test_pickle_of_other_weights_is_refused():
     changed = replace(loaded, info={**loaded.info, "sha256": "0" * 64})
     with pytest.raises(ModelFormatError, match="other weights"):
         pickle.loads(pickle.dumps(changed))
-    unknown = replace(loaded, request={**loaded.request, "model": "gone"})
+    unknown = replace(loaded, reopen=partial(open_location_encoder, "gone"))
     with pytest.raises(ModelNotFoundError, match="no encoder is named 'gone'"):
         pickle.loads(pickle.dumps(unknown))
 
@@ -364,7 +365,7 @@ def test_image_encoder_of_a_module():
     with torch.no_grad():
         expected = torch.nn.functional.normalize(tower(torch.from_numpy(images).float()), dim=1)
     np.testing.assert_allclose(unit, expected, atol=1e-6)
-    plain = encoder.set_params(normalize=False).transform(torch.from_numpy(images))
+    plain = encoder.set_params(normalize=False).fit(images).transform(torch.from_numpy(images))
     with torch.no_grad():
         np.testing.assert_allclose(plain, tower(torch.from_numpy(images).float()), atol=1e-6)
     again = pickle.loads(pickle.dumps(encoder))

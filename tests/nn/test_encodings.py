@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from skgeo_embed.nn.encodings import KINDS, make_encoding
+from skgeo_embed.nn.encodings import KINDS
+from skgeo_embed.nn.encodings.positional import make_encoding
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 
 SETS = {

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from skgeo_embed import SatCLIPEncoder
-from skgeo_embed.nn.inference.engine import (
-    InferenceEngine,
-    _SineNetwork,
-    encode_images,
-    resolve_device,
-    run_tiles,
-)
+from skgeo_embed.nn.inference.devices import resolve_device
+from skgeo_embed.nn.inference.engine import InferenceEngine
+from skgeo_embed.nn.inference.images import ImageEngine
+from skgeo_embed.nn.inference.networks import SineNetwork
+from skgeo_embed.nn.inference.options import EncodingOptions
+from skgeo_embed.nn.inference.tiles import Tiler
 from skgeo_embed.nn.location import LocationEncoder
+from tests.engine import encode, encode_grid
 from tests.recipe import checkpoints_json, state_dict
 
 
@@ -38,9 +38,9 @@ def test_published_architecture_against_the_original(checkpoint_reference, varia
     module.load_state_dict({k.removeprefix("model."): v for k, v in weights.items()})
     points = checkpoint_reference["points_lonlat"]
     exact = checkpoint_reference[f"{variant}__location_exact_sh"]
-    ours = InferenceEngine(module).encode(points, dtype="float64")
+    ours = encode(module, points, dtype="float64")
     np.testing.assert_allclose(ours, exact, rtol=0, atol=1e-10)
-    single = InferenceEngine(module).encode(points)
+    single = encode(module, points)
     assert single.dtype == np.float32
     rms = np.sqrt(np.mean(exact**2))
     np.testing.assert_allclose(single, exact, rtol=0, atol=1e-5 * rms)
@@ -54,7 +54,7 @@ def test_batches_give_what_the_module_gives(sphere_points, layer, num_hidden_lay
     module = LocationEncoder(5, 8, 16, num_hidden_layers)
     points = sphere_points[:50]
     engine = InferenceEngine(module)
-    ours = engine.encode(points, layer=layer, dtype="float64", batch_size=batch_size)
+    ours = encode(engine, points, layer=layer, dtype="float64", batch_size=batch_size)
     np.testing.assert_allclose(ours, _direct(module, points, layer), rtol=0, atol=1e-12)
 
 
@@ -70,8 +70,8 @@ def test_batches_give_what_the_module_gives(sphere_points, layer, num_hidden_lay
 def test_grid_is_the_points_of_the_grid(lon, lat, size, layer, calculation, batch_size):
     torch.manual_seed(0)
     module = LocationEncoder(size, 8, 16, harmonics_calculation=calculation)
-    grid = InferenceEngine(module).encode_grid(
-        np.array(lon), np.array(lat), layer=layer, dtype="float64", batch_size=batch_size
+    grid = encode_grid(
+        module, np.array(lon), np.array(lat), layer=layer, dtype="float64", batch_size=batch_size
     )
     points = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
     expected = _direct(module, points, layer).reshape(grid.shape)
@@ -84,7 +84,7 @@ def test_single_precision_grid():
     lon, lat = np.arange(-180.0, 180, 20), np.linspace(-90.0, 90, 19)
     points = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
     expected = _direct(module, points)
-    grid = InferenceEngine(module).encode_grid(lon, lat)
+    grid = encode_grid(module, lon, lat)
     rms = np.sqrt(np.mean(expected**2))
     np.testing.assert_allclose(grid.reshape(-1, 32), expected, rtol=0, atol=1e-5 * rms)
 
@@ -93,10 +93,10 @@ def test_pickle_carries_the_module_only(small_location):
     engine = InferenceEngine(small_location)
     points = np.array([[10.0, 20.0]])
     before = len(pickle.dumps(engine))
-    expected = engine.encode(points)
-    engine.encode_grid(points[0], points[0])
+    expected = encode(engine, points)
+    encode_grid(engine, points[0], points[0])
     assert len(pickle.dumps(engine)) == before
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(engine)).encode(points), expected)
+    np.testing.assert_array_equal(encode(pickle.loads(pickle.dumps(engine)), points), expected)
 
 
 def test_device_names():
@@ -114,16 +114,18 @@ def test_devices_that_are_not_there(monkeypatch):
         resolve_device("cuda:1")
 
 
-def test_double_precision_on_mps_is_refused(small_location):
+def test_double_precision_on_mps_is_refused(small_location, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     with pytest.raises(ValueError, match="no float64"):
-        InferenceEngine(small_location).encode(np.zeros((1, 2)), device="mps", dtype="float64")
+        encode(small_location, np.zeros((1, 2)), device=torch.device("mps"), dtype="float64")
 
 
 def test_images_in_batches():
     torch.manual_seed(0)
     tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
     images = np.random.RandomState(0).rand(7, 3, 2, 2).astype(np.float32)
-    parts = encode_images(tower, (images[i : i + 3] for i in range(0, 7, 3)))
+    batches = ImageEngine(tower).encode((images[i : i + 3] for i in range(0, 7, 3)), None)
+    parts = np.concatenate(list(batches))
     with torch.no_grad():
         expected = tower(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(parts, expected, atol=1e-6)
@@ -132,21 +134,21 @@ def test_images_in_batches():
 @pytest.mark.parametrize("size", [12, 24, 40, 100])
 @pytest.mark.parametrize("calculation", ["analytic", "closed-form"])
 def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, calculation):
-    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POINTS", 0)
-    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POLYS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POINTS", 0)
+    monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POLYS", 1)
     torch.manual_seed(0)
     module = LocationEncoder(size, 16, 32, harmonics_calculation=calculation)
     with torch.no_grad():
         module.nnet.layers[0].weight.mul_(3)  # trained first layers are larger than initial ones
     engine = InferenceEngine(module)
-    network = engine._network("cpu", "float32")
+    network = engine._network(EncodingOptions(dtype="float32"))
     assert network.worth_tabulating(len(sphere_points))
     for layer in ("embedding", "hidden"):
         expected = _direct(module, sphere_points, layer)
         rms = np.sqrt(np.mean(expected**2))
-        ours = engine.encode(sphere_points, layer=layer, batch_size=100)
+        ours = encode(engine, sphere_points, layer=layer, batch_size=100)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * rms)
-        grid = engine.encode_grid(sphere_points[:9, 0], sphere_points[:9, 1], layer=layer)
+        grid = encode_grid(engine, sphere_points[:9, 0], sphere_points[:9, 1], layer=layer)
         same = grid[np.arange(9), np.arange(9)]
         np.testing.assert_allclose(same, expected[:9], rtol=0, atol=1e-5 * rms)
 
@@ -154,8 +156,8 @@ def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, c
 @pytest.mark.parametrize("name", ["bluemarble-l20", "bluemarble-l10"])
 @pytest.mark.parametrize("layer", ["embedding", "hidden"])
 def test_tables_of_trained_weights(monkeypatch, sphere_points, name, layer):
-    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POINTS", 0)
-    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POLYS", 1)
+    monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POINTS", 0)
+    monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POLYS", 1)
     encoder = SatCLIPEncoder(name, layer=layer).fit()
     expected = clone(encoder).set_params(dtype="float64").fit().transform(sphere_points)
     rms = np.sqrt(np.mean(expected**2))
@@ -164,30 +166,34 @@ def test_tables_of_trained_weights(monkeypatch, sphere_points, name, layer):
 
 def test_tables_are_used_where_they_pay(small_location):
     torch.manual_seed(0)
-    large = InferenceEngine(LocationEncoder(40, 8, 16))._network("cpu", "float32")
+    large = InferenceEngine(LocationEncoder(40, 8, 16))._network(EncodingOptions(dtype="float32"))
     assert not large.worth_tabulating(3000)
     assert large.worth_tabulating(100_000)
-    double = InferenceEngine(LocationEncoder(40, 8, 16))._network("cpu", "float64")
+    double = InferenceEngine(LocationEncoder(40, 8, 16))._network(EncodingOptions(dtype="float64"))
     assert not double.worth_tabulating(10**6)
-    assert not InferenceEngine(small_location)._network("cpu", "float32").worth_tabulating(10**6)
+    assert (
+        not InferenceEngine(small_location)
+        ._network(EncodingOptions(dtype="float32"))
+        .worth_tabulating(10**6)
+    )
 
 
 def test_batches_of_a_grid_cover_it_once():
+    cell = torch.arange(35).view(5, 7)
     for batch_size in (1, 3, 5, 7, 12, 35, 100):
-        seen = np.zeros((5, 7), dtype=int)
-
-        def run(rows, columns, seen=seen, batch_size=batch_size):
-            assert seen[rows, columns].size <= batch_size
+        seen = torch.zeros((5, 7), dtype=int)
+        tiles = Tiler(batch_size).run(5, 7, lambda rows, columns: cell[rows, columns], max_rows=3)
+        for rows, columns, values in tiles:
+            assert values.numel() <= batch_size
+            assert (values == cell[rows, columns]).all()
             seen[rows, columns] += 1
-
-        run_tiles(5, 7, batch_size, run, max_rows=3)
         assert (seen == 1).all()
 
 
 def test_harmonics_shrink_where_memory_runs_out(monkeypatch, sphere_points):
     torch.manual_seed(0)
     module = LocationEncoder(5, 8, 16)
-    expected = InferenceEngine(module).encode(sphere_points, dtype="float64")
+    expected = encode(module, sphere_points, dtype="float64")
     empty = torch.empty
 
     def limited(*shape, **options):
@@ -198,15 +204,15 @@ def test_harmonics_shrink_where_memory_runs_out(monkeypatch, sphere_points):
 
     monkeypatch.setattr(torch, "empty", limited)
     with pytest.warns(RuntimeWarning, match="going on with batch_size=25"):
-        ours = InferenceEngine(module).encode(sphere_points, dtype="float64", batch_size=100)
+        ours = encode(module, sphere_points, dtype="float64", batch_size=100)
     np.testing.assert_allclose(ours, expected, atol=1e-12)
 
 
 def test_batches_shrink_where_memory_runs_out(monkeypatch, sphere_points):
     torch.manual_seed(0)
     module = LocationEncoder(5, 8, 16)
-    expected = InferenceEngine(module).encode(sphere_points)
-    finish, sizes = _SineNetwork.finish, []
+    expected = encode(module, sphere_points)
+    finish, sizes = SineNetwork.finish, []
 
     def limited(self, first, layer):
         sizes.append(len(first))
@@ -214,19 +220,19 @@ def test_batches_shrink_where_memory_runs_out(monkeypatch, sphere_points):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return finish(self, first, layer)
 
-    monkeypatch.setattr(_SineNetwork, "finish", limited)
+    monkeypatch.setattr(SineNetwork, "finish", limited)
     with pytest.warns(RuntimeWarning, match="going on with batch_size=25"):
-        ours = InferenceEngine(module).encode(sphere_points, batch_size=100)
+        ours = encode(module, sphere_points, batch_size=100)
     np.testing.assert_allclose(ours, expected, atol=1e-6)
     assert sizes[:3] == [100, 50, 25]
     monkeypatch.setattr(
-        _SineNetwork, "finish", lambda self, first, layer: limited(self, torch.zeros(99, 1), layer)
+        SineNetwork, "finish", lambda self, first, layer: limited(self, torch.zeros(99, 1), layer)
     )
     with (
         pytest.warns(RuntimeWarning, match="batch_size=1"),
         pytest.raises(torch.cuda.OutOfMemoryError),
     ):
-        InferenceEngine(module).encode(sphere_points, batch_size=2)
+        encode(module, sphere_points, batch_size=2)
 
 
 @pytest.mark.parametrize("network", ["siren", "mlp", "fcnet", "linear"])
@@ -238,11 +244,11 @@ def test_every_encoding_and_network(sphere_points, network, kind):
     )
     engine = InferenceEngine(module)
     for layer in ("embedding", "hidden")[: 1 if network == "linear" else 2]:
-        ours = engine.encode(sphere_points, layer=layer, dtype="float64", batch_size=100)
+        ours = encode(engine, sphere_points, layer=layer, dtype="float64", batch_size=100)
         expected = _direct(module, sphere_points, layer)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
-        grid = engine.encode_grid(
-            sphere_points[:5, 0], sphere_points[:4, 1], layer=layer, dtype="float64"
+        grid = encode_grid(
+            engine, sphere_points[:5, 0], sphere_points[:4, 1], layer=layer, dtype="float64"
         )
         points = np.stack(np.meshgrid(sphere_points[:5, 0], sphere_points[:4, 1]), axis=-1)
         np.testing.assert_allclose(
@@ -253,13 +259,13 @@ def test_every_encoding_and_network(sphere_points, network, kind):
 def test_hidden_scale_of_any_network(sphere_points):
     torch.manual_seed(0)
     module = LocationEncoder(4, 8, 16, network="fcnet", hidden_scale=0.1)
-    ours = InferenceEngine(module).encode(sphere_points, layer="hidden", dtype="float64")
+    ours = encode(module, sphere_points, layer="hidden", dtype="float64")
     expected = _direct(module, sphere_points, "hidden")
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
 
 
 def test_published_rounding_reaches_grids_and_tables(monkeypatch, sphere_points):
-    monkeypatch.setattr("skgeo_embed.nn.inference.engine.MIN_TABULATED_POINTS", 0)
+    monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POINTS", 0)
     torch.manual_seed(0)
     module = LocationEncoder(40, 16, 32, harmonics="published")
     exact = LocationEncoder(40, 16, 32)
@@ -268,8 +274,8 @@ def test_published_rounding_reaches_grids_and_tables(monkeypatch, sphere_points)
     rms = np.sqrt(np.mean(expected**2))
     assert abs(expected - _direct(exact, sphere_points)).max() > 1e-3 * rms
     engine = InferenceEngine(module)
-    np.testing.assert_allclose(engine.encode(sphere_points), expected, rtol=0, atol=1e-5 * rms)
-    grid = engine.encode_grid(sphere_points[:30, 0], sphere_points[:30, 1], dtype="float64")
+    np.testing.assert_allclose(encode(engine, sphere_points), expected, rtol=0, atol=1e-5 * rms)
+    grid = encode_grid(engine, sphere_points[:30, 0], sphere_points[:30, 1], dtype="float64")
     np.testing.assert_allclose(
         grid[np.arange(30), np.arange(30)], expected[:30], rtol=0, atol=1e-10
     )

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skgeo_embed.nn import tables
 from skgeo_embed.nn.harmonics import SphericalHarmonics
+from skgeo_embed.nn.inference import tables
 from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 
 CPU = torch.device("cpu")

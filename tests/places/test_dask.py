@@ -78,6 +78,7 @@ def test_fit_looks_at_columns_alone(frame):
     np.testing.assert_array_equal(features.compute(scheduler="sync"), encoder.transform(frame))
     with pytest.raises(CoordinateError, match="cannot be told apart"):
         encoder.fit(lazy.rename(columns={"lat": "height"}))
+    encoder.fit(lazy)
     with pytest.raises(CoordinateError, match="exactly 2"):
         encoder.transform(da.zeros((10, 3)))
     with pytest.raises(CoordinateError, match="pass a dask DataFrame"):
@@ -110,9 +111,9 @@ def test_pickles_are_small(encoder):
 
 def _facts(_):
     """Which encoders this worker holds."""
-    from skgeo_embed.models import loaded
+    from skgeo_embed.models import sharing
 
-    return len(loaded._opened)
+    return len(sharing._opened)
 
 
 def _die_once(part, marker):

@@ -22,6 +22,7 @@ from skgeo_embed.nn.location.encoder import encode_positions
 # already does not count: the same call must give the same numbers, to the last bit.
 MIN_TABULATED_POINTS = 250
 MIN_TABULATED_POLYS = 12  # below, the L² harmonics are no more work than reading a table
+SORTED_POINTS = 500_000  # at a time, so that what is written together lies together
 GRID_ROWS = 16  # rows of a grid at a time; more would need memory and save nothing
 
 
@@ -139,12 +140,14 @@ class SineNetwork:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Read the first layer off tables, points of one cell together."""
         sphere = self.sphere
-        cells, order = sphere.cells(lonlat).sort(stable=True)
-        bands, counts = torch.unique_consecutive(sphere.band_of(cells), return_counts=True)
-        for band, members in zip(bands.tolist(), order.split(counts.tolist()), strict=True):
-            compute = partial(self._read_band, lonlat, layer, band, members)
-            for _, part, values in tiler.run(1, len(members), compute):
-                yield members[part], values
+        for start in range(0, len(lonlat), SORTED_POINTS):
+            cells, order = sphere.cells(lonlat[start : start + SORTED_POINTS]).sort(stable=True)
+            bands, counts = torch.unique_consecutive(sphere.band_of(cells), return_counts=True)
+            order += start
+            for band, members in zip(bands.tolist(), order.split(counts.tolist()), strict=True):
+                compute = partial(self._read_band, lonlat, layer, band, members)
+                for _, part, values in tiler.run(1, len(members), compute):
+                    yield members[part], values
 
     def _read_band(
         self, lonlat: Tensor, layer: Layer, band: int, members: Tensor, _: slice, part: slice
@@ -185,7 +188,7 @@ class _Memory:
     def of(self, shape: tuple[int, int]) -> Tensor:
         if self._held.shape != shape:
             self._held = self._held.new_empty(0)  # let go of it before asking for more
-            self._held = self._held.new_empty(shape)
+            self._held = torch.empty(shape, dtype=self._held.dtype, device=self._held.device)
         return self._held
 
 
