@@ -18,6 +18,7 @@ class Repository:
     revisions: dict[str, str] = field(default_factory=dict)  # name -> commit
     access: str = "public"  # or "gated", "private"
     fault: str | None = None  # or "truncated", "corrupted", "busy"
+    etag: str | None = None  # in the place of the content's hash
 
 
 class HubServer(ThreadingHTTPServer):
@@ -86,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
             return self._answer(404, headers=headers)
-        digest = hashlib.sha256(content).hexdigest()
+        digest = repository.etag or hashlib.sha256(content).hexdigest()
         headers = {
             "X-Repo-Commit": commit,
             "ETag": f'"{digest}"',

@@ -17,10 +17,10 @@ from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.places.columns import column_names
-from skgeo_embed.places.dask import is_dask, sample_of, transform_dask
+from skgeo_embed.places.dask import sample_of, transform_dask
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.geometries import are_shapely, is_geo
-from skgeo_embed.places.numbers import plain
+from skgeo_embed.places.numbers import is_dask, plain
 from skgeo_embed.places.reading import Coordinates, Reader, read_axis
 
 if TYPE_CHECKING:

@@ -117,13 +117,14 @@ class GPS2VecEncoder(CoordinateTransformer):
 
     def _prepare(self) -> None:
         from skgeo_embed.models.gps2vec_file import GPS2VEC_HELP
+        from skgeo_embed.models.parsing import named_path
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
         if self.model is None:
             raise ModelNotFoundError(
                 f"model is None, but GPS2Vec has no weights that may ship. {GPS2VEC_HELP}"
             )
-        folder = Path(self.model).expanduser()
+        folder = named_path(self.model)
         files = {
             file.stem.removeprefix("model_"): file.resolve() for file in folder.glob("model_*.h5")
         }

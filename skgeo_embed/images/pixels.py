@@ -10,6 +10,10 @@ import numpy as np
 from skgeo_embed._errors import ImageError, warn_caller
 from skgeo_embed.places.numbers import plain
 
+B10_INDEX = 10
+SENTINEL2_BANDS = 13
+LARGEST_REFLECTANCE = 50.0  # clouds and glint reach 2; digital numbers begin at hundreds
+NO_PIXEL = 1e20  # what float rasters mark missing pixels with begins here
 _ACCEPTED = "images must be an array or tensor of shape (n, bands, height, width)"
 
 
@@ -70,25 +74,21 @@ def to_float_images(batch: np.ndarray) -> np.ndarray:
 
 
 def check_finite_images(images: np.ndarray, *, chunk_bytes: int = 64 * 2**20) -> None:
-    """Raise ImageError if any pixel is NaN or infinite, naming the first images that have one."""
+    """Raise ImageError if any pixel is NaN, infinite or beyond anything measured, naming images."""
     if images.dtype.kind != "f":
         return
     step = max(1, chunk_bytes // max(1, images[0].nbytes))
     bad: list[int] = []
     for start in range(0, len(images), step):
-        finite = np.isfinite(images[start : start + step]).all(axis=(1, 2, 3))
-        bad += (start + np.flatnonzero(~finite)).tolist()
+        with np.errstate(invalid="ignore"):
+            measured = np.abs(images[start : start + step]) < NO_PIXEL  # NaN compares False
+        bad += (start + np.flatnonzero(~measured.all(axis=(1, 2, 3)))).tolist()
     if bad:
         raise ImageError(
-            f"{len(bad)} of {len(images)} images contain NaN or infinite pixels (first: "
-            f"{', '.join(map(str, bad[:5]))}); fill or drop them before fitting."
+            f"{len(bad)} of {len(images)} images contain NaN or infinite pixels, or such of "
+            f"{NO_PIXEL:g} and more (first: {', '.join(map(str, bad[:5]))}); fill or drop them "
+            "before fitting."
         )
-
-
-B10_INDEX = 10
-SENTINEL2_BANDS = 13
-LARGEST_REFLECTANCE = 50.0  # clouds and glint reach 2; digital numbers begin at hundreds
-NO_PIXEL = 1e20  # what float rasters mark missing pixels with begins here
 
 
 def prepare_batch(

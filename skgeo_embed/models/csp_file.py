@@ -9,7 +9,7 @@ from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed._files import file_sha256
 from skgeo_embed.models.lightning_file import read_tensors
 from skgeo_embed.models.model_file import Origin
-from skgeo_embed.models.parsing import check_finite, parsing
+from skgeo_embed.models.parsing import check_finite, named_path, parsing
 from skgeo_embed.models.sharing import LoadedEncoder, share_engine
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.csp import FeedForward, ScaledGrid
@@ -29,7 +29,7 @@ def open_csp(model: Any, scaling: str) -> LoadedEncoder:
         raise ModelNotFoundError(
             f"model is None, but CSP has no weights that may ship. {_CSP_HELP}"
         )
-    path = Path(model).expanduser()
+    path = named_path(model)
     if not path.is_file():
         raise ModelNotFoundError(f"there is no file {str(model)!r}. {_CSP_HELP}")
     origin = Origin("checkpoint", path.name, path.resolve(), file_sha256(path))

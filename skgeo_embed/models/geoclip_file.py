@@ -19,7 +19,7 @@ from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, read_weights
 from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.models.lightning_file import read_tensors
 from skgeo_embed.models.model_file import Origin
-from skgeo_embed.models.parsing import check_finite, parsing
+from skgeo_embed.models.parsing import check_finite, named_path, parsing
 from skgeo_embed.models.sharing import LoadedEncoder, share_engine
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.geoclip import geoclip_network
@@ -61,7 +61,7 @@ def _find_geoclip(model: Any, options: HubOptions) -> Origin:
         if file is None or not file.is_file():
             raise ModelNotFoundError(f"the package geoclip is not installed. {_GEOCLIP_HELP}")
         return Origin("package", "geoclip", file, file_sha256(file))
-    path = Path(model).expanduser()
+    path = named_path(model)
     if path.is_file():
         return Origin("checkpoint", path.name, path.resolve(), file_sha256(path))
     if path.is_dir():

@@ -105,6 +105,8 @@ def fetch(repository: str, filename: str, options: HubOptions, *, dataset: bool 
     before = cached_copy() if dataset else None
 
     with _explained(repository, filename, options):
+        if not options.local_files_only:
+            _check_etag(repository, filename, options, dataset)
         try:
             found = download(options.local_files_only)
         except PermissionError:
@@ -117,6 +119,26 @@ def fetch(repository: str, filename: str, options: HubOptions, *, dataset: bool 
     if before == found:
         return HubFile(path, commit, path.resolve().name)
     return HubFile(path, commit, _checked_sha256(path, repository, filename, options))
+
+
+def _check_etag(repository: str, filename: str, options: HubOptions, dataset: bool) -> None:
+    """Refuse an ETag with a path in it: the hub's client names the files of its cache by ETags."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    kind = "dataset" if dataset else None
+    url = hf_hub_url(repository, filename, repo_type=kind, revision=options.revision)
+    try:
+        etag = get_hf_file_metadata(url, token=options.token).etag
+    except Exception as error:
+        if not _is_network_error(error):
+            raise
+        return  # the download says what is wrong, or takes the copy in the cache
+    if etag is not None and not re.fullmatch(r"[\w.+=-]+", etag):
+        raise ModelDownloadError(
+            f"{filename} of {repository} is not fetched: the server names it by the ETag {etag!r}, "
+            "which is a path and would be written outside of the cache. Check HF_ENDPOINT; the "
+            f"hub itself does not do so. {_by_hand(repository, filename)}"
+        )
 
 
 def list_dataset(repository: str, options: HubOptions) -> list[str]:

@@ -21,7 +21,7 @@ from skgeo_embed.models.folder_model import FolderModel
 from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.models.lightning_file import LightningModel, read_tensors
 from skgeo_embed.models.model_file import ModelFile, ModuleModel, Origin
-from skgeo_embed.models.parsing import check_finite
+from skgeo_embed.models.parsing import check_finite, named_path
 from skgeo_embed.models.registry import (
     BACKBONES,
     BUNDLED,
@@ -60,7 +60,7 @@ def find_model(
     if not isinstance(model, (str, os.PathLike)):
         raise TypeError(f"model must be {accepted_models()}; got {type(model).__name__}.")
     options = options or HubOptions()
-    name, path = str(model), Path(model).expanduser()
+    name, path = str(model), named_path(model)
     if name in BUNDLED:
         return _open_folder("bundled", name, WEIGHTS_FOLDER / BUNDLED[name])
     if is_model_folder(path):

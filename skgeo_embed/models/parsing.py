@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import zipfile
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skgeo_embed._errors import ModelFormatError, SkgeoEmbedError
+from skgeo_embed._errors import ModelFormatError, ModelNotFoundError, SkgeoEmbedError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,19 @@ def parsing(where: str | Path, what: str) -> Iterator[None]:
             f"{where} cannot be opened as {what} ({type(error).__name__}: {cause}); it is damaged "
             "or something else. If it was downloaded or copied, fetch it again."
         ) from error
+
+
+def named_path(model: str | os.PathLike[str]) -> Path:
+    """Return the path that a model's name may be, or say that the system can have none such."""
+    try:
+        path = Path(model).expanduser()
+        path.exists()  # a name that is too long is said here
+    except (OSError, RuntimeError, ValueError) as error:
+        shown = str(model) if len(str(model)) <= 80 else f"{str(model)[:60]}…"
+        raise ModelNotFoundError(
+            f"{shown!r} is neither a model's name nor a path: {str(error)[:80]}"
+        ) from error
+    return path
 
 
 def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:

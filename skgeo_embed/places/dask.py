@@ -8,25 +8,18 @@ import numpy as np
 from sklearn.utils._set_output import _get_output_config
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.places.reading import read_coordinates
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def is_dask(X: Any) -> bool:
-    """Say whether `X` is a dask collection; dask is not imported for it."""
-    return type(X).__module__.partition(".")[0] == "dask"
-
-
 def sample_of(X: Any) -> Any:
     """Return a row like those of a dask collection, without computing any."""
-    room = type(X).__module__.split(".")[1]
-    if room == "dataframe" and hasattr(X, "columns"):
+    if hasattr(X, "map_partitions") and hasattr(X, "columns"):
         import pandas as pd
 
         return pd.DataFrame([[0.0] * len(X.columns)], columns=X.columns)
-    if room != "array":
+    if not hasattr(X, "map_blocks"):
         raise CoordinateError(
             f"got a dask {type(X).__name__}; pass a dask DataFrame with columns such as 'lon' and "
             "'lat', or a dask array of shape (n, 2)."
@@ -42,7 +35,7 @@ def transform_dask(transformer: Any, X: Any) -> Any:
             "set_output(transform='default') first. A dask DataFrame gives named columns anyway."
         )
     sample = sample_of(X)
-    read_coordinates(sample)  # says what is wrong with shape and columns
+    transformer._reader.read(sample)  # says what is wrong with shape and columns
     transformer._check_columns(sample, reset=False)
     like = np.empty((0, transformer._width()), dtype=transformer._output_dtype())
     if hasattr(X, "columns"):

@@ -18,6 +18,11 @@ def is_from(X: Any, package: str) -> bool:
     return type(X).__module__.partition(".")[0] == package
 
 
+def is_dask(X: Any) -> bool:
+    """Say whether `X` is a dask collection; dask is not imported for it."""
+    return is_from(X, "dask") or is_from(X, "dask_expr")  # the second until dask 2025.1
+
+
 def plain(X: Any) -> Any:
     """Return a torch tensor as a numpy array, and anything else as it is."""
     if not (is_from(X, "torch") and hasattr(X, "detach")):

@@ -20,7 +20,7 @@ from skgeo_embed.places.columns import (
     lonlat_of_table,
 )
 from skgeo_embed.places.geometries import are_shapely, is_geo, lonlat_of_geo, lonlat_of_shapely
-from skgeo_embed.places.numbers import is_from, plain, to_float64
+from skgeo_embed.places.numbers import is_dask, is_from, plain, to_float64
 
 _MAX_ROWS_NAMED = 5
 
@@ -169,7 +169,7 @@ def _positions(lon: Any, lat: Any, width: int) -> list[int]:
 def _refuse_lazy(X: Any) -> None:
     if is_from(X, "polars") and hasattr(X, "collect"):
         raise CoordinateError("got a polars LazyFrame; use X.collect().")
-    if is_from(X, "dask"):
+    if is_dask(X):
         raise CoordinateError(
             f"got a dask {type(X).__name__} where one is not taken; use X.compute()."
         )

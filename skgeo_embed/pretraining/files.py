@@ -18,10 +18,10 @@ import torch
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from skgeo_embed._errors import ImageError
+from skgeo_embed._errors import ImageError, TrainingWarning, warn_caller
 from skgeo_embed._files import cache_folder, write_atomically
 from skgeo_embed.images.files import read_geotiff
-from skgeo_embed.images.pixels import to_float_images
+from skgeo_embed.images.pixels import check_pixels, to_float_images
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.pretraining.data import Batch, fingerprint_of
 
@@ -140,22 +140,42 @@ def _find_in_shards(
     for shard in shards:
         try:
             with tarfile.open(shard, "r:") as archive:
+                end = 0
                 for member in archive:
                     if member.isfile():
                         name = os.path.basename(member.name)
                         place = (member.offset_data, member.size)
                         found[name] = ImageFile(str(shard), name, *place)
+                    end = member.offset_data + member.size
+                _check_end(shard, end)
         except tarfile.TarError as error:
             raise ImageError(
                 f"{shard} is no tar file or cut short ({error}); fetch it again."
             ) from error
     rows = [row for row, name in enumerate(names) if name in found]
+    if 0 < len(rows) < len(names):
+        missing = next(name for name in names if name not in found)
+        warn_caller(
+            f"{len(names) - len(rows)} of the {len(names)} images of index.csv (first: {missing}) "
+            f"are in none of the {len(shards)} tar file(s) of {shards[0].parent}, and are left "
+            "out. If you meant to have them all, fetch the other shards.",
+            TrainingWarning,
+        )
     if not rows:
         raise ImageError(
             f"none of the {len(names)} images of index.csv ({names[0]}, …) is in the "
             f"{len(shards)} tar file(s) of {shards[0].parent}, which hold {len(found)} files."
         )
     return [found[names[row]] for row in rows], lonlat[rows]
+
+
+def _check_end(shard: Path, end: int) -> None:
+    """Refuse a tar file that ends within a member, or without the blocks of zeros at its end."""
+    with shard.open("rb") as file:
+        file.seek(-(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE)
+        rest = file.read(2 * tarfile.BLOCKSIZE)
+    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
+        raise tarfile.TarError("there is no end-of-archive mark")
 
 
 def check_files(
@@ -262,8 +282,10 @@ def _inspect(file: ImageFile) -> list[int] | str:
         image = file.read()
     except ImageError as error:
         return str(error)
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        return "pixels that are NaN or infinite"
+    try:
+        check_pixels(image, "the image")
+    except ImageError as error:
+        return str(error)
     if not image.any():
         return "no data: every pixel is 0"
     return list(image.shape)

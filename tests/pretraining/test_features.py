@@ -8,7 +8,7 @@ from skgeo_embed._errors import ImageError
 from skgeo_embed.nn.vision.resnet import resnet18
 from skgeo_embed.nn.vision.small_cnn import freeze_all_but_last, split_frozen
 from skgeo_embed.pretraining.features import FeaturePairs
-from tests.test_pretrainer import PairsDataset
+from tests.pretraining.test_pretrainer import PairsDataset
 
 SMALL = {
     "legendre_polys": 4,

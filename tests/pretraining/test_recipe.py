@@ -7,7 +7,7 @@ import torch
 from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.objectives.loss import contrastive_loss, gathered_contrastive_loss
-from tests.training.test_features import CountingTower
+from tests.pretraining.test_features import CountingTower
 
 SMALL = {
     "legendre_polys": 6,

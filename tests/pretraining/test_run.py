@@ -48,7 +48,7 @@ class AtStep(lightning.Callback):
 SCRIPT = """
 import os, signal, sys
 import numpy as np
-from tests.training.test_run import SMALL, AtStep
+from tests.pretraining.test_run import SMALL, AtStep
 from skgeo_embed import SatCLIPPretrainer
 
 data = np.load(sys.argv[1])
