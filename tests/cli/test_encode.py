@@ -210,7 +210,7 @@ def test_text_among_coordinates(table, tmp_path, capsys):
     table.assign(lat=text).to_csv(tmp_path / "in.csv", index=False)
     assert run(tmp_path, "in.csv") == 1
     assert "must hold numbers in degrees, got 'unknown' in row 400." in capsys.readouterr().err
-    assert run(tmp_path, "in.csv", "out.parquet", "--on-invalid", "nan") == 0
+    assert run(tmp_path, "in.csv", "out.parquet", "--on-invalid", "nan", "--restart") == 0
     assert "rows 400, 407 (the first row is 0)" in capsys.readouterr().out
 
 

@@ -22,7 +22,6 @@ from skgeo_embed._errors import (
     ModelFormatError,
     ModelNotFoundError,
 )
-from skgeo_embed.models.geoclip_file import _build_geoclip
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.places.utm import distance_grid, zone_names
 from tests.folding import Folding
@@ -138,7 +137,7 @@ def test_geoclip_errors(tmp_path, geoclip_file, monkeypatch):
     with pytest.raises(ModelNotFoundError, match=r"holds no model\.safetensors"):
         GeoCLIPEncoder(tmp_path).fit()
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ModelFormatError, match="cannot be read"):
+    with pytest.raises(ModelFormatError, match="cannot be opened as GeoCLIP"):
         GeoCLIPEncoder(tmp_path).fit()
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelFormatError, match="'bert', not 'geoclip-location-encoder'"):
@@ -146,8 +145,9 @@ def test_geoclip_errors(tmp_path, geoclip_file, monkeypatch):
     geoclip_file.write_bytes(b"not torch")
     with pytest.raises(ModelFormatError, match="was not opened"):
         GeoCLIPEncoder(geoclip_file).fit()
-    with pytest.raises(ModelFormatError, match="holds no GeoCLIP location encoder"):
-        _build_geoclip({"LocEnc0.capsule.0.b": torch.zeros(2, 2)}, geoclip_file)
+    torch.save({"LocEnc0.capsule.0.b": torch.zeros(2, 2)}, geoclip_file)
+    with pytest.raises(ModelFormatError, match="cannot be opened as GeoCLIP's location encoder"):
+        GeoCLIPEncoder(geoclip_file).fit()
 
 
 # --- CSP
@@ -201,7 +201,7 @@ def test_csp_errors(tmp_path):
         CSPEncoder(csp_checkpoint(path, "fmow", freq_init="random")).fit()
     with pytest.raises(ModelFormatError, match="frequency_num=16, the first layer takes 128"):
         CSPEncoder(csp_checkpoint(path, "fmow", frequency_num=16)).fit()
-    with pytest.raises(ModelFormatError, match="does not fit a CSP encoder"):
+    with pytest.raises(ModelFormatError, match="cannot be opened as a CSP encoder"):
         CSPEncoder(csp_checkpoint(path, "fmow", spa_f_act="unknown")).fit()
     torch.save({"weights": torch.zeros(2)}, path)
     with pytest.raises(ModelFormatError, match="no 'params' and 'state_dict'"):
@@ -295,7 +295,7 @@ def test_gps2vec_missing_zones(zone_folder):
     message = str(error.value)
     assert "2 of 4 points lie outside 80°S to 84°N" in message
     assert "lon=0, lat=86" in message
-    assert "1 of 4 points lie in 1 zone(s) without a file" in message
+    assert "1 of 4 points (first: row 2) lie in 1 zone(s) without a file" in message
     assert "'47 V'" in message
     lenient = GPS2VecEncoder(folder, kind=kind, on_invalid="nan").fit()
     with pytest.warns(InvalidCoordinateWarning, match="Their features are NaN"):

@@ -10,6 +10,8 @@ import torch
 
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.nn.inference.networks import SineNetwork
+from skgeo_embed.nn.inference.tables import SphereTable
+from skgeo_embed.nn.location import LocationEncoder
 
 LON, LAT = np.arange(-180.0, 180, 7), np.linspace(-90.0, 90, 40)
 
@@ -102,6 +104,29 @@ def test_threads_at_once_give_the_same(sphere_points):
         thread.join()
     for result in results:
         np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_threads_at_once_build_the_tables_once(monkeypatch):
+    built, second = [], threading.Event()
+    build = SphereTable.__init__
+
+    def slow(self, *args):
+        built.append(self)
+        if len(built) == 2:
+            second.set()
+        second.wait(0.3)  # for another thread, which the lock keeps out
+        build(self, *args)
+
+    monkeypatch.setattr(SphereTable, "__init__", slow)
+    torch.manual_seed(1)
+    encoder = SatCLIPEncoder(LocationEncoder(12, 8, 16)).fit()
+    points = np.random.RandomState(0).uniform(-90, 90, (4000, 2))
+    threads = [threading.Thread(target=encoder.transform, args=(points,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1
 
 
 def test_limits_of_threads_are_obeyed(encoder, monkeypatch):

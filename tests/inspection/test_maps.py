@@ -2,6 +2,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import ImageGeolocator, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import CoordinateError
@@ -280,8 +281,14 @@ def test_cartopy_axes(encoder):
 
 
 def test_encoders_without_a_grid(encoder):
-    with pytest.raises(TypeError, match=r"with transform_grid, .* got a PositionalEncoder"):
-        EmbeddingMapDisplay.from_estimator(PositionalEncoder().fit([[1, 2]]), resolution=20)
+    with pytest.raises(TypeError, match=r"with transform_grid, .* got a StandardScaler"):
+        EmbeddingMapDisplay.from_estimator(StandardScaler().fit([[1, 2]]), resolution=20)
+
+
+def test_closed_form_encoders_have_maps():
+    positional = PositionalEncoder(legendre_polys=3).fit()
+    display = EmbeddingMapDisplay.from_estimator(positional, resolution=20)
+    assert display.values.shape == (9, 18, 3)
 
 
 def test_matplotlib_that_is_missing(encoder, monkeypatch):

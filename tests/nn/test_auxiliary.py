@@ -5,6 +5,7 @@ from sklearn.linear_model import Ridge
 
 from skgeo_embed.nn.objectives.auxiliary import (
     CAP_DEGREES,
+    N_CAPS,
     AuxiliaryTargets,
     RidgeEpisodes,
     fit_ridge,
@@ -52,14 +53,21 @@ def test_splits(places):
     assert len(support) == 100
     assert sorted([*support.tolist(), *query.tolist()]) == list(range(600))
     assert len(split_at_random(position, 10_000)[0]) == 400
+    torch.manual_seed(3)
     support, query = split_by_caps(position, 50)
+    torch.manual_seed(3)
+    lon, lat = np.deg2rad(places.numpy()).T  # haversine, as an independent distance
+    centres = torch.randperm(600)[:N_CAPS].numpy()
+    half = (
+        np.sin((lat[:, None] - lat[centres]) / 2) ** 2
+        + np.cos(lat[:, None]) * np.cos(lat[centres])
+        * np.sin((lon[:, None] - lon[centres]) / 2) ** 2
+    )  # fmt: skip
+    within = (np.rad2deg(2 * np.arcsin(np.sqrt(half))) < CAP_DEGREES).any(axis=1)
+    assert 40 <= within.sum() < 550
+    assert query.tolist() == np.flatnonzero(within).tolist()
     assert len(support) == 50
-    assert not set(support.tolist()) & set(query.tolist())
-    # every judged point lies in a cap, no fitted one within a cap's radius of its centre
-    angle = torch.rad2deg(torch.acos((position[query] @ position[support].T).clamp(-1, 1)))
-    assert angle.min() > 0
-    assert len(query) >= 40 * 0.5
-    assert CAP_DEGREES < 10
+    assert not within[support].any()
     tiny = position[:1].repeat(30, 1)  # all in one cap
     support, query = split_by_caps(tiny, 10)
     assert len(support) == 10

@@ -2,8 +2,11 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
+import shapely
 import torch
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -244,3 +247,117 @@ def test_axes():
         read_axis([[1.0]], "lat")
     with pytest.raises(CoordinateError, match="row 0"):
         read_axis([91], "lat")
+
+
+# --- what was read wrongly, or refused without saying what to do
+
+
+def test_what_is_masked_is_missing():
+    masked = np.ma.masked_equal([[0.0, 0.0], [7.8, 36.8]], 0.0)
+    np.testing.assert_array_equal(read_coordinates(masked, on_invalid="nan").valid, [False, True])
+    with pytest.raises(CoordinateError, match="row 0"):
+        read_coordinates(masked)
+    integers = np.ma.masked_array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]])
+    np.testing.assert_array_equal(read_coordinates(integers, on_invalid="nan").valid, [False, True])
+    objects = np.ma.masked_array(np.array([["x", 2.0], [3, 4]], dtype=object), [[1, 0], [0, 0]])
+    with pytest.raises(CoordinateError, match="text 'x'"):
+        read_coordinates(objects)
+
+
+SWAPPED = POINTS[:, ::-1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pd.DataFrame(SWAPPED, columns=pd.MultiIndex.from_product([["p"], ["lat", "lon"]])),
+        lambda: pd.DataFrame(SWAPPED, columns=[b"lat", b"lon"]),
+        lambda: xr.DataArray(SWAPPED, dims=("n", "c"), coords={"c": ["lat", "lon"]}),
+        lambda: xr.Dataset({"lat": ("n", SWAPPED[:, 0]), "lon": ("n", SWAPPED[:, 1])}),
+        lambda: pa.table({"lat": SWAPPED[:, 0], "lon": SWAPPED[:, 1]}),
+        lambda: pa.record_batch({"lat": SWAPPED[:, 0], "lon": SWAPPED[:, 1]}),
+        lambda: np.rec.fromarrays(SWAPPED.T, names="lat,lon"),
+        lambda: list(shapely.points(POINTS)),
+        lambda: pd.Series(shapely.points(POINTS)),
+        lambda: shapely.points(POINTS),
+    ],
+    ids=["multiindex", "bytes", "DataArray", "Dataset", "pyarrow", "batch", "records", "shapely",
+         "shapely series", "shapely array"],
+)  # fmt: skip
+def test_names_and_geometries_say_which_is_which(make):
+    np.testing.assert_allclose(read_coordinates(make()).lonlat, POINTS)
+
+
+def test_arrays_of_xarray_without_names_are_lon_lat():
+    np.testing.assert_array_equal(
+        read_coordinates(xr.DataArray(POINTS, dims=("n", "c"))).lonlat, POINTS
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: np.array([[True, False]]), "got booleans"),
+        (lambda: np.array([[True, 1.5]], dtype=object), "got True in row 0"),
+        (lambda: pd.DataFrame({"lon": [True], "lat": [1.0]}), "column 'lon'.*booleans"),
+        (lambda: pd.DataFrame({"lon": [True], "lat": [1.0]}, dtype="boolean"), "booleans"),
+        (lambda: pd.DataFrame({"lon": ["7,8"], "lat": [1.0]}), r'decimal=","'),
+        (lambda: [["7°48'N", 1.0]], "degrees, minutes and seconds.*minutes / 60"),
+        (lambda: [["36.8 N", 1.0]], "letter for the hemisphere"),
+        (lambda: pd.DataFrame({"x": [1.0], "y": [2.0]}), "say lon='x', lat='y'"),
+        (lambda: pl.LazyFrame({"lon": [1.0], "lat": [2.0]}), r"use X\.collect\(\)"),
+        (lambda: [[10**400, 1]], "must be numbers in degrees"),
+        (lambda: torch.zeros(2, 2).to_sparse(), r"X\.to_dense\(\)"),
+        (lambda: torch.zeros(2, 2, device="meta"), "holds no values"),
+        (lambda: pd.DataFrame([[1.0, 2.0]], columns=["lon", 3]), "cannot be told apart"),
+        (lambda: pd.DataFrame([[1.0, 2.0]], columns=[None, 1.5]), "cannot be told apart"),
+        (lambda: pd.DataFrame([[1.0, 2.0]], columns=["lon", "lon"]), "several are lon"),
+        (lambda: {"lon": [1.0], "lat": [2.0]}, r"pandas\.DataFrame\(X\)"),
+        (lambda: "lon,lat", "got the text 'lon,lat'"),
+        (lambda: [shapely.Point(1, 2), shapely.LineString([(0, 0), (1, 1)])], "row 1, a LineStr"),
+        (lambda: [shapely.Point(1, 2), 5], "geometries and other values are mixed"),
+        (lambda: shapely.Point(1, 2), r"such as \[point\]"),
+        (lambda: gpd.GeoSeries.from_xy([1.0], [2.0], crs='LOCAL_CS["a",UNIT["m",1]]'), "CRS"),
+        (lambda: pd.DataFrame({"lon": [], "lat": []}), "0 sample"),
+    ],
+)
+def test_dead_ends_say_what_to_do(make, expected):
+    with pytest.raises(CoordinateError, match=expected):
+        read_coordinates(make())
+
+
+def test_a_dask_collection_where_none_is_taken():
+    da = pytest.importorskip("dask.array")
+    with pytest.raises(CoordinateError, match=r"X\.compute\(\)"):
+        read_coordinates(da.zeros((3, 2)))
+
+
+def test_tensors_of_every_kind():
+    negative = torch.complex(torch.zeros(2, 2), torch.ones(2, 2)).conj().imag
+    assert negative.is_neg()
+    np.testing.assert_array_equal(read_coordinates(negative).lonlat, -np.ones((2, 2)))
+    np.testing.assert_array_equal(
+        read_coordinates(torch.tensor([[1.5, 2.5]], dtype=torch.bfloat16)).lonlat, [[1.5, 2.5]]
+    )
+
+
+def test_integer_names_may_come_twice():
+    frame = pd.DataFrame(POINTS, columns=[0, 0])
+    np.testing.assert_array_equal(read_coordinates(frame).lonlat, POINTS)
+
+
+def test_missing_shapely_points():
+    points = [shapely.Point(1, 2), None, shapely.Point()]
+    read = read_coordinates(points, on_invalid="nan")
+    np.testing.assert_array_equal(read.valid, [True, False, False])
+    np.testing.assert_array_equal(read.lonlat[0], [1, 2])
+
+
+@pytest.mark.parametrize("lon", ["x", 1])
+def test_named_columns_of_wider_tables(lon):
+    frame = pd.DataFrame({"lat": POINTS[:, 1], "x": POINTS[:, 0], "price": 1.0})
+    table = frame if lon == "x" else frame.to_numpy()
+    lat = "lat" if lon == "x" else 0
+    np.testing.assert_array_equal(read_coordinates(table, lon=lon, lat=lat).lonlat, POINTS)
+    with pytest.raises(CoordinateError, match=r"lat=.*there are|lat='y', but the input has no"):
+        read_coordinates(table, lon=lon, lat="y")

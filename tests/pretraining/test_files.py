@@ -1,4 +1,5 @@
 import io
+import os
 import shutil
 import tarfile
 
@@ -8,7 +9,7 @@ import pytest
 import rasterio
 
 from skgeo_embed import SatCLIPPretrainer
-from skgeo_embed._errors import ImageError
+from skgeo_embed._errors import ImageError, TrainingWarning
 from skgeo_embed.datasets import load_sentinel2_patches
 from skgeo_embed.pretraining.files import check_files, list_paths, open_folder
 
@@ -207,3 +208,27 @@ def test_bad_arguments(folder):
         check_files(list_paths(["gone.tif"]), np.zeros((1, 2)), side=None, on_bad_image="skip")
     with pytest.raises(ValueError, match="coords are missing"):
         SatCLIPPretrainer(**SMALL).fit([folder / "images" / "patch_0.tif"])
+
+
+@pytest.mark.parametrize("cut", [1024, 1536, 30_000])
+def test_cut_shards_are_reported(shards, tmp_path, cut):
+    shards = shutil.copytree(shards, tmp_path / "cut")
+    shard = sorted(shards.glob("data/*.tar"))[-1]
+    size = shard.stat().st_size
+    content = shard.read_bytes().rstrip(b"\0")
+    end = -(-len(content) // 512) * 512
+    assert end < size  # what follows is the end-of-archive mark and padding
+    os.truncate(shard, end if cut == 1024 else end + 512 if cut == 1536 else size - cut)
+    with pytest.raises(ImageError, match=r"is no tar file or cut short"):
+        open_folder(shards)
+
+
+def test_images_in_no_shard_are_counted(shards, tmp_path):
+    shards = shutil.copytree(shards, tmp_path / "more")
+    index = pd.read_csv(shards / "index.csv")
+    more = pd.concat([index, index.assign(fn="elsewhere_" + index["fn"])])
+    more.to_csv(shards / "index.csv", index=False)
+    missing = len(more) - 20
+    with pytest.warns(TrainingWarning, match=rf"{missing} of the {len(more)} images of index.csv"):
+        files, lonlat = open_folder(shards)
+    assert len(files) == len(lonlat) == 20

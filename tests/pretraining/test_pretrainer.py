@@ -247,7 +247,7 @@ def test_saving_again_replaces_and_a_failure_keeps_the_old(pairs, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("skgeo_embed.models.folder.os.replace", full_disk)
+        patch.setattr("skgeo_embed._files.os.replace", full_disk)
         with pytest.raises(OSError, match="No space left"):
             fitted.save_pretrained(folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
