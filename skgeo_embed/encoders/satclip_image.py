@@ -253,4 +253,5 @@ class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstim
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = ["float32"]
         return tags

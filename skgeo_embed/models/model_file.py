@@ -227,4 +227,4 @@ class ModuleModel(ModelFile):
         """Return the model's."""
         if self._logit_scale is None:
             raise ModelFormatError(f"a {self.origin.name} is one tower, not a two-tower model.")
-        return float(self._logit_scale)
+        return float(self._logit_scale.detach())
