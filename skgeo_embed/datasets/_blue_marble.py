@@ -1,4 +1,4 @@
-"""Tiles of NASA's Blue Marble with their coordinates."""
+"""Tiles of global mosaics, NASA's Blue Marble among them, with their coordinates."""
 
 from __future__ import annotations
 
@@ -14,24 +14,31 @@ from skgeo_embed.places.sphere import KM_PER_DEGREE
 
 PIXELS_AT_A_TIME = 2**20
 SOUTH, NORTH = -60.0, 84.0  # the mosaic shows nothing real south of 60°S
+BANDS = {  # name: file, colours of the picture
+    "august": ("blue_marble_august.webp", "RGB"),
+    "autumn": ("blue_marble_autumn.webp", "RGB"),
+    "may": ("blue_marble_may.webp", "RGB"),
+    "lights": ("night_lights.webp", "L"),
+    "elevation": ("elevation.webp", "L"),
+}
 _DESCR = """\
-Tiles of NASA's Blue Marble Next Generation, August 2004 (public domain; credit: NASA Earth
-Observatory, Reto Stöckli), and of its city lights at night, about 5 km a pixel, with the longitude
-and latitude (degrees) of their centres, drawn uniformly by area between 60°S and 84°N. Every tile
-covers the same ground."""
+Tiles of {bands}, public domain (NASA Earth Observatory, Reto Stöckli; NOAA ETOPO1), with the
+longitude and latitude (degrees) of their centres, drawn uniformly by area between 60°S and 84°N.
+Every tile covers the same ground. A pixel of August and of the lights is 5 km wide, of autumn and
+elevation 10 km, of May 20 km. Elevation is 128 + 1.2 sign(z) sqrt(|z|), z in metres."""
 
 
-def load_blue_marble(
+def load_earth_tiles(
     n_tiles: int = 2000,
     *,
     tile_size: int = 32,
     km_per_pixel: float | Sequence[float] = 5.0,
-    night_lights: bool = False,
+    bands: Sequence[str] = tuple(BANDS),
     land_only: bool = True,
     random_state: int | np.random.RandomState | None = None,
     return_X_y: bool = False,
 ) -> Any:
-    """Cut image tiles from a global satellite mosaic, with their centre coordinates.
+    """Cut image tiles from global mosaics of three seasons, lights and elevation.
 
     Centres are drawn uniformly by area on the sphere between 60°S and 84°N. A tile covers the
     same ground at any latitude: its columns lie ``km_per_pixel / cos(lat)`` apart in
@@ -44,26 +51,84 @@ def load_blue_marble(
     tile_size : int, default=32
         Height and width of a tile in pixels.
     km_per_pixel : float or sequence of float, default=5.0
-        Ground distance between pixels; the mosaic's own is 5 km. Several give a tile of
-        several scales around one centre, their bands after each other.
-    night_lights : bool, default=False
-        Add the lights of cities at night as a fourth band.
+        Ground distance between pixels. Several give a tile of several scales around one centre,
+        their bands after each other.
+    bands : sequence of str, default=("august", "autumn", "may", "lights", "elevation")
+        Which layers, in this order: Blue Marble of three seasons (three bands each), the lights
+        of cities at night, and elevation.
     land_only : bool, default=True
-        Draw only centres on land (as the mosaic's colours show it; lakes are water).
+        Draw only centres on land (as the August mosaic's colours show it; lakes are water).
     random_state : int, RandomState instance or None, default=None
-        Seeds the draw.
+        Seeds the draw; the same centres are drawn whatever the bands.
     return_X_y : bool, default=False
         Return ``(images, coords)`` instead of a Bunch.
 
     Returns
     -------
     tiles : Bunch
-        With `images` (n_tiles, bands, tile_size, tile_size), uint8, north up: red, green and
-        blue, night lights if asked for, and these again for each further scale;
-        `coords` (n_tiles, 2), float64, longitude and latitude of the centres in degrees;
-        `DESCR`.
+        With `images` (n_tiles, n_bands, tile_size, tile_size), uint8, north up, the bands of each
+        further scale after those of the one before; `coords` (n_tiles, 2), float64, longitude
+        and latitude of the centres in degrees; `DESCR`.
     (images, coords) : tuple
         If `return_X_y`.
+
+    Raises
+    ------
+    ImportError
+        If Pillow is missing.
+    ValueError
+        If a number is not positive, or there is no such band.
+
+    Examples
+    --------
+    >>> from skgeo_embed.datasets import load_earth_tiles
+    >>> tiles = load_earth_tiles(n_tiles=10, tile_size=8, random_state=0)
+    >>> tiles.images.shape, tiles.coords.shape
+    ((10, 11, 8, 8), (10, 2))
+    """
+    scales = np.atleast_1d(km_per_pixel)
+    for name, value in (
+        ("n_tiles", n_tiles),
+        ("tile_size", tile_size),
+        ("km_per_pixel", scales.min().item() if scales.size else 0),
+    ):
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value!r}.")
+    if isinstance(bands, str) or not set(bands) <= set(BANDS) or not len(bands):
+        raise ValueError(f"bands must be some of {', '.join(BANDS)}, got {bands!r}.")
+    coords = _draw_centres(read_mosaic(), n_tiles, land_only, check_random_state(random_state))
+    shown = [read_band(name) for name in bands]
+    images = np.concatenate(
+        [cut_tiles(picture, coords, tile_size, km) for km in scales for picture in shown], axis=1
+    )
+    if return_X_y:
+        return images, coords
+    return Bunch(images=images, coords=coords, DESCR=_DESCR.format(bands=", ".join(bands)))
+
+
+def load_blue_marble(
+    n_tiles: int = 2000,
+    *,
+    tile_size: int = 32,
+    km_per_pixel: float | Sequence[float] = 5.0,
+    night_lights: bool = False,
+    land_only: bool = True,
+    random_state: int | np.random.RandomState | None = None,
+    return_X_y: bool = False,
+) -> Any:
+    """Cut colour tiles of August: the narrow case of :func:`load_earth_tiles`.
+
+    Parameters
+    ----------
+    n_tiles, tile_size, km_per_pixel, land_only, random_state, return_X_y
+        As for :func:`load_earth_tiles`.
+    night_lights : bool, default=False
+        Add the lights of cities at night as a fourth band.
+
+    Returns
+    -------
+    tiles : Bunch or tuple
+        As of :func:`load_earth_tiles`.
 
     Raises
     ------
@@ -79,35 +144,27 @@ def load_blue_marble(
     >>> tiles.images.shape, tiles.coords.shape
     ((10, 3, 32, 32), (10, 2))
     """
-    scales = np.atleast_1d(km_per_pixel)
-    for name, value in (
-        ("n_tiles", n_tiles),
-        ("tile_size", tile_size),
-        ("km_per_pixel", scales.min().item() if scales.size else 0),
-    ):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value!r}.")
-    mosaic = read_mosaic()
-    coords = _draw_centres(mosaic, n_tiles, land_only, check_random_state(random_state))
-    shown = [mosaic, read_night_lights()] if night_lights else [mosaic]
-    images = np.concatenate(
-        [cut_tiles(picture, coords, tile_size, km) for km in scales for picture in shown], axis=1
+    return load_earth_tiles(
+        n_tiles,
+        tile_size=tile_size,
+        km_per_pixel=km_per_pixel,
+        bands=("august", "lights") if night_lights else ("august",),
+        land_only=land_only,
+        random_state=random_state,
+        return_X_y=return_X_y,
     )
-    if return_X_y:
-        return images, coords
-    return Bunch(images=images, coords=coords, DESCR=_DESCR)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=len(BANDS))
+def read_band(name: str) -> np.ndarray:
+    """Return a layer, (height, width, 1 or 3) uint8, equirectangular, north up, from 180°W."""
+    picture = _read_picture(*BANDS[name])
+    return picture if picture.ndim == 3 else picture[:, :, None]
+
+
 def read_mosaic() -> np.ndarray:
-    """Return the mosaic, (height, width, 3) uint8, equirectangular, north up, from 180°W."""
-    return _read_picture("blue_marble_august.webp", "RGB")
-
-
-@lru_cache(maxsize=1)
-def read_night_lights() -> np.ndarray:
-    """Return the lights of cities, (height, width, 1) uint8, on the grid of the mosaic."""
-    return _read_picture("night_lights.webp", "L")[:, :, None]
+    """Return the August mosaic, by whose colours land is told from water."""
+    return read_band("august")
 
 
 def _read_picture(name: str, mode: str) -> np.ndarray:
@@ -115,7 +172,7 @@ def _read_picture(name: str, mode: str) -> np.ndarray:
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            "load_blue_marble reads an image file, which needs Pillow: "
+            "the global layers are image files, which need Pillow: "
             'pip install "skgeo-embed[images]"'
         ) from error
     with Image.open(DATA_FOLDER / name) as image:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed._files import write_atomically
+from skgeo_embed.models.packing import pack, unpack
 from skgeo_embed.models.parsing import parsing
 
 if TYPE_CHECKING:
@@ -79,9 +80,10 @@ def read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
 
     path = folder / WEIGHTS_NAME
     try:
-        with safe_open(path, framework="pt") as file:
+        with parsing(path, "safetensors"), safe_open(path, framework="pt") as file:
             keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118
-            return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
+            weights = unpack({key: file.get_tensor(key) for key in keys}, file.metadata())
+            return {key.removeprefix(prefix): value for key, value in weights.items()}
     except (SafetensorError, OSError) as error:
         raise ModelFormatError(
             f"{path} is not a complete safetensors file ({error}); it may have been cut off while "
@@ -97,7 +99,8 @@ def write_folder(
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {"library": "skgeo_embed", "format_version": FORMAT_VERSION, **config}
-    write_atomically(folder / WEIGHTS_NAME, save(_of_their_own(weights), metadata={"format": "pt"}))
+    tensors, packed = pack(_of_their_own(weights))
+    write_atomically(folder / WEIGHTS_NAME, save(tensors, metadata={"format": "pt", **packed}))
     write_atomically(folder / CARD_NAME, card.encode("utf-8"))
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     write_atomically(folder / CONFIG_NAME, text.encode("utf-8"))

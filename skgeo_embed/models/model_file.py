@@ -109,13 +109,15 @@ def build_location(
         check_finite(weights, where)
         scale = torch.tensor(module.hidden_scale)
         check_finite({"hidden_scale": scale}, where)
-    return module.float() if module.dtype in (torch.float16, torch.bfloat16) else module
+    if module.dtype in (torch.float16, torch.bfloat16):
+        module.nnet.float()
+    return module
 
 
 def _check_sizes(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> None:
     """Compare a description with the tensors before anything of its sizes is built."""
     found = network_sizes(weights, where)
-    dim_in = found.pop("dim_in")
+    dim_in = found.pop("dim_in") - _grid_channels(config, weights, where)
     if found["network"] in ("fcnet", "linear"):
         del found["num_hidden_layers"]  # they have as many as they have
     if found["network"] == "linear":
@@ -181,6 +183,23 @@ def _check_counts(description: dict[str, Any], most: int, where: str | Path) -> 
                 f"the image tower in {where} cannot be built: {key}={str(value)[:60]} asks for "
                 "more layers than there are tensors."
             )
+
+
+def _grid_channels(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> int:
+    """Channels of a feature grid, whose description must be that of its table."""
+    described, table = config.get("feature_grid"), weights.get("posenc.grid.values")
+    if described is None and table is None:
+        return 0
+    found = None if table is None else tuple(table.shape)
+    described = described or {}
+    said = tuple(described.get(key) for key in ("height", "width", "channels"))
+    if found != said:
+        raise ModelFormatError(
+            f"the encoder in {where} cannot be opened: its description and its tensors are not "
+            f"those of one network (a feature grid of {said} in the description, {found} in the "
+            "tensors)."
+        )
+    return int(said[2])
 
 
 class ModuleModel(ModelFile):

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.inference.devices import check_precision, resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
-from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork
+from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, harmonics_and_grid
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tiles import Tiler
 from skgeo_embed.nn.location import EncodedNetwork
@@ -83,7 +83,7 @@ def is_sine_network(module: EncodedNetwork) -> bool:
     """Say whether a module is a SIREN on harmonics, run by its own `forward`."""
     return (
         type(module).forward is EncodedNetwork.forward
-        and isinstance(module.posenc, SphericalHarmonics)
+        and isinstance(harmonics_and_grid(module.posenc)[0], SphericalHarmonics)
         and isinstance(module.nnet, SirenNet)
     )
 

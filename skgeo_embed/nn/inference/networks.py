@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, WithFeatureGrid
 from skgeo_embed.nn.inference.devices import has_float64
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
@@ -74,13 +75,17 @@ class SineNetwork:
     """A SIREN's weights on one device, w0 folded in, with the harmonics that feed it."""
 
     def __init__(self, module: EncodedNetwork, device: torch.device, dtype: torch.dtype) -> None:
-        self.posenc: Any = module.posenc
+        self.posenc, grid = harmonics_and_grid(module.posenc)
         self.device, self.dtype = device, dtype
         self.harmonics_device = device if has_float64(device) else torch.device("cpu")
         net: Any = module.nnet
         self._layers = [*net.layers, net.last_layer]
         self.weights = [folded(layer.weight, layer).to(dtype).to(device) for layer in self._layers]
         self.biases = [folded(layer.bias, layer).to(dtype).to(device) for layer in self._layers]
+        self.grid = None if grid is None else copy.deepcopy(grid).to(device)
+        n_harmonics = self.posenc.embedding_dim
+        self.harmonics_weight = self.weights[0][:, :n_harmonics]
+        self.grid_weight = self.weights[0][:, n_harmonics:]
         self.hidden_scale = module.hidden_scale
         self._tables: LatitudeTables | None = None
         self._sphere: SphereTable | None = None
@@ -93,6 +98,7 @@ class SineNetwork:
             if self._tables is None:
                 first = self._layers[0]
                 weight, bias = folded(first.weight, first), folded(first.bias, first)
+                weight = weight[:, : self.posenc.embedding_dim]
                 self._tables = LatitudeTables(self.posenc, weight, bias)
             return self._tables
 
@@ -129,8 +135,8 @@ class SineNetwork:
             batch = lonlat[points].to(self.harmonics_device)
             shape = self.posenc.embedding_dim, len(batch)
             features = self.posenc(batch, out=memory.of(shape)).to(self.device)
-            first = torch.addmm(self.biases[0], features, self.weights[0].T)
-            return self.finish(first, layer)
+            first = torch.addmm(self.biases[0], features, self.harmonics_weight.T)
+            return self.finish(self.with_content(first, lonlat[points]), layer)
 
         for _, points, values in tiler.run(1, len(lonlat), compute):
             yield points, values
@@ -152,7 +158,8 @@ class SineNetwork:
     def _read_band(
         self, lonlat: Tensor, layer: Layer, band: int, members: Tensor, _: slice, part: slice
     ) -> Tensor:
-        return self.finish(self.sphere.read(lonlat[members[part]], band), layer)
+        points = lonlat[members[part]]
+        return self.finish(self.with_content(self.sphere.read(points, band), points), layer)
 
     def encode_grid(self, lon: Tensor, lat: Tensor, layer: Layer, tiler: Tiler) -> Iterator[Tile]:
         """Yield tiles of the encoding of every pair of two axes."""
@@ -160,7 +167,11 @@ class SineNetwork:
         first_layer = self.sphere.read_grid if tabulated else self.first_layer_of_grid
 
         def compute(rows: slice, columns: slice) -> Tensor:
-            return self.finish(first_layer(lon[columns], lat[rows]), layer)
+            first = first_layer(lon[columns], lat[rows])
+            if self.grid is not None:
+                points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
+                first = self.with_content(first, points)
+            return self.finish(first, layer)
 
         return tiler.run(len(lat), len(lon), compute, max_rows=GRID_ROWS)
 
@@ -168,6 +179,15 @@ class SineNetwork:
         """Compute the first layer at every pair of two axes, (n_lat · n_lon, hidden)."""
         waves = self.tables.waves(lon).to(self.dtype).to(self.device)
         return (waves @ self.tables.at(lat).to(self.dtype).to(self.device)).flatten(0, 1)
+
+    def with_content(self, first: Tensor, lonlat: Tensor) -> Tensor:
+        """Add what the first layer makes of the feature grid, where there is one."""
+        if self.grid is None:
+            return first
+        corners, weights = self.grid.corners(lonlat.to(self.harmonics_device))
+        weights = weights.to(self.dtype).to(self.device)
+        content = self.grid.read(corners.to(self.device), weights)
+        return first.addmm_(content, self.grid_weight.T)
 
     def finish(self, first: Tensor, layer: Layer) -> Tensor:
         """Apply what follows the linear map of the first layer, which is overwritten."""
@@ -190,6 +210,13 @@ class _Memory:
             self._held = self._held.new_empty(0)  # let go of it before asking for more
             self._held = torch.empty(shape, dtype=self._held.dtype, device=self._held.device)
         return self._held
+
+
+def harmonics_and_grid(posenc: Any) -> tuple[Any, FeatureGrid | None]:
+    """Split a positional encoding into what is tabulated and the feature grid beside it."""
+    if isinstance(posenc, WithFeatureGrid):
+        return posenc.position, posenc.grid
+    return posenc, None
 
 
 def folded(parameter: Tensor, layer: Any) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, WithFeatureGrid
 from skgeo_embed.nn.encodings.positional import make_encoding
 from skgeo_embed.nn.location.networks import make_network
 
@@ -100,6 +101,9 @@ class LocationEncoder(EncodedNetwork):
         Of the multi-scale encodings, see :class:`~skgeo_embed.nn.encodings.MultiScale`.
     dropout : float, default=0.5
         Dropout before each sine while training; no part of the saved architecture.
+    feature_grid : dict, default=None
+        A :class:`~skgeo_embed.nn.encodings.feature_grid.FeatureGrid` beside the positional
+        encoding: its `height`, `width`, `channels` and, if not "int8", `storage`.
     spectral_decay : float, default=0.0
         How the first layer's initial weights fall with the degree l of the harmonics, as
         (1 + l / 2) to the power of minus this, at the same root mean square; no part of the
@@ -129,6 +133,7 @@ class LocationEncoder(EncodedNetwork):
         n_frequencies: int = 16,
         min_radius: float = 1.0,
         max_radius: float = 360.0,
+        feature_grid: dict[str, Any] | None = None,
         dropout: float = 0.5,
         spectral_decay: float = 0.0,
         hidden_scale: float = 1.0,
@@ -145,6 +150,8 @@ class LocationEncoder(EncodedNetwork):
                 "max_radius": max_radius,
             }
         posenc = make_encoding(positional_encoding, **encoding)
+        if feature_grid is not None:
+            posenc = WithFeatureGrid(posenc, FeatureGrid(**feature_grid))
         nnet = make_network(
             network,
             int(posenc.embedding_dim),  # type: ignore[arg-type]
@@ -161,6 +168,8 @@ class LocationEncoder(EncodedNetwork):
             "hidden_dim": hidden_dim,
             "num_hidden_layers": num_hidden_layers,
         }
+        if feature_grid is not None:
+            config["feature_grid"] = dict(feature_grid)
         if hidden_scale != 1:
             config["hidden_scale"] = hidden_scale
         super().__init__(posenc, nnet, config)
@@ -175,4 +184,5 @@ class LocationEncoder(EncodedNetwork):
             raise ValueError("spectral_decay is for a siren network on spherical harmonics")
         degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
         scale = (1 + degrees / 2) ** -decay
-        self.nnet.layers[0].weight *= scale / (scale**2).mean().sqrt()  # type: ignore[index, union-attr]
+        weight = self.nnet.layers[0].weight[:, : size**2]  # type: ignore[index, union-attr]
+        weight *= scale / (scale**2).mean().sqrt()

@@ -1,0 +1,135 @@
+"""A table of features over the sphere, read between its nodes: content at a place, not position."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+POLE = 90.0
+
+
+class FeatureGrid(nn.Module):
+    r"""Features on a grid of longitudes and latitudes, read by bilinear interpolation.
+
+    Nodes lie at latitudes :math:`-90° + 180° i / (H - 1)`, the poles among them, and at longitudes
+    :math:`-180° + 360° j / W`; the last column is followed by the first. At a pole the value is
+    that of the row's first node, whatever the longitude. Values are small integers times a scale
+    for each channel, or floats.
+
+    Parameters
+    ----------
+    height, width : int
+        Rows H (at least 2) and columns W.
+    channels : int
+        Features at each node.
+    storage : {"int8", "float16", "float32"}, default="int8"
+        How values are held. "float32" is for a grid that is learned with the towers.
+    """
+
+    values: Tensor
+    scale: Tensor
+    takes_dtype = True
+
+    def __init__(self, height: int, width: int, channels: int, storage: str = "int8") -> None:
+        super().__init__()
+        if storage not in ("int8", "float16", "float32"):
+            raise ValueError(f'storage must be "int8", "float16" or "float32", got {storage!r}')
+        if height < 2 or width < 1 or channels < 1:
+            raise ValueError(f"a grid of {height} × {width} nodes, {channels} channels, is none")
+        self.height, self.width, self.storage = height, width, storage
+        self.embedding_dim = channels
+        values = torch.zeros(height, width, channels, dtype=getattr(torch, storage))
+        if storage == "float32":
+            self.values = nn.Parameter(values)
+        else:
+            self.register_buffer("values", values)
+        self.register_buffer("scale", torch.ones(channels))
+
+    @torch.no_grad()
+    def fill(self, values: Tensor) -> FeatureGrid:
+        """Set the values of all nodes, (H, W, channels) from south to north, rounded as stored.
+
+        Poles get one value, the mean of their row.
+        """
+        values = values.detach().float().clone()
+        for row in (0, -1):
+            values[row] = values[row].mean(dim=0)
+        if self.storage == "int8":
+            self.scale.copy_(values.abs().amax(dim=(0, 1)).clamp_min(1e-12) / 127)
+            values = (values / self.scale).round()
+        self.values.copy_(values.to(self.values.dtype))
+        return self
+
+    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Read (n, 2) degrees to (n, channels); positions are computed in float64."""
+        corners, weights = self.corners(lonlat)
+        return self.read(corners, weights.to(dtype or lonlat.dtype))
+
+    def corners(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes around each point, (n, 4) numbers in the flat table, and their weights."""
+        lon, lat = lonlat.double().unbind(-1)
+        row = (lat + POLE) * ((self.height - 1) / 180)
+        column = torch.where(lat.abs() == POLE, 0.0, (lon + 180) * (self.width / 360))
+        south = row.floor().clamp(0, self.height - 2)
+        west = column.floor()
+        up, right = row - south, column - west
+        west = west.long() % self.width
+        east = (west + 1) % self.width
+        first = south.long() * self.width
+        second = first + self.width
+        numbers = torch.stack([first + west, first + east, second + west, second + east], dim=1)
+        weights = torch.stack(
+            [(1 - up) * (1 - right), (1 - up) * right, up * (1 - right), up * right], dim=1
+        )
+        return numbers, weights
+
+    def read(self, corners: Tensor, weights: Tensor) -> Tensor:
+        """Sum the values of nodes (n, 4) with their weights, (n, channels)."""
+        table = self.values.flatten(0, 1)
+        if table.is_floating_point() and table.requires_grad:
+            around = nn.functional.embedding(corners, table)
+        else:
+            around = table.index_select(0, corners.flatten()).view(*corners.shape, -1)
+        mixed = torch.bmm(weights[:, None], around.to(weights.dtype))[:, 0]
+        return mixed * self.scale.to(weights.dtype)
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return [f"grid{i:03d}" for i in range(self.embedding_dim)]
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        return f"{self.height} × {self.width}, channels={self.embedding_dim}, {self.storage}"
+
+
+class WithFeatureGrid(nn.Module):
+    """A positional encoding and, after its columns, those of a feature grid.
+
+    Parameters
+    ----------
+    position : torch.nn.Module
+        Maps (n, 2) degrees in float64 to features.
+    grid : FeatureGrid
+        The table.
+    """
+
+    takes_dtype = True
+
+    def __init__(self, position: nn.Module, grid: FeatureGrid) -> None:
+        super().__init__()
+        self.position = position
+        self.grid = grid
+        self.embedding_dim = int(position.embedding_dim) + grid.embedding_dim  # type: ignore[arg-type]
+
+    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Encode (n, 2) degrees to (n, columns of both), returned as `dtype`."""
+        dtype = dtype or lonlat.dtype
+        if getattr(self.position, "takes_dtype", False):
+            encoded = self.position(lonlat, dtype=dtype)
+        else:
+            encoded = self.position(lonlat.double()).to(dtype)
+        return torch.cat([encoded, self.grid(lonlat, dtype=dtype)], dim=1)
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return [*self.position.column_names(), *self.grid.column_names()]  # type: ignore[operator]
