@@ -776,7 +776,7 @@ def fitted_cases(encoder, inputs):
                 return estimator.fit(X).transform(X)
 
             yield Case(
-                f"{how}: {given.name}",
+                f"{given.name} ({how})",
                 act,
                 partial(features_of, encoder, places) if can_be_read else None,
                 given.words,
@@ -785,25 +785,26 @@ def fitted_cases(encoder, inputs):
 
 
 GAP = np.where([[False], [True], [False]], np.nan, PLACES)  # the second place is missing
-GAPS = [  # with on_invalid="nan": NaN where nothing is known, and what is no number is refused still
+GAPS = [  # with on_invalid="nan": NaN where nothing is known; what is no number is refused
     Given("NaN", lambda: GAP),
     Given("half a place", lambda: np.where(PLACES == 1.75, np.nan, PLACES)),
     Given("infinity", lambda: np.where(PLACES == 1.75, -np.inf, PLACES)),
     Given("None", lambda: [[2.5, 5.5], [None, None], [0.5, 3.125]]),
     Given("masked fields", masked_fields),
-    Given("Float64", lambda: swapped(["lat", "lon"]).astype("Float64").where(LON != 4.25, pd.NA)),
-    Given("objects with NA", lambda: swapped(["lat", "lon"]).astype(object).where(
-        LON[:, None] != 4.25, pd.NA)),
+    Given("Float64", lambda: pd.DataFrame(GAP[:, ::-1], columns=["lat", "lon"], dtype="Float64")),
+    Given("objects with NA", lambda: pd.DataFrame(GAP[:, ::-1], columns=["lat", "lon"]).astype(
+        object).fillna(pd.NA)),
     Given("polars null", lambda: POLARS.with_columns(lon=pl.Series([2.5, None, 0.5]))),
     Given("arrow null", lambda: pa.table({"lat": LAT, "lon": [2.5, None, 0.5]})),
     Given("DataArray", lambda: data_array(values=GAP[:, ::-1])),
     Given("tensor", lambda: torch.tensor(GAP)),
-    Given("a missing point", lambda: [shapely.Point(p) if p[0] != 4.25 else None for p in PLACES]),
+    Given("a missing point",
+          lambda: [shapely.Point(p) if p[0] != 4.25 else None for p in PLACES]),
     Given("an empty point", lambda: [shapely.Point(p) if p[0] != 4.25 else shapely.Point()
           for p in PLACES]),
     Given("a missing geometry in Mercator", lambda: points(4326).where(LON != 4.25).to_crs(3857),
           tolerance=1e-3),
-    Given("axis of a table, Decimal NaN", lambda: [[Decimal(str(v)) for v in row] for row in GAP]),
+    Given("Decimal NaN", lambda: [[Decimal(str(v)) for v in row] for row in GAP]),
     Given("a bool", lambda: with_value(True), words=("True",)),
     Given("a text", lambda: with_value("x"), words=("'x'",)),
     Given("a text nan", lambda: with_value("nan"), words=("'nan'",)),
@@ -2641,7 +2642,8 @@ def tell(entries):
     """Print cases, those of several groups once."""
     groups = {}
     for group, _, case, what in entries:
-        groups.setdefault(case, ([], what))[0].append(group)
+        key = case.removesuffix(" (fit_transform)").removesuffix(" (fit, transform)")
+        groups.setdefault(key, ([], what))[0].append(group)
     for case, (names, what) in groups.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         print(f"  [{names[0]}{more}] {case}\n      {' '.join(what.split())}")

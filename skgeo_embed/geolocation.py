@@ -145,6 +145,7 @@ default="bluemarble-l10"
             else:
                 self.candidates_ = read_coordinates(candidates).lonlat
             self._open_towers()
+            self._radius_km = self.radius_km
             self._kept = self._embeddings_to_keep()
         return self
 
@@ -233,14 +234,15 @@ default="bluemarble-l10"
             The negated median great-circle error in km, or the share of images within
             `radius_km`; more is better.
         """
+        check_is_fitted(self)
         truth = read_coordinates(coords).lonlat
         predicted = self.predict(images)
         if len(truth) != len(predicted):
             raise ValueError(f"{len(predicted)} images, {len(truth)} coordinates")
         error = great_circle_km(predicted, truth)
-        if self.radius_km is None:
+        if self._radius_km is None:
             return -float(np.median(error))
-        return float(np.mean(error <= self.radius_km))
+        return float(np.mean(error <= self._radius_km))
 
     def _open_towers(self) -> None:
         from skgeo_embed.models.opening import find_model

@@ -20,7 +20,7 @@ from skgeo_embed.places.columns import column_names
 from skgeo_embed.places.dask import sample_of, transform_dask
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.geometries import are_shapely, is_geo
-from skgeo_embed.places.numbers import is_dask, plain
+from skgeo_embed.places.numbers import is_dask, is_from, plain
 from skgeo_embed.places.reading import Coordinates, Reader, read_axis
 
 if TYPE_CHECKING:
@@ -254,15 +254,20 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def _check_columns(self, X: Any, *, reset: bool) -> None:
         """Remember or compare the columns as scikit-learn does; their order is free."""
-        if is_geo(X) or are_shapely(X) or not hasattr(X, "__len__"):
+        dataset = is_from(X, "xarray") and not hasattr(X, "dtype")
+        if is_geo(X) or are_shapely(X) or dataset or not hasattr(X, "__len__"):
             self.n_features_in_ = 2
+            return
+        names = column_names(X) or ()
+        if len(set(map(str, names))) < len(names) or len(getattr(X, "shape", (0, 0))) == 1:
+            self.n_features_in_ = len(names) or 2  # names twice, or rows that are pairs
             return
         if not reset and not self._saw_columns:  # fit() without data compares with nothing
             return
         known = getattr(self, "feature_names_in_", None)
         if getattr(getattr(X, "dtype", None), "names", None):  # structured arrays: one dimension
             self.n_features_in_ = len(X.dtype.names)
-        elif reset or known is None or set(column_names(X) or ()) != set(known):
+        elif reset or known is None or set(names) != set(known):
             validate_data(self, X, reset=reset, skip_check_array=True)
 
     def _encode_places(self, places: Coordinates) -> np.ndarray:

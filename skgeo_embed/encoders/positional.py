@@ -82,7 +82,7 @@ class PositionalEncoder(CoordinateTransformer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "kind": [StrOptions(set(KINDS))],
-        "legendre_polys": [Interval(Integral, 1, None, closed="left")],
+        "legendre_polys": [Interval(Integral, 1, 1000, closed="both")],
         "harmonics_calculation": [StrOptions({"analytic", "closed-form", "discretized"})],
         "n_frequencies": [Interval(Integral, 1, None, closed="left")],
         "min_radius": [Interval(Real, 0, None, closed="neither")],

@@ -209,6 +209,9 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             )
         from skgeo_embed.nn.location import LocationEncoder
 
+        for name, text in (("licence", licence), ("trained_on", trained_on)):
+            if not isinstance(text, (str, type(None))):
+                raise TypeError(f"{name} must be text or None, got {text!r}")
         module = self._encoder.engine.module
         if type(module) is not LocationEncoder:
             raise TypeError(

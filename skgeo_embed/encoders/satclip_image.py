@@ -213,7 +213,9 @@ class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstim
         if is_path_list(X):
             return [X] if isinstance(X, (str, PathLike)) else list(X)
         if isinstance(X, (list, tuple)) and X and all(np.ndim(image) == 3 for image in X):
-            return [check_image_array(np.asarray(image)[None])[0] for image in X]
+            return [check_image_array(np.ma.asanyarray(image)[None])[0] for image in X]
+        if isinstance(X, (list, tuple)) and any(isinstance(image, (str, PathLike)) for image in X):
+            raise ImageError("paths and images are mixed in one list; pass either.")
         return check_image_array(X)
 
     def _run(self, images: Any) -> Iterator[np.ndarray]:

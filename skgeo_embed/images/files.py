@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from os import PathLike, fspath
 from typing import Any
@@ -48,21 +49,23 @@ def read_geotiff(path: Any, content: bytes | None = None, side: int | None = Non
     """
     try:
         import rasterio
-        from rasterio.errors import RasterioError
+        from rasterio.errors import NotGeoreferencedWarning, RasterioError
     except ImportError as error:
         raise ImportError(
             'reading image files needs rasterio: pip install "skgeo-embed[images]"'
         ) from error
     try:
         _check_tiff(path, content)
-        if content is None:
-            with rasterio.open(fspath(path), driver="GTiff") as file:
+        with warnings.catch_warnings():  # images of a place need not say where it is
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            if content is None:
+                with rasterio.open(fspath(path), driver="GTiff") as file:
+                    return _read(file, path, side)
+            with (
+                rasterio.MemoryFile(content, ext=".tif") as memory,
+                memory.open(driver="GTiff") as file,
+            ):
                 return _read(file, path, side)
-        with (
-            rasterio.MemoryFile(content, ext=".tif") as memory,
-            memory.open(driver="GTiff") as file,
-        ):
-            return _read(file, path, side)
     except (RasterioError, OSError) as error:
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
@@ -94,7 +97,17 @@ def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
             f"{path} has {file.count} band(s) of {file.height} × {file.width} pixels, "
             f"{size / 2**20:,.0f} MiB; cut it into images of at most {LARGEST_BYTES >> 20} MiB."
         )
-    image = np.asarray(file.read(window=Window(left, top, width, height)))
+    _check_meaning(file, path)
+    window = Window(left, top, width, height)
+    image = np.asarray(file.read(window=window))
+    flags = {flag.name for band in file.mask_flag_enums for flag in band}
+    if "per_dataset" in flags and "alpha" not in flags:
+        masked = int((file.dataset_mask(window=window) == 0).sum())
+        if masked:
+            raise ImageError(
+                f"{path} has {masked} pixels without data (masked); fill them or leave the file "
+                "out."
+            )
     if file.nodata:  # 0 is what Sentinel-2 has where it has nothing, and harmless
         missing = int(np.isclose(image, file.nodata).sum())
         if missing:
@@ -103,6 +116,17 @@ def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
                 "the file out."
             )
     return image
+
+
+def _check_meaning(file: Any, path: Any) -> None:
+    """Refuse pixels that are no plain numbers of their band."""
+    if np.dtype(file.dtypes[0]).kind not in "iuf":
+        raise ImageError(f"{path} has pixels of type {file.dtypes[0]}, expected real numbers.")
+    if set(file.scales) != {1.0} or set(file.offsets) != {0.0}:
+        raise ImageError(
+            f"{path} has scales {file.scales[:3]} and offsets {file.offsets[:3]}; apply them and "
+            "write plain values."
+        )
 
 
 def image_batches(

@@ -81,7 +81,9 @@ def check_finite_images(images: np.ndarray, *, chunk_bytes: int = 64 * 2**20) ->
     bad: list[int] = []
     for start in range(0, len(images), step):
         with np.errstate(invalid="ignore"):
-            measured = np.abs(images[start : start + step]) < NO_PIXEL  # NaN compares False
+            # NaN compares False; half precision cannot hold the limit, and needs none
+            part = images[start : start + step]
+            measured = np.abs(part.astype(np.float32, copy=False)) < NO_PIXEL
         bad += (start + np.flatnonzero(~measured.all(axis=(1, 2, 3)))).tolist()
     if bad:
         raise ImageError(
@@ -125,7 +127,7 @@ def check_pixels(image: np.ndarray, name: str) -> None:
         return
     if not np.isfinite(image).all():
         raise ImageError(f"{name} contains NaN or infinite pixels; fill them or leave it out.")
-    largest = np.abs(image).max()
+    largest = float(np.abs(image).max())
     if largest >= NO_PIXEL:
         raise ImageError(
             f"{name} has pixels of {largest:g}, which mark missing data; fill them or leave it out."

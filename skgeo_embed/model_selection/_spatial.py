@@ -7,10 +7,11 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import _num_samples
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import classify_column, column_names, find_lonlat
@@ -219,9 +220,9 @@ class SpatialBlockKFold(_SpatialSplitter):
         if self.unit not in ("degrees", "km"):
             raise ValueError(f'unit must be "degrees" or "km", got {self.unit!r}.')
         largest = 180 * (KM_PER_DEGREE if self.unit == "km" else 1)
-        if not isinstance(self.block_size, Real) or not 0 < self.block_size <= largest:
+        if not isinstance(self.block_size, Real) or not 1e-6 <= self.block_size <= largest:
             raise ValueError(
-                f"block_size must be above 0 and at most {largest:.0f} {self.unit}, got "
+                f"block_size must be at least 1e-6 and at most {largest:.0f} {self.unit}, got "
                 f"{self.block_size!r}."
             )
 
@@ -296,6 +297,8 @@ class LeaveOneRegionOut(_SpatialSplitter):
         """
         self._check_buffer()
         regions = _read_regions(groups)
+        if X is not None and _num_samples(X) != len(regions):
+            raise ValueError(f"groups has {len(regions)} rows, X has {_num_samples(X)}.")
         names = np.unique(regions)
         if len(names) < 2:
             raise ValueError(f"there is one region, {str(names[0])!r}; at least 2 are needed.")
@@ -309,23 +312,47 @@ class LeaveOneRegionOut(_SpatialSplitter):
 def _read_regions(groups: Any) -> np.ndarray:
     if groups is None:
         raise ValueError("pass groups, the region of each row.")
-    return check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
+    values = np.ma.getdata(groups) if isinstance(groups, np.ma.MaskedArray) else np.asarray(groups)
+    if values.ndim != 1:
+        raise ValueError(f"groups must be one region a row, (n,), got shape {values.shape}.")
+    missing = pd.isna(values) | (values == "") if values.dtype.kind in "OU" else pd.isna(values)
+    if isinstance(groups, np.ma.MaskedArray):
+        missing = missing | np.ma.getmaskarray(groups)
+    if np.any(missing):
+        rows = np.flatnonzero(missing)
+        raise ValueError(
+            f"groups are missing (NaN, None or masked) in {len(rows)} row(s) (first: row {rows[0]})"
+            "; name or drop them."
+        )
+    return values.astype(str) if values.dtype.kind == "O" else values
 
 
 def find_coordinates(X: Any, coords: Any) -> np.ndarray:
     """Return (n, 2) degrees from `coords`, or from the columns of X that hold them."""
+    if coords is None and X is None:
+        raise CoordinateError("X is None; pass coords, the (n, 2) longitude and latitude.")
     names = None if coords is not None or is_geo(X) else column_names(X)
     if names is None or (all(classify_column(name) is None for name in names) and len(names) == 2):
-        lonlat = read_coordinates(X if coords is None else coords).lonlat
+        lonlat = _read_alone(X) if coords is None else read_coordinates(coords).lonlat
     else:
         found = find_lonlat(names, None, None)
         if found is None:
             raise CoordinateError(_no_coordinates_message(names))
         lon, lat = (names[position] for position in found)
         lonlat = read_coordinates(X, lon=lon, lat=lat).lonlat
-    if hasattr(X, "shape") and len(lonlat) != X.shape[0]:
-        raise CoordinateError(f"coords has {len(lonlat)} rows, X has {X.shape[0]}.")
+    n_rows = len(lonlat) if X is None else _num_samples(X)
+    if len(lonlat) != n_rows:
+        raise CoordinateError(f"coords has {len(lonlat)} rows, X has {n_rows}.")
     return lonlat
+
+
+def _read_alone(X: Any) -> np.ndarray:
+    try:
+        return read_coordinates(X).lonlat
+    except CoordinateError as error:
+        raise CoordinateError(
+            f"X holds no coordinates to split by; pass coords beside it. {error}"
+        ) from error
 
 
 def _no_coordinates_message(names: list[Any]) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.folder import read_config, read_weights
 from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
-from skgeo_embed.models.parsing import check_finite
+from skgeo_embed.models.parsing import checked_logit_scale
 from skgeo_embed.nn.location import LocationEncoder
 
 _DESCRIBED = {
@@ -61,5 +61,4 @@ class FolderModel(ModelFile):
             raise ModelFormatError(
                 f"{self._folder} holds no logit_scale, so it is no two-tower model."
             )
-        check_finite({"logit_scale": weights[""]}, self._folder)
-        return float(weights[""])
+        return checked_logit_scale(weights[""], self._folder)

@@ -109,6 +109,8 @@ def _build_geoclip(file: Path) -> EncodedNetwork:
             for part in ("weight", "bias"):
                 state[f"nnet.capsules.{i}.6.{part}"] = weights[f"{prefix}head.0.{part}"]
         frequencies = [state[f"posenc.b{i}"] for i in range(count)]
+        if any(matrix.ndim != 2 or matrix.shape[1] != 2 for matrix in frequencies):
+            raise ModelFormatError(f"{file}: frequencies of {[*frequencies[0].shape]}, not (k, 2).")
         embed_dim, hidden_dim = weights["LocEnc0.head.0.weight"].shape
         with torch.device("meta"):
             network = geoclip_network(frequencies, hidden_dim, embed_dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.parsing import DAMAGE, check_finite
 
+LARGEST_LAYER = 2**26  # numbers
 N_INPUTS = 20 * 20  # cells of a zone
 GPS2VEC_HELP = (
     "GPS2Vec's models are one HDF5 file a UTM zone (model_48 N.h5, ...) in archives linked from "
@@ -52,8 +54,15 @@ def read_gps2vec_zone(path: Path, outputs: list[str]) -> list[tuple[Tensor, Tens
 
 
 def _dense_layer(root: Any, name: str) -> tuple[Tensor, Tensor]:
+    import h5py
+
+    if not isinstance(root.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"the layer {name} is a link to elsewhere")
     names = [n.decode() if isinstance(n, bytes) else n for n in root[name].attrs["weight_names"]]
     arrays = {n.rpartition("/")[2].split(":")[0]: root[name][n] for n in names}
+    if any(math.prod(values.shape) > LARGEST_LAYER for values in arrays.values()):
+        shapes = [v.shape for v in arrays.values()]
+        raise ValueError(f"the layer {name} claims the shapes {shapes}")
     kernel, bias = (np.asarray(arrays[part], dtype=np.float32) for part in ("kernel", "bias"))
     return torch.from_numpy(kernel), torch.from_numpy(bias)
 

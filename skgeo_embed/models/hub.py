@@ -210,13 +210,13 @@ def _explained(repository: str, filename: str, options: HubOptions) -> Iterator[
             f"{repository} has no revision {options.revision!r}; leave it out for the newest. "
             f"{by_hand}"
         ) from error
-    except errors.RemoteEntryNotFoundError as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        raise _missing_locally(what, options, error, by_hand) from error
+    except errors.EntryNotFoundError as error:  # of which the local one is a kind
         raise ModelNotFoundError(
             f"{repository} has no file {filename!r}; it is not a repository that skgeo_embed can "
             f"read. {by_hand}"
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise _missing_locally(what, options, error, by_hand) from error
     except errors.HfHubHTTPError as error:
         kind: type[Exception] = ModelDownloadError
         hint = "The hub may be busy; try again later."

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
-from skgeo_embed.models.parsing import DAMAGE, check_finite, network_sizes, parsing
+from skgeo_embed.models.parsing import DAMAGE, checked_logit_scale, network_sizes, parsing
 from skgeo_embed.models.registry import PublishedModel
 from skgeo_embed.models.towers import tower_of_checkpoint
 from skgeo_embed.nn.location import LocationEncoder
 
 _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
+LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
 _VISUAL_PREFIX = "model.visual."
 
 
@@ -63,8 +64,7 @@ class LightningModel(ModelFile):
             raise ModelFormatError(
                 f"{self._path} holds no logit_scale, so it is no two-tower model."
             )
-        check_finite({"logit_scale": scale}, self._path)
-        return float(scale)
+        return checked_logit_scale(scale, self._path)
 
     def _read(self) -> dict[str, Any]:
         if self._content is None:
@@ -139,6 +139,11 @@ def location_of_checkpoint(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the location tower's config and weights; sizes come from the tensors."""
     state = content["state_dict"]
+    described = content.get(LOCATION_KEY)
+    if isinstance(described, dict):  # written by this library: the whole tower, described
+        start = "model.location."
+        own = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+        return described, own
     prefix = next((p for p in _LOCATION_PREFIXES if any(k.startswith(p) for k in state)), None)
     if prefix is None:
         raise ModelFormatError(

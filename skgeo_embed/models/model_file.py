@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.parsing import check_finite, network_sizes, parsing
 from skgeo_embed.models.towers import build_tower
+from skgeo_embed.nn.inference.engine import runs_own_code
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.vision.small_cnn import ProjectedTower
 
@@ -227,7 +228,7 @@ class ModuleModel(ModelFile):
                 "skgeo_embed.nn.location.LocationEncoder."
             )
         check_finite(module.state_dict(), type(module).__name__)
-        if type(module) is not LocationEncoder:  # what it computes only its own class knows
+        if type(module) is not LocationEncoder or runs_own_code(module):
             if harmonics != self.harmonics:
                 raise ValueError(
                     f"harmonics={harmonics!r}, but {type(module).__name__} is a class of its own; "

@@ -32,6 +32,7 @@ from skgeo_embed.models.registry import (
 )
 from skgeo_embed.models.sharing import LoadedEncoder, LoadedTower, share_engine, variant_of
 from skgeo_embed.models.towers import ARCHITECTURES, build_tower
+from skgeo_embed.nn.inference.engine import runs_own_code
 from skgeo_embed.nn.inference.images import ImageEngine
 from skgeo_embed.nn.location import LocationEncoder
 
@@ -239,8 +240,12 @@ def _module_sha256(module: nn.Module) -> str:
     config = getattr(module, "config", {})
     described = sorted(config.items()) if isinstance(config, dict) else config
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
-    if not isinstance(module, LocationEncoder) or type(module) is not LocationEncoder:
+    if any(tensor.is_meta for tensor in module.state_dict().values()):
+        raise TypeError(f"the {type(module).__name__} is on the device meta and holds no weights.")
+    if type(module) is not LocationEncoder:
         kind += f":{id(type(module))}"  # a class may be defined anew under its name
+    elif runs_own_code(module):
+        kind += f":{id(module)}"
     digest = hashlib.sha256(f"{kind}{described!r}".encode())
     for key, value in sorted(module.state_dict().items()):
         digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())

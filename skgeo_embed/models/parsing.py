@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # what reading a file of another structure than expected raises, in Python, zip and torch
+LARGEST_LOGIT_SCALE = 50.0
+LARGEST_WEIGHT = 1e30  # products of larger ones are infinite in single precision
 DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -65,16 +67,31 @@ def named_path(model: str | os.PathLike[str]) -> Path:
 
 def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
     """Refuse weights that are NaN or infinite, whose outputs would be too."""
-    import torch
-
     for key, tensor in weights.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).sum())
+        if tensor.is_complex():
+            raise ModelFormatError(f"{where}: {key!r} holds complex numbers, which no layer takes.")
+        if tensor.is_floating_point() and not (tensor.abs() < LARGEST_WEIGHT).all():
+            bad = int((~(tensor.abs() < LARGEST_WEIGHT)).sum())
             raise ModelFormatError(
-                f"{where}: {bad} of {tensor.numel()} numbers of {key!r} are NaN or infinite; the "
-                "training that wrote them diverged, or the file is damaged. Use another checkpoint "
-                "of the run."
+                f"{where}: {bad} of {tensor.numel()} numbers of {key!r} are NaN or infinite, or "
+                "as good as that; the training that wrote them diverged, or the file is damaged. "
+                "Use another checkpoint of the run."
             )
+
+
+def checked_logit_scale(scale: Tensor, where: str | Path) -> float:
+    """Return a logit scale, one finite number whose temperature is none of 0 and infinity."""
+    if scale.numel() != 1:
+        raise ModelFormatError(
+            f"{where}: 'logit_scale' has shape {tuple(scale.shape)}, not one value."
+        )
+    check_finite({"logit_scale": scale}, where)
+    if abs(float(scale)) > LARGEST_LOGIT_SCALE:
+        raise ModelFormatError(
+            f"{where}: 'logit_scale' is {float(scale):g}, a temperature of "
+            f"exp({-float(scale):g}); the training that wrote it diverged."
+        )
+    return float(scale)
 
 
 def network_sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, Any]:

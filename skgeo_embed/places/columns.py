@@ -13,6 +13,7 @@ from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.numbers import is_from, to_float64
 
 _LON_WORDS = frozenset({"lon", "lng", "long", "longitude", "longitudes", "lons"})
+_RADIANS = frozenset({"rad", "radian", "radians"})
 _LAT_WORDS = frozenset({"lat", "latitude", "latitudes", "lats"})
 ACCEPTED = (
     "coordinates must be (n, 2): longitude then latitude, in degrees (WGS84), "
@@ -40,7 +41,7 @@ def classify_column(name: Any) -> str | None:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = set(re.split(r"[^a-z]+", spaced.lower()))
     is_lon, is_lat = bool(words & _LON_WORDS), bool(words & _LAT_WORDS)
-    if is_lon == is_lat:
+    if is_lon == is_lat or words & _RADIANS:
         return None
     return "lon" if is_lon else "lat"
 
@@ -48,16 +49,40 @@ def classify_column(name: Any) -> str | None:
 def column_names(X: Any) -> list[Any] | None:
     """Names of a table's columns, None where they have none; the table is not read."""
     if is_from(X, "pyarrow"):
+        if not hasattr(X, "schema"):
+            raise CoordinateError(f"got an arrow {type(X).__name__}; {ACCEPTED}.")
         return list(X.schema.names)
     if is_from(X, "xarray"):
-        if not hasattr(X, "dims") or not hasattr(X, "dtype"):
-            return [name for name, values in X.variables.items() if values.ndim == 1]
-        named = X.ndim == 2 and X.dims[1] in X.coords
-        return list(X.coords[X.dims[1]].values) if named else None
+        return _names_of_xarray(X)
+    if is_from(X, "polars") and not hasattr(X, "columns") and "Struct" in str(X.dtype):
+        raise CoordinateError("got a polars Series of structs; use X.struct.unnest().")
     if getattr(getattr(X, "dtype", None), "names", None):
         return list(X.dtype.names)
     if hasattr(X, "columns") and hasattr(X, "shape"):
         return list(X.columns)
+    return None
+
+
+def _names_of_xarray(X: Any) -> list[Any] | None:
+    if not hasattr(X, "dtype"):  # a Dataset
+        if len(X.sizes) > 1:
+            raise CoordinateError(
+                f"the Dataset has the dimensions {list(X.sizes)}, so it is a grid and no list of "
+                "places; use transform_grid with its lon and lat."
+            )
+        return [name for name, values in X.variables.items() if values.ndim == 1]
+    if X.ndim != 2:
+        return None
+    for coordinate in getattr(X, "coords", {}).values():
+        named = coordinate.ndim == 1 and any(isinstance(v, (str, bytes)) for v in coordinate.values)
+        known = named and any(classify_column(v) for v in coordinate.values)
+        if not known and not (named and coordinate.name == X.dims[1]):
+            continue
+        if coordinate.dims == (X.dims[1],):
+            return list(coordinate.values)
+        raise CoordinateError(
+            f"the names {list(coordinate.values)} are along the rows; use X.transpose()."
+        )
     return None
 
 
@@ -76,12 +101,15 @@ def find_lonlat(names: Sequence[Any], lon: Any, lat: Any) -> tuple[int, int] | N
         if len(matches) != 1:
             return None
         found.append(matches[0])
+    if found[0] == found[1]:
+        raise CoordinateError(f"lon={lon!r} and lat={lat!r} are the same column.")
     return found[0], found[1]
 
 
 def lonlat_of_table(X: Any, names: list[Any], lon: Any, lat: Any) -> np.ndarray:
     """Read longitude and latitude, (n, 2), from a table with named columns."""
-    shape = (len(X), len(names))
+    shape = (_n_rows(X), len(names))
+    _check_table(X, names, shape)
     found = find_lonlat(names, lon, lat)
     if lon is None and lat is None:
         _check_width(names, shape, found)
@@ -90,6 +118,27 @@ def lonlat_of_table(X: Any, names: list[Any], lon: Any, lat: Any) -> np.ndarray:
     if found is None:
         raise CoordinateError(_unclear_message(names))
     return np.column_stack([_column(X, names, position) for position in found])
+
+
+def _n_rows(X: Any) -> int:
+    if is_from(X, "xarray") and not hasattr(X, "dtype"):
+        return max(values.size for values in X.variables.values())
+    return len(X)
+
+
+def _check_table(X: Any, names: list[Any], shape: tuple[int, int]) -> None:
+    """Refuse tables that lie on their side, and columns of geometries that have no CRS."""
+    if shape == (2, 2) and hasattr(X, "index"):
+        rows = {classify_column(name) for name in X.index}
+        if rows == {"lon", "lat"} and not any(classify_column(name) for name in names):
+            raise CoordinateError("longitude and latitude are rows of this table; use X.T.")
+    if hasattr(X, "iloc") and "geometry" in names and not is_from(X, "geopandas"):
+        values = X.iloc[:, names.index("geometry")]
+        if any(is_from(value, "shapely") for value in values):
+            raise CoordinateError(
+                "the column 'geometry' holds shapely geometries in a plain frame; use "
+                "geopandas.GeoDataFrame(X, crs=...), which says what their numbers are."
+            )
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
@@ -179,8 +228,9 @@ def _pandas_column(column: Any, what: str) -> np.ndarray:
 
 
 def _is_named(name: Any, chosen: Any) -> bool:
-    if isinstance(name, bytes):
-        name = name.decode(errors="replace")
+    name, chosen = (
+        n.decode(errors="replace") if isinstance(n, bytes) else n for n in (name, chosen)
+    )
     return name == chosen or (isinstance(name, tuple) and bool(name) and name[-1] == chosen)
 
 

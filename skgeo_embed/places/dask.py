@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def sample_of(X: Any) -> Any:
     """Return a row like those of a dask collection, without computing any."""
+    if type(X).__name__.startswith("Delayed"):  # which answers to every name
+        raise CoordinateError("got a dask Delayed; pass a dask DataFrame or array, or X.compute().")
     if hasattr(X, "map_partitions") and hasattr(X, "columns"):
         import pandas as pd
 

@@ -23,13 +23,15 @@ def are_shapely(X: Any) -> bool:
         return False
     if getattr(X, "ndim", 1) != 1 or not len(X):
         return False
+    if getattr(getattr(X, "dtype", None), "kind", "O") != "O":
+        return False
     values = X.to_numpy() if hasattr(X, "to_numpy") else X
-    return any(is_from(value, "shapely") for value in values[:100])
+    return any(is_from(value, "shapely") for value in values)
 
 
 def lonlat_of_geo(X: Any) -> np.ndarray:
     """Reproject geopandas' points to longitude and latitude, (n, 2); missing ones are NaN."""
-    points = X.geometry
+    points = X.geometry if hasattr(X, "geometry") else _series_of(X)
     if points.crs is None:
         raise CoordinateError(
             "the geometries have no CRS, so their units are unknown; say what they are with "
@@ -50,6 +52,12 @@ def lonlat_of_geo(X: Any) -> np.ndarray:
             ) from error
         lonlat[there] = np.column_stack([degrees.x, degrees.y])
     return lonlat
+
+
+def _series_of(geometries: Any) -> Any:
+    from geopandas import GeoSeries
+
+    return GeoSeries(geometries)
 
 
 def lonlat_of_shapely(X: Any) -> np.ndarray:

@@ -9,8 +9,10 @@ import numpy as np
 
 from skgeo_embed._errors import CoordinateError
 
-_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
-_DEGREES_MINUTES = re.compile(r"\s*[-+]?\d.*[°'\"′″ NSEWnsew]\s*|[NSEWnsew]\s*\d.*")
+_DECIMAL_COMMA = re.compile(r"\s*[-+−]?[\d.]+,\d+\s*")
+_DEGREES_MINUTES = re.compile(
+    r"\s*[-+−]?\d.*[°'\"′″ NSEWnsew]\s*|[NSEWnsew]\s*\d.*|\s*[-+−]?\d+[ :]\d+([ :][\d.]+)?\s*"
+)
 
 
 def is_from(X: Any, package: str) -> bool:
@@ -27,6 +29,8 @@ def plain(X: Any) -> Any:
     """Return a torch tensor as a numpy array, and anything else as it is."""
     if not (is_from(X, "torch") and hasattr(X, "detach")):
         return X
+    if X.is_nested:
+        raise CoordinateError("got a nested tensor; use torch.nested.to_padded_tensor or a list.")
     if X.device.type == "meta":
         raise CoordinateError(
             f"got a tensor on the device meta (shape {tuple(X.shape)}), which holds no values."
@@ -45,8 +49,10 @@ def to_float64(values: Any, what: str) -> np.ndarray:
     CoordinateError
         If they are not numbers; the message names `what` and the first that is not.
     """
-    array = values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    array = as_array(values, what)
     _check_kind(array, what)
+    if array.dtype.kind == "O":
+        array = _without_missing_objects(array)
     try:
         numbers = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -56,18 +62,73 @@ def to_float64(values: Any, what: str) -> np.ndarray:
     return numbers.filled(np.nan) if isinstance(numbers, np.ma.MaskedArray) else numbers
 
 
+def as_array(values: Any, what: str) -> np.ndarray:
+    """Make an array of nested sequences; masks of rows and tensors among them are kept."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values
+    if isinstance(values, (list, tuple)):
+        _check_rows(values, what)
+        if any(is_from(row, "torch") for row in values):
+            values = [plain(row) for row in values]
+        if any(isinstance(row, np.ma.MaskedArray) for row in values):
+            values = np.ma.stack(values)
+    try:
+        return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    except ValueError as error:
+        raise CoordinateError(
+            f"{what} must be rows of one length, (n, 2) in a table: {error}"
+        ) from error
+
+
+def _check_rows(rows: Any, what: str) -> None:
+    """Refuse rows whose names would be lost, and booleans, which an array makes numbers of."""
+    for number, row in enumerate(rows):
+        if hasattr(row, "_fields") or is_from(row, "pandas") or isinstance(row, dict):
+            names = list(_names_of_row(row))
+            raise CoordinateError(
+                f"{what} are a list of {type(row).__name__} with names of their own "
+                f"({names[:4]}); use pandas.DataFrame(X), whose columns are recognised."
+            )
+        values = row if isinstance(row, (list, tuple)) else [row]
+        if any(isinstance(value, (bool, np.bool_)) for value in values):
+            raise CoordinateError(
+                f"{what} must be numbers in degrees, got booleans (True, False) in row {number}."
+            )
+
+
+def _names_of_row(row: Any) -> Any:
+    if hasattr(row, "_fields"):
+        return row._fields
+    return [row.name, *row.index] if is_from(row, "pandas") else row
+
+
+def _without_missing_objects(array: np.ndarray) -> np.ndarray:
+    """Put NaN in the place of pandas' and Python's missing values."""
+    missing = np.array([v is None or is_missing(v) for v in np.ma.getdata(array).ravel()])
+    return (
+        np.ma.where(missing.reshape(array.shape), np.nan, array)
+        if (isinstance(array, np.ma.MaskedArray))
+        else np.where(missing.reshape(array.shape), np.nan, array)
+    )
+
+
+def is_missing(value: Any) -> bool:
+    """Say whether a value is pandas.NA or NaT."""
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
 def _check_kind(array: Any, what: str) -> None:
     kind = array.dtype.kind
     if kind == "c":
         raise CoordinateError(f"Complex data not supported: {what} have dtype {array.dtype}.")
     if kind == "b":
         raise CoordinateError(f"{what} must be numbers in degrees, got booleans.")
-    if kind in "USMm":
+    if kind in "USTMm":
         first = array.ravel()[0] if array.size else ""
         raise CoordinateError(
             f"{what} must be numbers in degrees, got dtype {array.dtype} "
             f"(first value {first.item() if hasattr(first, 'item') else first!r}); "
-            f"{_advice(str(first)) if kind in 'US' else 'they are dates or durations.'}"
+            f"{_advice(str(first)) if kind in 'UST' else 'they are dates or durations.'}"
         )
     if kind != "O":
         return

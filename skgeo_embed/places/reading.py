@@ -16,11 +16,12 @@ from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import (
     check_not_empty,
     check_shape,
+    classify_column,
     column_names,
     lonlat_of_table,
 )
 from skgeo_embed.places.geometries import are_shapely, is_geo, lonlat_of_geo, lonlat_of_shapely
-from skgeo_embed.places.numbers import is_dask, is_from, plain, to_float64
+from skgeo_embed.places.numbers import as_array, is_dask, is_from, plain, to_float64
 
 _MAX_ROWS_NAMED = 5
 
@@ -124,6 +125,10 @@ class Reader:
 
 def read_axis(values: Any, name: str) -> np.ndarray:
     """Read one axis of a grid: `name` is "lon" or "lat", the result is canonical degrees."""
+    _refuse_lazy(values, f"the {name} axis")
+    named = classify_column(getattr(values, "name", None))
+    if named not in (None, name):
+        raise CoordinateError(f"the {name} axis is named {values.name!r}: the axes look swapped.")
     axis = to_float64(plain(values), f"{name} axis")
     if axis.ndim != 1 or not axis.size:
         raise CoordinateError(
@@ -145,9 +150,7 @@ def _to_lonlat_array(X: Any, lon: Any, lat: Any) -> np.ndarray:
     names = column_names(X)
     if names is not None:
         return lonlat_of_table(X, names, lon, lat)
-    array = plain(X)
-    if not isinstance(array, np.ma.MaskedArray):
-        array = np.asarray(array)
+    array = as_array(plain(X), "coordinates")
     if chosen and array.ndim == 2:
         array = array[:, _positions(lon, lat, array.shape[1])]
     check_shape(array.shape)
@@ -156,17 +159,24 @@ def _to_lonlat_array(X: Any, lon: Any, lat: Any) -> np.ndarray:
 
 def _positions(lon: Any, lat: Any, width: int) -> list[int]:
     """Columns of an array without names."""
-    positions = [0 if lon is None else lon, 1 if lat is None else lat]
+    if lon is None or lat is None:
+        raise CoordinateError(
+            f"lon={lon!r}, lat={lat!r}: say both, by number, of an array without column names, or "
+            "they may be the same column."
+        )
+    positions = [lon, lat]
     for name, position in zip(("lon", "lat"), positions, strict=True):
         if not isinstance(position, (int, np.integer)) or not -width <= position < width:
             raise CoordinateError(
                 f"{name}={position!r}, but the input has no column names; pass a frame, or the "
                 f"number of one of its {width} columns."
             )
+    if positions[0] % width == positions[1] % width:
+        raise CoordinateError(f"lon={lon!r} and lat={lat!r} are the same column.")
     return positions
 
 
-def _refuse_lazy(X: Any) -> None:
+def _refuse_lazy(X: Any, what: str = "coordinates") -> None:
     if is_from(X, "polars") and hasattr(X, "collect"):
         raise CoordinateError("got a polars LazyFrame; use X.collect().")
     if is_dask(X):
@@ -179,9 +189,11 @@ def _refuse_lazy(X: Any) -> None:
             "a dense numpy array."
         )
     if isinstance(X, dict):
-        raise CoordinateError(f"got a dict with the keys {list(X)[:8]}; use pandas.DataFrame(X).")
+        raise CoordinateError(
+            f"{what}: got a dict with the keys {list(X)[:8]}; use pandas.DataFrame(X)."
+        )
     if isinstance(X, (str, bytes)):
-        raise CoordinateError(f"got the text {X[:60]!r}; pass a table of coordinates.")
+        raise CoordinateError(f"{what}: got the text {X[:60]!r}; pass numbers.")
 
 
 def _is_in_range(values: np.ndarray) -> np.ndarray:

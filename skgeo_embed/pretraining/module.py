@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed._errors import TrainingDivergedError
+from skgeo_embed.models.lightning_file import LOCATION_KEY
 from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, RidgeEpisodes
 from skgeo_embed.nn.objectives.gather import gather_rows, process_rank
 from skgeo_embed.nn.objectives.loss import (
@@ -105,7 +106,7 @@ class ContrastiveTask(lightning.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step's draws by its number, so that a resumed run repeats them."""
         state = np.random.SeedSequence([self.recipe.seed, self.global_step, process_rank()])
-        torch.manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(int(state.generate_state(1, np.uint64)[0]) >> 1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the contrastive loss of this process's share of a batch."""
@@ -220,6 +221,7 @@ class ContrastiveTask(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Describe the location tower in the original's words, so that encoders open the file."""
         config = self.model.location.config
+        checkpoint[LOCATION_KEY] = config
         checkpoint["hyper_parameters"] = {
             "le_type": config["positional_encoding"],
             "pe_type": config["network"],

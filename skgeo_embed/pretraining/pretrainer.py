@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch.utils.data import Dataset
 
+    from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
     from skgeo_embed.nn.two_tower import SatCLIP
     from skgeo_embed.pretraining.run import CheckpointPlan
 
@@ -64,6 +65,12 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         Of the multi-scale encodings ("grid", "theory", "spherec", ...), degrees.
     network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
         The location network.
+    feature_grid : FeatureGrid, default=None
+        A table of features over the sphere that the location network reads beside the harmonics:
+        what a place looks like, where harmonics know only roughly where it is. For instance
+        :func:`skgeo_embed.pretraining.content.earth_grid`; with ``storage="float32"`` it is
+        learned. It is copied; the network's first layer then starts as
+        :meth:`skgeo_embed.nn.location.LocationEncoder.mix_content` draws it.
     spectral_decay : float, default=0.0
         How the first layer's initial weights fall with the degree l of the harmonics:
         (1 + l / 2) to the power of minus this. A smooth start that fine detail can grow on.
@@ -214,6 +221,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         "min_radius": [_POSITIVE],
         "max_radius": [_POSITIVE],
         "network": [StrOptions({"siren", "mlp", "fcnet", "linear"})],
+        "feature_grid": "no_validation",
         "spectral_decay": [_NOT_NEGATIVE],
         "hidden_scale": [_POSITIVE],
         "temperature": [_POSITIVE],
@@ -269,6 +277,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         min_radius: float = 1.0,
         max_radius: float = 360.0,
         network: Literal["siren", "mlp", "fcnet", "linear"] = "siren",
+        feature_grid: FeatureGrid | None = None,
         spectral_decay: float = 0.0,
         hidden_scale: float = 1.0,
         temperature: float = 0.07,
@@ -317,6 +326,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         self.min_radius = min_radius
         self.max_radius = max_radius
         self.network = network
+        self.feature_grid = feature_grid
         self.spectral_decay = spectral_decay
         self.hidden_scale = hidden_scale
         self.temperature = temperature
@@ -499,7 +509,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             "logit_scale": self.model_.logit_scale,
         }
         if dtype == "float16":
-            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+            weights = {k: v.half() if _may_be_half(k, v) else v for k, v in weights.items()}
         scores = {"Epochs": len(self.history_), **{k: f"{v:.4f}" for k, v in final.items()}}
         card = model_card(
             title=path.name, name=hub_id or path.name, licence=licence, config=config, scores=scores
@@ -528,8 +538,13 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         from skgeo_embed.nn.location import LocationEncoder
         from skgeo_embed.nn.two_tower import SatCLIP
 
-        location = LocationEncoder(**self._params_of(LocationEncoder))
-        return SatCLIP(tower, location, self.temperature)
+        words = self._params_of(LocationEncoder)
+        grid = words.pop("feature_grid")
+        if grid is None:
+            return SatCLIP(tower, LocationEncoder(**words), self.temperature)
+        location = LocationEncoder(**words, feature_grid=grid.description(), w0=1.0)
+        location.posenc.grid.load_state_dict(grid.state_dict())  # type: ignore[union-attr]
+        return SatCLIP(tower, location.mix_content(), self.temperature)
 
     def _train(
         self, model: SatCLIP, pairs: Dataset[Any], split: tuple[list[int], list[int]], seed: int
@@ -608,6 +623,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
                 **settings,
                 "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
                 "n_pairs": len(pairs),  # type: ignore[arg-type]
+                "feature_grid": None if self.feature_grid is None else repr(self.feature_grid),
             },
         )
 
@@ -630,3 +646,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _may_be_half(key: str, value: torch.Tensor) -> bool:
+    """Say whether half precision holds a tensor: running statistics may be beyond its range."""
+    return value.is_floating_point() and ".grid." not in key and ".running_" not in key

@@ -146,10 +146,10 @@ def test_busy_hub(published):
 def test_connection_refused(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # its back-off
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
-    )
+    template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    for module in ("constants", "file_download"):  # the latter: before huggingface_hub 1.0
+        name = f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE"
+        monkeypatch.setattr(name, template, raising=False)
     with pytest.raises(ModelDownloadError, match=r"cannot be reached.*path/to/satclip") as error:
         SatCLIPEncoder(NAME).fit()
     assert isinstance(error.value, ConnectionError)

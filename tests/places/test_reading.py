@@ -313,7 +313,7 @@ def test_arrays_of_xarray_without_names_are_lon_lat():
         (lambda: pd.DataFrame([[1.0, 2.0]], columns=[None, 1.5]), "cannot be told apart"),
         (lambda: pd.DataFrame([[1.0, 2.0]], columns=["lon", "lon"]), "several are lon"),
         (lambda: {"lon": [1.0], "lat": [2.0]}, r"pandas\.DataFrame\(X\)"),
-        (lambda: "lon,lat", "got the text 'lon,lat'"),
+        (lambda: "lon,lat", "coordinates: got the text 'lon,lat'"),
         (lambda: [shapely.Point(1, 2), shapely.LineString([(0, 0), (1, 1)])], "row 1, a LineStr"),
         (lambda: [shapely.Point(1, 2), 5], "geometries and other values are mixed"),
         (lambda: shapely.Point(1, 2), r"such as \[point\]"),

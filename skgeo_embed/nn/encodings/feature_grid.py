@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -92,6 +94,11 @@ class FeatureGrid(nn.Module):
             around = table.index_select(0, corners.flatten()).view(*corners.shape, -1)
         mixed = torch.bmm(weights[:, None], around.to(weights.dtype))[:, 0]
         return mixed * self.scale.to(weights.dtype)
+
+    def description(self) -> dict[str, Any]:
+        """Return what a configuration says of it."""
+        facts = {"height": self.height, "width": self.width, "channels": self.embedding_dim}
+        return facts if self.storage == "int8" else {**facts, "storage": self.storage}
 
     def column_names(self) -> list[str]:
         """Names of the columns."""

@@ -82,9 +82,12 @@ class MultiScale(nn.Module):
         self, n_frequencies: int = 16, min_radius: float = 1.0, max_radius: float = 360.0
     ) -> None:
         super().__init__()
-        if n_frequencies < 1 or not (min_radius > 0 and max_radius > 0):
+        radii = min_radius, max_radius
+        usable = all(0 < r < math.inf and 1 / r < math.inf for r in radii)
+        if n_frequencies < 1 or not usable:
             raise ValueError(
-                "n_frequencies must be at least 1 and both radii positive, got "
+                "n_frequencies must be at least 1, min_radius and max_radius positive and "
+                "finite, got "
                 f"{n_frequencies}, {min_radius}, {max_radius}"
             )
         self.n_frequencies = n_frequencies

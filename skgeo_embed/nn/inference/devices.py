@@ -37,6 +37,8 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
                 f"device={device!r}: this machine has {torch.cuda.device_count()} CUDA device(s), "
                 "counted from cuda:0"
             )
+    elif chosen.type == "meta":
+        raise ValueError(f"device={device!r} holds no values, so nothing can be computed there")
     elif chosen.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device={device!r}: this machine or this build of torch has no MPS")
     return chosen

@@ -88,7 +88,8 @@ class ImageEngine:
             images = torch.from_numpy(batch)
 
             def compute(_: slice, rows: slice, images: Tensor = images) -> Tensor:
-                return _rows_of(tower(images[rows].to(dtype).to(target)), tower)
+                given = images[rows].to(dtype).to(target)
+                return _rows_of(tower(given), tower, len(given))
 
             parts = [values.cpu() for _, _, values in tiler.run(1, len(batch), compute)]
             yield torch.cat(parts).float().numpy()
@@ -105,11 +106,18 @@ class ImageEngine:
             return self._moved[device]
 
 
-def _rows_of(output: Any, tower: nn.Module) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim != 2:
+def _rows_of(output: Any, tower: nn.Module, n_images: int) -> Tensor:
+    right = isinstance(output, Tensor) and output.ndim == 2 and len(output) == n_images
+    if not right or output.is_complex():
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
             f"the vision tower {type(tower).__name__} must map (n, bands, height, width) to "
-            f"(n, d); it returned {found}."
+            f"(n, d) real numbers, not complex ones; it returned {found} rows for {n_images} "
+            "images."
+        )
+    if not torch.isfinite(output).all():
+        raise ValueError(
+            f"the vision tower {type(tower).__name__} returned NaN or infinity; its weights, or "
+            "its precision, do not hold these images."
         )
     return output

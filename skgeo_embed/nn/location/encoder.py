@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -104,6 +105,8 @@ class LocationEncoder(EncodedNetwork):
     feature_grid : dict, default=None
         A :class:`~skgeo_embed.nn.encodings.feature_grid.FeatureGrid` beside the positional
         encoding: its `height`, `width`, `channels` and, if not "int8", `storage`.
+    w0 : float, default=30.0
+        Frequency of a SIREN's first layer.
     spectral_decay : float, default=0.0
         How the first layer's initial weights fall with the degree l of the harmonics, as
         (1 + l / 2) to the power of minus this, at the same root mean square; no part of the
@@ -135,6 +138,7 @@ class LocationEncoder(EncodedNetwork):
         max_radius: float = 360.0,
         feature_grid: dict[str, Any] | None = None,
         dropout: float = 0.5,
+        w0: float = 30.0,
         spectral_decay: float = 0.0,
         hidden_scale: float = 1.0,
     ) -> None:
@@ -159,6 +163,7 @@ class LocationEncoder(EncodedNetwork):
             embed_dim,
             num_hidden_layers,
             dropout,
+            w0,
         )
         config = {
             "positional_encoding": positional_encoding,
@@ -170,6 +175,8 @@ class LocationEncoder(EncodedNetwork):
         }
         if feature_grid is not None:
             config["feature_grid"] = dict(feature_grid)
+        if w0 != 30:
+            config["w0"] = w0
         if hidden_scale != 1:
             config["hidden_scale"] = hidden_scale
         super().__init__(posenc, nnet, config)
@@ -186,3 +193,40 @@ class LocationEncoder(EncodedNetwork):
         scale = (1 + degrees / 2) ** -decay
         weight = self.nnet.layers[0].weight[:, : size**2]  # type: ignore[index, union-attr]
         weight *= scale / (scale**2).mean().sqrt()
+
+    @torch.no_grad()
+    def mix_content(
+        self, position: float = 0.85, content: float = 0.6, damping: float = 5.0
+    ) -> LocationEncoder:
+        """Draw the first layer anew, so that it mixes position and content in known proportions.
+
+        Angles get a normal distribution with deviation `position` from the harmonics, whose degree
+        l is damped by (1 + l / damping)², and `content` from a feature grid whose channels'
+        variances add up to 1; biases cover a whole turn.
+
+        Parameters
+        ----------
+        position, content : float, default=0.85, 0.6
+            Deviations, radians.
+        damping : float, default=5.0
+            The degree at which harmonics count a quarter.
+
+        Returns
+        -------
+        self : LocationEncoder
+            Itself.
+        """
+        size = self.config.get("legendre_polys")
+        if size is None or "feature_grid" not in self.config or self.config["network"] != "siren":
+            raise ValueError("mix_content is for a siren network on harmonics and a feature grid")
+        first: Any = self.nnet.layers[0]  # type: ignore[index]
+        degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
+        damped = (1 + degrees / damping) ** -2.0
+        lat = torch.rad2deg(torch.asin(torch.linspace(-0.99, 0.99, 201, dtype=torch.float64)))
+        lonlat = torch.stack([lat * 3.7 % 360 - 180, lat], dim=1)
+        probe = self.posenc.position(lonlat) * damped  # type: ignore[operator]
+        damped = damped * (position / probe.norm(dim=1).square().mean().sqrt())
+        scales = torch.cat([damped, torch.full((first.weight.shape[1] - len(damped),), content)])
+        first.weight.copy_(torch.randn_like(first.weight) * scales / first.w0)
+        first.bias.copy_(torch.rand_like(first.bias) * (2 * math.pi) / first.w0)
+        return self

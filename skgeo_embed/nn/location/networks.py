@@ -196,11 +196,17 @@ NETWORKS = ("siren", "mlp", "fcnet", "linear")
 
 
 def make_network(
-    name: str, dim_in: int, dim_hidden: int, dim_out: int, num_layers: int, dropout: float
+    name: str,
+    dim_in: int,
+    dim_hidden: int,
+    dim_out: int,
+    num_layers: int,
+    dropout: float,
+    w0: float = 30.0,
 ) -> nn.Module:
     """Build a network by the original's name for it."""
     if name == "siren":
-        return SirenNet(dim_in, dim_hidden, dim_out, num_layers, dropout=dropout)
+        return SirenNet(dim_in, dim_hidden, dim_out, num_layers, w0_initial=w0, dropout=dropout)
     if name == "mlp":
         return MLP(dim_in, dim_hidden, dim_out, num_layers)
     if name == "fcnet":

@@ -1,0 +1,170 @@
+"""What places look like: summaries of global layers at several scales, as a feature grid.
+
+Each band is averaged over boxes of constant ground size around every node of a grid of longitudes
+and latitudes, and its deviation taken over the wider ones. Standardised over land, the summaries
+are reduced to principal components, which is what a location network reads beside its harmonics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from skgeo_embed.datasets import land_mask
+from skgeo_embed.datasets._blue_marble import BANDS, NORTH, SOUTH, read_band
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
+from skgeo_embed.places.sphere import KM_PER_DEGREE
+
+MEANS_KM = (10.0, 40.0, 160.0, 640.0)
+DEVIATIONS_KM = (40.0, 160.0, 640.0)
+LARGEST_DEVIATION = 6.0  # beyond it a standardised summary is cut
+LARGEST_COMPONENT = 5.0  # deviations that a byte holds
+SKEWED = ("lights",)  # layers whose summaries are taken the root of: few places are bright
+
+
+def earth_grid(
+    bands: Sequence[str] = tuple(BANDS), *, step: float = 0.25, channels: int = 24
+) -> FeatureGrid:
+    """Build the feature grid of the layers that ship with the package.
+
+    Parameters
+    ----------
+    bands : sequence of str, default=all of them
+        As for :func:`skgeo_embed.datasets.load_earth_tiles`.
+    step : float, default=0.25
+        Degrees between nodes.
+    channels : int, default=24
+        Principal components that are kept.
+
+    Returns
+    -------
+    grid : FeatureGrid
+        In bytes; its channels' variances over land add up to 1.
+    """
+    return content_grid({name: read_band(name) for name in bands}, step=step, channels=channels)
+
+
+def content_grid(
+    layers: Mapping[str, np.ndarray], *, step: float = 0.25, channels: int = 24
+) -> FeatureGrid:
+    """Build a feature grid of global layers.
+
+    Parameters
+    ----------
+    layers : mapping of str to ndarray of shape (height, width, bands)
+        Equirectangular pictures of the whole Earth, north up, from 180°W.
+    step, channels
+        As for :func:`earth_grid`.
+
+    Returns
+    -------
+    grid : FeatureGrid
+        Principal components of the layers' summaries, one over the other.
+    """
+    rows = round(180 / step)
+    lat, lon = np.linspace(-90, 90, rows + 1), -180 + 360 / (2 * rows) * np.arange(2 * rows)
+    summaries = np.concatenate(
+        [summarize_layer(layers[name], lon, lat, root=name in SKEWED) for name in layers], axis=2
+    )
+    land = land_mask(lon, lat) & (lat > SOUTH)[:, None] & (lat < NORTH)[:, None]
+    weight = np.broadcast_to(np.cos(np.deg2rad(lat))[:, None], land.shape)[land]
+    components, deviations = _principal_components(summaries, land, weight, channels)
+    components /= np.sqrt((deviations**2).sum())
+    largest = LARGEST_COMPONENT * deviations / np.sqrt((deviations**2).sum())
+    components = _coarsen_seas(components, land_mask(lon, lat))
+    height, width, count = components.shape
+    grid = FeatureGrid(height, width, count)
+    return grid.fill(torch.from_numpy(np.clip(components, -largest, largest)))
+
+
+def summarize_layer(
+    picture: np.ndarray, lon: np.ndarray, lat: np.ndarray, *, root: bool = False
+) -> np.ndarray:
+    """Means and deviations of each band over boxes around the nodes, (n_lat, n_lon, summaries)."""
+    parts = []
+    for band in np.moveaxis(picture, -1, 0):
+        values = band.astype(np.float64)
+        centred = values - values.mean()  # or the difference of squares would lose its digits
+        for km in sorted({*MEANS_KM, *DEVIATIONS_KM}):
+            mean = box_means(centred, lon, lat, km)
+            if km in MEANS_KM:
+                shown = mean + values.mean()
+                parts.append(np.sqrt(np.maximum(shown, 0)) if root else shown)
+            if km in DEVIATIONS_KM:
+                variance = np.maximum(box_means(centred**2, lon, lat, km) - mean**2, 0)
+                parts.append(variance**0.25 if root else np.sqrt(variance))
+    return np.stack([part.astype(np.float32) for part in parts], axis=2)
+
+
+def box_means(picture: np.ndarray, lon: np.ndarray, lat: np.ndarray, km: float) -> np.ndarray:
+    """Mean over a box `km` wide and high on the ground around each node, (n_lat, n_lon).
+
+    Boxes end between pixels, which then count in part; towards the poles they go once around.
+    """
+    height, width = picture.shape
+    half = km / 2 / KM_PER_DEGREE
+    top = np.clip((90 - np.minimum(lat + half, 90)) * height / 180, 0, height)
+    bottom = np.clip((90 - np.maximum(lat - half, -90)) * height / 180, 0, height)
+    down = np.concatenate([np.zeros((1, width)), picture.cumsum(axis=0)])
+    strips = (_between(down, bottom) - _between(down, top)) / (bottom - top)[:, None]
+    wide = np.minimum(half / np.maximum(np.cos(np.deg2rad(lat)), 1e-9), 180) * width / 360
+    centre = (lon + 180) * width / 360
+    means = np.empty((len(lat), len(lon)))
+    for row, (strip, reach) in enumerate(zip(strips, wide, strict=True)):
+        across = np.concatenate([[0.0], strip.cumsum()])
+        ends = (_around(across, centre + side * reach) for side in (-1, 1))
+        west, east = ends
+        means[row] = (east - west) / (2 * reach)
+    return means
+
+
+def _between(sums: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Read running sums (pixels + 1, ...) at fractions of pixels."""
+    first = np.minimum(position.astype(int), len(sums) - 2)
+    share = (position - first).reshape(-1, *[1] * (sums.ndim - 1))
+    return sums[first] * (1 - share) + sums[first + 1] * share
+
+
+def _around(sums: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Read running sums of a circle at any position, whole turns included."""
+    turns, within = np.divmod(position, len(sums) - 1)
+    return _between(sums, within) + turns * sums[-1]
+
+
+def _principal_components(
+    summaries: np.ndarray, land: np.ndarray, weight: np.ndarray, channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Project standardised summaries on their first components over land, with deviations."""
+    weight = weight / weight.sum()
+    inside = summaries[land].astype(np.float64)
+    mean = weight @ inside
+    scale = np.sqrt(weight @ (inside - mean) ** 2) + 1e-6
+    standard = np.clip((inside - mean) / scale, -LARGEST_DEVIATION, LARGEST_DEVIATION)
+    centre = weight @ standard
+    covariance = ((standard - centre) * weight[:, None]).T @ (standard - centre)
+    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = variances[::-1][:channels], axes[:, ::-1][:, :channels]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    components = np.empty((*land.shape, axes.shape[1]), dtype=np.float32)
+    for row, values in enumerate(summaries):
+        standard = np.clip((values - mean) / scale, -LARGEST_DEVIATION, LARGEST_DEVIATION)
+        components[row] = (standard - centre) @ axes
+    return components, np.sqrt(variances)
+
+
+def _coarsen_seas(components: np.ndarray, land: np.ndarray, cells: int = 4) -> np.ndarray:
+    """Give open sea one value in blocks of nodes, which a file holds in little room."""
+    near = land.copy()
+    for axis, shift in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        near |= np.roll(land, shift, axis=axis)
+    height, width, channels = components.shape
+    rows = np.arange(height) // cells
+    columns = np.arange(width) // cells
+    sums = np.zeros((rows[-1] + 1, columns[-1] + 1, channels))
+    counts = np.zeros(sums.shape[:2])
+    np.add.at(sums, (rows[:, None], columns), components)
+    np.add.at(counts, (rows[:, None], columns), 1)
+    coarse = (sums / counts[..., None]).astype(np.float32)[rows[:, None], columns]
+    return np.where(near[..., None], components, coarse)
