@@ -45,8 +45,13 @@ SPLITS = ("random", "10° blocks", "40° blocks", "n = 50", "n = 200", "n = 1,00
 def untrained(name):
     """The network of a bundled encoder as it was before training, but for the weights' draw."""
     config = read_config(Path(skgeo_embed.__file__).parent / "weights" / BUNDLED[name])
-    decay = config["training"].get("spectral_decay", 0.0)
     torch.manual_seed(0)
+    if "feature_grid" in config["location"]:  # which is filled, not trained
+        trained = SatCLIPEncoder(name).fit()._encoder.engine.module
+        module = LocationEncoder(**config["location"])
+        module.posenc.grid.load_state_dict(trained.posenc.grid.state_dict())
+        return module.mix_content()
+    decay = config["training"].get("spectral_decay", 0.0)
     return LocationEncoder(**config["location"], spectral_decay=decay)
 
 
@@ -307,6 +312,7 @@ def main():
     parser.add_argument("--seed", type=int, default=2027, help="of the points")
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--only", help="rows whose name contains this, printed, nothing written")
+    parser.add_argument("--merge", action="store_true", help="with --only: write them beside others")
     arguments = parser.parse_args()
     groups = load_tasks(arguments.points, arguments.seed)
     found, range_scores = [], {}
@@ -320,9 +326,16 @@ def main():
         range_scores[name] = range_protocol(encoder)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
     scores = pd.concat(found)
+    if arguments.merge:
+        before = pd.read_csv(OUTPUT / "downstream.csv")
+        kept = before[~before["row"].isin(scores["row"])]
+        scores = pd.concat([scores, kept])
+        measured = pd.read_csv(OUTPUT / "range.csv", index_col="row")["r2"].to_dict()
+        range_scores = {**range_scores, **{k: v for k, v in measured.items() if k in set(kept["row"])}}
     text = markdown(summarize(scores), range_scores)
     print(text)
-    if not arguments.only:
+    if not arguments.only or arguments.merge:
+        pd.Series(range_scores, name="r2").rename_axis("row").to_csv(OUTPUT / "range.csv")
         OUTPUT.mkdir(parents=True, exist_ok=True)
         scores.to_csv(OUTPUT / "downstream.csv", index=False, float_format="%.5f")
         (OUTPUT / "downstream.md").write_text(text)

@@ -13,7 +13,7 @@ def test_facts_of_what_was_loaded():
     assert "what was loaded" not in encoder._repr_html_()
     shown = encoder.fit()._repr_html_()
     info = encoder.encoder_info_
-    for text in ("bluemarble-l20", "hidden", info["licence"], info["sha256"][:12]):
+    for text in ("earth-l20", "hidden", info["licence"], info["sha256"][:12]):
         assert f"<td>{text}" in shown
     assert encoder._repr_mimebundle_()["text/html"].count("what was loaded") == 1
 

@@ -27,7 +27,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
 
     Parameters
     ----------
-    model : str, path-like or LocationEncoder, default="bluemarble-l20"
+    model : str, path-like or LocationEncoder, default="earth-l20"
         Which encoder: the name of a bundled one; a published one by hub repository
         ("microsoft/SatCLIP-ViT16-L40") or short name ("satclip-vit16-l40"), ResNet18,
         ResNet50 or ViT16 with L10 or L40; any hub repository or folder written by

@@ -33,8 +33,9 @@ def pack(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
         if tensor.dtype != torch.int8 or tensor.numel() < MIN_SIZE:
             packed[key] = tensor
             continue
-        planes = np.moveaxis(tensor.numpy(), -1, 0)  # a channel at a time: it varies slowly
-        compressed = zlib.compress(np.ascontiguousarray(planes).tobytes(), 9)
+        planes = np.ascontiguousarray(np.moveaxis(tensor.numpy(), -1, 0))  # a channel at a time
+        steps = np.diff(planes, axis=-1, prepend=np.int8(0))  # neighbours are alike; bytes wrap
+        compressed = zlib.compress(steps.tobytes(), 9)
         packed[key + SUFFIX] = torch.frombuffer(bytearray(compressed), dtype=torch.uint8)
         shapes[key] = list(tensor.shape)
     return packed, {METADATA_KEY: json.dumps(shapes)} if shapes else {}
@@ -42,6 +43,7 @@ def pack(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
 
 def unpack(weights: dict[str, Tensor], metadata: Mapping[str, str] | None) -> dict[str, Tensor]:
     """Undo :func:`pack`; a table is never larger than its shape says."""
+    import numpy as np
     import torch
 
     shapes = json.loads((metadata or {}).get(METADATA_KEY, "{}"))
@@ -58,6 +60,7 @@ def unpack(weights: dict[str, Tensor], metadata: Mapping[str, str] | None) -> di
         content = zlib.decompressobj().decompress(tensor.numpy().tobytes(), size + 1)
         if len(content) != size:
             raise ModelFormatError(f"the packed table {name!r} is not of the shape that it claims.")
-        planes = torch.frombuffer(bytearray(content), dtype=torch.int8).view(channels, *rows)
-        whole[name] = planes.movedim(0, -1).contiguous()
+        steps = np.frombuffer(content, dtype=np.int8).reshape(channels, *rows)
+        planes = np.cumsum(steps, axis=-1, dtype=np.int8)
+        whole[name] = torch.from_numpy(np.ascontiguousarray(np.moveaxis(planes, 0, -1)))
     return whole

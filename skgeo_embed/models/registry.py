@@ -9,8 +9,8 @@ from pathlib import Path
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
 # name -> folder below skgeo_embed/weights
-BUNDLED = {name: name for name in ("bluemarble-l20", "bluemarble-l10")}
-DEFAULT_MODEL = "bluemarble-l20"
+BUNDLED = {name: name for name in ("earth-l20", "bluemarble-l20", "bluemarble-l10")}
+DEFAULT_MODEL = "earth-l20"
 DEFAULT_IMAGE_MODEL = "bluemarble-l10"  # its tower takes plain colour images
 
 

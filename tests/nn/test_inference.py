@@ -153,7 +153,7 @@ def test_tables_give_what_the_harmonics_give(monkeypatch, sphere_points, size, c
         np.testing.assert_allclose(same, expected[:9], rtol=0, atol=1e-5 * rms)
 
 
-@pytest.mark.parametrize("name", ["bluemarble-l20", "bluemarble-l10"])
+@pytest.mark.parametrize("name", ["earth-l20", "bluemarble-l20", "bluemarble-l10"])
 @pytest.mark.parametrize("layer", ["embedding", "hidden"])
 def test_tables_of_trained_weights(monkeypatch, sphere_points, name, layer):
     monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POINTS", 0)

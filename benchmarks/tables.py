@@ -1,0 +1,134 @@
+"""What encoders are worth on tables as users have them, from a city to a continent.
+
+    pip install --no-deps -r benchmarks/requirements.txt
+    python benchmarks/tables.py FOLDER        # about 5 minutes on 2 CPU cores
+
+FOLDER holds parquet files with lon, lat and a target: county elections, Boston and Athens prices (R
+spData, CC0), Ames and Sacramento prices (R modeldata, MIT), ZIP areas' climate zones (PyPI
+eeweather, Apache-2.0). Three random folds and three of blocks a tenth of the table's extent; a ridge
+on standardised features, its strength by leave-one-out, and gradient boosting on longitude,
+latitude and 40 principal components of the features. R² over all test rows together.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold, KFold
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skgeo_embed import GeoCLIPEncoder, SatCLIPEncoder
+from skgeo_embed.models.registry import BUNDLED
+
+TARGETS = {  # file: targets, and whether their logarithm is taken
+    "elect80_us_counties": {"pc_income": True, "pc_turnout": False, "pc_college": False,
+                            "pc_homeownership": False},
+    "us_zcta_climate_zones": {"iecc_climate_zone": False},
+    "house_ames": {"Sale_Price": True},
+    "house_sacramento": {"price": True},
+    "boston_tracts": {"CMEDV": True},
+    "athens_properties": {"price": True},
+}  # fmt: skip
+ALPHAS = np.logspace(-1, 5, 13)
+MOST_ROWS = 5000
+NEIGHBOURS = 8
+
+
+def load_tables(folder):
+    """Name, lonlat and target of each."""
+    for name, targets in TARGETS.items():
+        frame = pd.read_parquet(folder / f"{name}.parquet")
+        for target, logarithm in targets.items():
+            table = frame[["lon", "lat", target]].dropna()
+            table = table.sample(min(len(table), MOST_ROWS), random_state=0)
+            values = pd.to_numeric(table[target]).to_numpy(dtype=float)
+            yield (
+                f"{name}: {target}",
+                table[["lon", "lat"]].to_numpy(),
+                (np.log(values) if logarithm else values),
+            )
+
+
+def splits_of(lonlat):
+    for fold in KFold(3, shuffle=True, random_state=0).split(lonlat):
+        yield "random", fold
+    low, high = lonlat.min(axis=0), lonlat.max(axis=0)
+    tenths = np.minimum(((lonlat - low) / (high - low) * 10).astype(int), 9)
+    blocks = tenths[:, 0] * 10 + tenths[:, 1]
+    order = np.random.RandomState(0).permutation(100)
+    for fold in GroupKFold(3).split(lonlat, groups=order[blocks]):
+        yield "blocks", fold
+
+
+def ridge(features, lonlat, y, train, test):
+    model = make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
+    return model.fit(features[train], y[train]).predict(features[test])
+
+
+def boosting(features, lonlat, y, train, test):
+    reduced = PCA(min(40, features.shape[1]), random_state=0)
+    reduced = make_pipeline(StandardScaler(), reduced).fit(features[train])
+    columns = np.column_stack([lonlat, reduced.transform(features)])
+    model = HistGradientBoostingRegressor(max_iter=100, random_state=0)
+    return model.fit(columns[train], y[train]).predict(columns[test])
+
+
+def neighbours(features, lonlat, y, train, test):
+    model = KNeighborsRegressor(NEIGHBOURS, weights="distance", metric="haversine")
+    radians = np.deg2rad(lonlat[:, ::-1])
+    return model.fit(radians[train], y[train]).predict(radians[test])
+
+
+def score(probe, features, lonlat, y):
+    """R² of all test rows together, for each kind of split."""
+    predicted = {"random": np.empty(len(y)), "blocks": np.empty(len(y))}
+    for split, (train, test) in splits_of(lonlat):
+        predicted[split][test] = probe(features, lonlat, y, train, test)
+    spread = ((y - y.mean()) ** 2).sum()
+    return {split: 1 - ((y - found) ** 2).sum() / spread for split, found in predicted.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", help="rows whose name contains this")
+    arguments = parser.parse_args()
+    rows = {"longitude, latitude": None, "8 nearest labels": "neighbours"}
+    rows["GeoCLIP"] = GeoCLIPEncoder()
+    rows |= {name: SatCLIPEncoder(name, layer="hidden") for name in BUNDLED}
+    found = []
+    for name, encoder in rows.items():
+        if arguments.only and arguments.only not in name:
+            continue
+        started = time.perf_counter()
+        for table, lonlat, y in load_tables(arguments.folder):
+            features = lonlat
+            if encoder not in (None, "neighbours"):
+                features = np.asarray(encoder.fit_transform(lonlat), dtype=np.float64)
+            probes = {"ridge": ridge, "boosting": boosting}
+            if encoder == "neighbours":
+                probes = {"ridge": neighbours}
+            for kind, probe in probes.items():
+                scores = score(probe, features, lonlat, y)
+                found += [(name, kind, table, split, value) for split, value in scores.items()]
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    scores = pd.DataFrame(found, columns=["features", "probe", "table", "split", "r2"])
+    means = scores.pivot_table(
+        index="features", columns=["probe", "split"], values="r2", sort=False
+    )
+    print(means.round(3).to_string())
+    each = scores[scores.probe == "ridge"].pivot_table(
+        index="table", columns=["features", "split"], values="r2", sort=False
+    )
+    print(each.round(2).T.to_string())
+
+
+if __name__ == "__main__":
+    main()
