@@ -312,7 +312,9 @@ def main():
     parser.add_argument("--seed", type=int, default=2027, help="of the points")
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--only", help="rows whose name contains this, printed, nothing written")
-    parser.add_argument("--merge", action="store_true", help="with --only: write them beside others")
+    parser.add_argument(
+        "--merge", action="store_true", help="with --only: write them beside others"
+    )
     arguments = parser.parse_args()
     groups = load_tasks(arguments.points, arguments.seed)
     found, range_scores = [], {}
@@ -331,7 +333,10 @@ def main():
         kept = before[~before["row"].isin(scores["row"])]
         scores = pd.concat([scores, kept])
         measured = pd.read_csv(OUTPUT / "range.csv", index_col="row")["r2"].to_dict()
-        range_scores = {**range_scores, **{k: v for k, v in measured.items() if k in set(kept["row"])}}
+        range_scores = {
+            **range_scores,
+            **{k: v for k, v in measured.items() if k in set(kept["row"])},
+        }
     text = markdown(summarize(scores), range_scores)
     print(text)
     if not arguments.only or arguments.merge:

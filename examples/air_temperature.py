@@ -45,9 +45,8 @@ X, y = load_air_temperature(return_X_y=True)
 X.assign(temperature=y).describe().round(1)
 
 # %%
-# Features and a model on top of them. The untrained twin of the encoder shows what is the
-# network's own smoothness and what is the pretraining; nearest stations show what plain
-# interpolation does.
+# Features and a model on top of them. A network on harmonics alone, untrained, shows
+# what smoothness in position is worth; nearest stations show what plain interpolation does.
 
 
 def sine_cosine(lonlat):
@@ -78,7 +77,7 @@ def make_models():
         "longitude, latitude + ridge": (FunctionTransformer(np.asarray), *ridge),
         "their sine, cosine + ridge": (FunctionTransformer(sine_cosine), *ridge),
         "nearest stations (haversine)": (FunctionTransformer(lat_lon_radians), *nearest),
-        "the same network, untrained + ridge": (untrained_encoder(), *ridge),
+        "smooth network of position + ridge": (untrained_encoder(), *ridge),
         "SatCLIPEncoder() + ridge": (SatCLIPEncoder(), *ridge),
     }
 

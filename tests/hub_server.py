@@ -65,6 +65,9 @@ class _Handler(BaseHTTPRequestHandler):
                     for name, content in files.items()
                 ]
             )
+        asked = re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/main\?expand=\w+", self.path)
+        if asked and asked[1] in self.server.repositories:  # huggingface_hub 0.30 before an upload
+            return self._json({"id": asked[1], "xetEnabled": False})
         found = re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         if not found:
             return self._answer(404, headers={"X-Error-Code": "RepoNotFound"})

@@ -9,8 +9,8 @@ from skgeo_embed.datasets._blue_marble import (
     KM_PER_DEGREE,
     cut_tiles,
     is_land,
+    read_band,
     read_mosaic,
-    read_night_lights,
 )
 
 
@@ -94,7 +94,7 @@ def test_scales_and_night_lights():
     np.testing.assert_array_equal(tiles.images[:, 4:7], plain.images)
     np.testing.assert_array_equal(tiles.coords, plain.coords)
     cities = np.array([[2.35, 48.86], [-87.65, 41.85], [23.0, 22.0], [-62.0, -4.0]])
-    lights = cut_tiles(read_night_lights(), cities, 5, 5)[:, 0].mean(axis=(1, 2))
+    lights = cut_tiles(read_band("lights"), cities, 5, 5)[:, 0].mean(axis=(1, 2))
     assert lights[:2].min() > 100  # Paris, Chicago
     assert lights[2:].max() < 5  # the Sahara, the Amazon
     with pytest.raises(ValueError, match="km_per_pixel must be positive"):

@@ -275,7 +275,7 @@ SWAPPED = POINTS[:, ::-1]
         lambda: xr.DataArray(SWAPPED, dims=("n", "c"), coords={"c": ["lat", "lon"]}),
         lambda: xr.Dataset({"lat": ("n", SWAPPED[:, 0]), "lon": ("n", SWAPPED[:, 1])}),
         lambda: pa.table({"lat": SWAPPED[:, 0], "lon": SWAPPED[:, 1]}),
-        lambda: pa.record_batch({"lat": SWAPPED[:, 0], "lon": SWAPPED[:, 1]}),
+        lambda: pa.RecordBatch.from_pydict({"lat": SWAPPED[:, 0], "lon": SWAPPED[:, 1]}),
         lambda: np.rec.fromarrays(SWAPPED.T, names="lat,lon"),
         lambda: list(shapely.points(POINTS)),
         lambda: pd.Series(shapely.points(POINTS)),
