@@ -1,11 +1,11 @@
 """What encoders are worth on tables as users have them, from a city to a continent.
 
     pip install --no-deps -r benchmarks/requirements.txt
-    python benchmarks/tables.py FOLDER        # about 5 minutes on 2 CPU cores
+    python benchmarks/tables.py FOLDER
 
 FOLDER holds parquet files with lon, lat and a target: county elections, Boston and Athens prices (R
 spData, CC0), Ames and Sacramento prices (R modeldata, MIT), ZIP areas' climate zones (PyPI
-eeweather, Apache-2.0). Three random folds and three of blocks a tenth of the table's extent; a ridge
+eeweather, Apache-2.0). Three random folds and three of blocks a tenth of the table's extent; ridge
 on standardised features, its strength by leave-one-out, and gradient boosting on longitude,
 latitude and 40 principal components of the features. R² over all test rows together.
 """
