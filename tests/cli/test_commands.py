@@ -101,7 +101,7 @@ def test_models(capsys, tmp_path):
     table = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("name")
     assert table.loc["bluemarble-l20", ["L", "features", "where"]].tolist() == [20, 1024, "package"]
     assert table.loc["satclip-vit16-l40", "where"] == "hub: microsoft/SatCLIP-ViT16-L40"
-    assert len(table) == 8
+    assert len(table) == 9
     assert main(["models"]) == 0
     assert "4.4 MB" in capsys.readouterr().out
 

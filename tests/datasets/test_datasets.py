@@ -116,7 +116,7 @@ def test_bad_numbers(name):
 
 def test_missing_pillow_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    read_mosaic.cache_clear()
+    read_band.cache_clear()
     with pytest.raises(ImportError, match=r'pip install "skgeo-embed\[images\]"'):
         load_blue_marble(1)
 

@@ -77,7 +77,7 @@ def test_empty_and_single_precision(kind):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="unknown positional encoding 'sphere'"):
         make_encoding("sphere")
-    with pytest.raises(ValueError, match="both radii positive"):
+    with pytest.raises(ValueError, match="max_radius positive"):
         make_encoding("grid", min_radius=0)
     with pytest.raises(ValueError, match="harmonics must be one of"):
         SphericalHarmonics(10, harmonics="other")
