@@ -104,17 +104,11 @@ def _names_of_row(row: Any) -> Any:
 
 def _without_missing_objects(array: np.ndarray) -> np.ndarray:
     """Put NaN in the place of pandas' and Python's missing values."""
-    missing = np.array([v is None or is_missing(v) for v in np.ma.getdata(array).ravel()])
-    return (
-        np.ma.where(missing.reshape(array.shape), np.nan, array)
-        if (isinstance(array, np.ma.MaskedArray))
-        else np.where(missing.reshape(array.shape), np.nan, array)
-    )
-
-
-def is_missing(value: Any) -> bool:
-    """Say whether a value is pandas.NA or NaT."""
-    return type(value).__name__ in ("NAType", "NaTType")
+    filled = array.copy()
+    for position, value in enumerate(np.ma.getdata(array).flat):
+        if value is None or type(value).__name__ in ("NAType", "NaTType"):
+            filled.flat[position] = np.nan
+    return filled
 
 
 def _check_kind(array: Any, what: str) -> None:
