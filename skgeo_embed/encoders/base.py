@@ -300,6 +300,7 @@ def _fill_rows(
     target, places = torch.from_numpy(out), torch.from_numpy(rows)
     for part, values in pieces:
         target.index_copy_(0, places[part], values)
+        del values  # its memory is the next batch's
 
 
 def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Tensor]]) -> None:
@@ -309,6 +310,7 @@ def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Tensor]]) 
     for rows, columns, values in pieces:
         tile = target[rows, columns]
         tile.copy_(values.view(tile.shape))
+        del values
 
 
 NETWORK_CONSTRAINTS: dict[str, Any] = {

@@ -57,6 +57,7 @@ class InferenceEngine:
         tiler = Tiler(_batch_size(options.batch_size, network.device))
         for rows, values in network.encode(torch.from_numpy(lonlat), options.layer, tiler):
             yield rows, _finished(values, options)
+            del values  # its memory is the next batch's
 
     @torch.inference_mode()
     def encode_grid(
@@ -68,6 +69,7 @@ class InferenceEngine:
         axes = torch.from_numpy(lon), torch.from_numpy(lat)
         for rows, columns, values in network.encode_grid(*axes, options.layer, tiler):
             yield rows, columns, _finished(values, options)
+            del values
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
         key = resolve_device(options.device), getattr(torch, options.dtype)

@@ -52,6 +52,7 @@ class Tiler:
                 self._halve()
                 continue
             yield rows, columns, values
+            del values  # its memory is the next tile's
             column = columns.stop % n_columns
             row = row if column else rows.stop
 
