@@ -49,7 +49,7 @@ def untrained(name):
     if "feature_grid" in config["location"]:  # which is filled, not trained
         trained = SatCLIPEncoder(name).fit()._encoder.engine.module
         module = LocationEncoder(**config["location"])
-        module.posenc.grid.load_state_dict(trained.posenc.grid.state_dict())
+        module.posenc.load_state_dict(trained.posenc.state_dict())
         return module.mix_content()
     decay = config["training"].get("spectral_decay", 0.0)
     return LocationEncoder(**config["location"], spectral_decay=decay)

@@ -38,6 +38,7 @@ from skgeo_embed import GPS2VecEncoder, SatCLIPEncoder
 from skgeo_embed.encoders.gps2vec import run_zone
 from skgeo_embed.models.gps2vec_file import read_gps2vec_zone
 from skgeo_embed.nn.inference.engine import InferenceEngine
+from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.geoclip import geoclip_network
 from skgeo_embed.places.utm import _cell_centres
@@ -258,7 +259,11 @@ def geoclip_ratio(points, repeats):
                     for weight in weights:
                         x = x @ weight
 
-    return paired_ratio(lambda: engine.encode(points, batch_size=batch_size), products, repeats)
+    def encode():
+        for _ in engine.encode(points, EncodingOptions(batch_size=batch_size)):
+            pass
+
+    return paired_ratio(encode, products, repeats)
 
 
 def gps2vec_ratio(n_points):
@@ -283,7 +288,8 @@ def gps2vec_ratio(n_points):
                     for j, y in enumerate(rows):
                         distance = np.linalg.norm(np.asarray([easting - x, northing - y]))
                         grid[i, j] = np.exp(-distance / 20_000)
-                run_zone(grid[None], read_gps2vec_zone(path, ["object", "scene"]), "cpu", "float32")
+                layers = read_gps2vec_zone(path, ["object", "scene"])
+                run_zone(grid[None], [(kernel.float(), bias.float()) for kernel, bias in layers])
 
         def vectorised():
             GPS2VecEncoder(folder).fit().transform(points)

@@ -2,9 +2,10 @@
 
     python benchmarks/pretrain_default.py earth-l20    # about 10 minutes on 2 CPU cores
 
-A feature grid of three seasons, lights and elevation beside harmonics of L = 20, two sine layers of
-1,024; contrastive matching with tiles of the same layers at four scales, and ridge episodes on the
-hidden layer. Writes a folder that `SatCLIPEncoder` opens, the one in skgeo_embed/weights.
+A feature grid of three seasons, lights and elevation and fine waves beside harmonics of L = 20, two
+sine layers of 1,024; contrastive matching with tiles of the same layers at four scales, and ridge
+episodes on the hidden layer. Writes a folder that `SatCLIPEncoder` opens, the one in
+skgeo_embed/weights.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main():
         legendre_polys=20,
         hidden_dim=1024,
         feature_grid=grid,
+        fine_waves={"count": 128, "longest_km": 156.0, "shortest_km": 5.0},
         vision_tower={"architecture": "small_cnn", "widths": [32, 64, 128]},
         dropout=0.0,
         hidden_scale=0.1,

@@ -13,6 +13,7 @@ from skgeo_embed.datasets._air_temperature import DATA_FOLDER
 from skgeo_embed.places.sphere import KM_PER_DEGREE
 
 PIXELS_AT_A_TIME = 2**20
+MOST_TRIES = 10_000  # draws without one on land
 SOUTH, NORTH = -60.0, 84.0  # the mosaic shows nothing real south of 60°S
 BANDS = {  # name: file, colours of the picture
     "august": ("blue_marble_august.webp", "RGB"),
@@ -34,6 +35,7 @@ def load_earth_tiles(
     tile_size: int = 32,
     km_per_pixel: float | Sequence[float] = 5.0,
     bands: Sequence[str] = tuple(BANDS),
+    bounds: Sequence[float] | None = None,
     land_only: bool = True,
     random_state: int | np.random.RandomState | None = None,
     return_X_y: bool = False,
@@ -56,6 +58,8 @@ def load_earth_tiles(
     bands : sequence of str, default=("august", "autumn", "may", "lights", "elevation")
         Which layers, in this order: Blue Marble of three seasons (three bands each), the lights
         of cities at night, and elevation.
+    bounds : (west, south, east, north), default=None
+        Degrees within which centres are drawn; None for the whole mosaic.
     land_only : bool, default=True
         Draw only centres on land (as the August mosaic's colours show it; lakes are water).
     random_state : int, RandomState instance or None, default=None
@@ -77,7 +81,7 @@ def load_earth_tiles(
     ImportError
         If Pillow is missing.
     ValueError
-        If a number is not positive, or there is no such band.
+        If a number is not positive, there is no such band, or no land within the bounds.
 
     Examples
     --------
@@ -96,7 +100,8 @@ def load_earth_tiles(
             raise ValueError(f"{name} must be positive, got {value!r}.")
     if isinstance(bands, str) or not set(bands) <= set(BANDS) or not len(bands):
         raise ValueError(f"bands must be some of {', '.join(BANDS)}, got {bands!r}.")
-    coords = _draw_centres(read_mosaic(), n_tiles, land_only, check_random_state(random_state))
+    rng = check_random_state(random_state)
+    coords = _draw_centres(read_mosaic(), n_tiles, land_only, rng, _drawn_bounds(bounds))
     shown = [read_band(name) for name in bands]
     images = np.concatenate(
         [cut_tiles(picture, coords, tile_size, km) for km in scales for picture in shown], axis=1
@@ -216,14 +221,38 @@ def pixel_of(mosaic: np.ndarray, lon: np.ndarray, lat: np.ndarray) -> tuple[np.n
     return row, column
 
 
+def _drawn_bounds(bounds: Sequence[float] | None) -> tuple[float, float, float, float]:
+    """West, south, east and north of where centres are drawn, east above west."""
+    if bounds is None:
+        return -180.0, SOUTH, 180.0, NORTH
+    west, south, east, north = bounds
+    east = east if east > west else east + 360
+    if not (-180 <= west <= 180 and -180 <= east <= 540 and SOUTH <= south < north <= NORTH):
+        raise ValueError(
+            "bounds must be west, south, east and north in degrees, between 60°S, where the "
+            f"imagery begins, and 84°N, got {tuple(bounds)!r}."
+        )
+    return west, south, east, north
+
+
 def _draw_centres(
-    mosaic: np.ndarray, n_tiles: int, land_only: bool, rng: np.random.RandomState
+    mosaic: np.ndarray,
+    n_tiles: int,
+    land_only: bool,
+    rng: np.random.RandomState,
+    bounds: tuple[float, float, float, float] = (-180.0, SOUTH, 180.0, NORTH),
 ) -> np.ndarray:
-    low, high = np.sin(np.deg2rad([SOUTH, NORTH]))
-    kept = np.empty((0, 2))
+    west, south, east, north = bounds
+    low, high = np.sin(np.deg2rad([south, north]))
+    kept, tried = np.empty((0, 2)), 0
     while len(kept) < n_tiles:
-        lon = rng.uniform(-180, 180, n_tiles)
+        lon = rng.uniform(west, east, n_tiles)
+        if east > 180:
+            lon = (lon + 180) % 360 - 180
         lat = np.rad2deg(np.arcsin(rng.uniform(low, high, n_tiles)))
         drawn = np.column_stack([lon, lat])
         kept = np.concatenate([kept, drawn[is_land(mosaic, drawn)] if land_only else drawn])
+        tried += n_tiles
+        if tried > MOST_TRIES and not len(kept):
+            raise ValueError(f"there is no land within bounds={bounds!r}.")
     return kept[:n_tiles]

@@ -335,13 +335,18 @@ class NetworkTransformer(CoordinateTransformer):
     dtype: Literal["float32", "float64"]
     batch_size: int | None
 
-    def _keep(self, encoder: Any, layer: Any) -> None:
+    def _keep(self, encoder: Any, layer: Any, columns: int | None = None) -> None:
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
-        encoder.engine.module.output_dim(layer)  # says whether there is such a layer
+        width = encoder.engine.module.output_dim(layer)  # says whether there is such a layer
+        if columns is not None and columns > width:
+            raise ValueError(
+                f"n_components={columns}, but the {layer} layer of {encoder.info['name']!r} has "
+                f"{width} columns; ask for at most as many."
+            )
         self._encoder = encoder
         self._options = EncodingOptions(
-            layer, chosen_device(self.device), self.dtype, self.batch_size, self.normalize
+            layer, chosen_device(self.device), self.dtype, self.batch_size, self.normalize, columns
         )
         self.encoder_info_ = {**encoder.info, "layer": layer}
 
@@ -354,7 +359,7 @@ class NetworkTransformer(CoordinateTransformer):
         return self._encoder.engine.encode_grid(lon, lat, self._options)
 
     def _width(self) -> int:
-        return self._encoder.engine.module.output_dim(self._options.layer)
+        return self._encoder.engine.width(self._options)
 
     def _feature_names(self) -> list[str]:
         return numbered_names(self._feature_prefix, self._width())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
@@ -38,6 +39,10 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         The output: "embedding" is the contrastive space, needed to compare with images;
         "hidden" is the representation before it, usually the better feature for a downstream
         model; "auto" takes what the encoder declares as its own default.
+    n_components : int, default=None
+        Only so many columns, the layer's first; None takes all. Trees and tables of a few hundred
+        rows are well served by 64 of the 1,024 (`docs/which_encoder.md` has the figures): the
+        hidden layer's columns are alike in kind, and principal components are no better.
     harmonics : {"auto", "exact", "published"}, default="auto"
         "published" reproduces the rounding of the original's harmonics, which the published
         L = 40 weights were trained with; "exact" does not. "auto" takes "published" for the
@@ -128,6 +133,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "model": "no_validation",  # everything about it is said while opening it
         "layer": [StrOptions({"auto", "embedding", "hidden"})],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "harmonics": [StrOptions({"auto", "exact", "published"})],
         **NETWORK_CONSTRAINTS,
         **HUB_CONSTRAINTS,
@@ -139,6 +145,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         model: str | Path | LocationEncoder = DEFAULT_MODEL,
         *,
         layer: Literal["auto", "embedding", "hidden"] = "auto",
+        n_components: int | None = None,
         harmonics: Literal["auto", "exact", "published"] = "auto",
         normalize: bool = False,
         device: str | torch.device | None = None,
@@ -155,6 +162,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     ) -> None:
         self.model = model
         self.layer = layer
+        self.n_components = n_components
         self.harmonics = harmonics
         self.normalize = normalize
         self.device = device
@@ -248,4 +256,5 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             options=self._hub_options(),
             allow_pickle=self.allow_pickle,
         )
-        self._keep(encoder, encoder.default_layer if self.layer == "auto" else self.layer)
+        layer = encoder.default_layer if self.layer == "auto" else self.layer
+        self._keep(encoder, layer, self.n_components)

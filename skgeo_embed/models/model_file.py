@@ -118,7 +118,7 @@ def build_location(
 def _check_sizes(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> None:
     """Compare a description with the tensors before anything of its sizes is built."""
     found = network_sizes(weights, where)
-    dim_in = found.pop("dim_in") - _grid_channels(config, weights, where)
+    dim_in = found.pop("dim_in") - _detail_columns(config, weights, where)
     if found["network"] in ("fcnet", "linear"):
         del found["num_hidden_layers"]  # they have as many as they have
     if found["network"] == "linear":
@@ -186,21 +186,29 @@ def _check_counts(description: dict[str, Any], most: int, where: str | Path) -> 
             )
 
 
-def _grid_channels(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> int:
-    """Channels of a feature grid, whose description must be that of its table."""
-    described, table = config.get("feature_grid"), weights.get("posenc.grid.values")
-    if described is None and table is None:
-        return 0
-    found = None if table is None else tuple(table.shape)
-    described = described or {}
-    said = tuple(described.get(key) for key in ("height", "width", "channels"))
-    if found != said:
-        raise ModelFormatError(
-            f"the encoder in {where} cannot be opened: its description and its tensors are not "
-            f"those of one network (a feature grid of {said} in the description, {found} in the "
-            "tensors)."
-        )
-    return int(said[2])
+DETAILS = {  # what lies beside the harmonics: its table, and the lengths of that in a description
+    "feature_grid": ("posenc.grid.values", ("height", "width", "channels")),
+    "fine_waves": ("posenc.waves.phases", ("count",)),
+}
+
+
+def _detail_columns(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> int:
+    """Columns beside the harmonics, where descriptions must be those of their tables."""
+    columns = 0
+    for name, (key, lengths) in DETAILS.items():
+        described, table = config.get(name), weights.get(key)
+        if described is None and table is None:
+            continue
+        found = None if table is None else tuple(table.shape)
+        said = tuple((described or {}).get(length) for length in lengths)
+        if found != said:
+            raise ModelFormatError(
+                f"the encoder in {where} cannot be opened: its description and its tensors are not "
+                f"those of one network ({name} of {said} in the description, {found} in the "
+                "tensors)."
+            )
+        columns += int(said[-1])
+    return columns
 
 
 class ModuleModel(ModelFile):

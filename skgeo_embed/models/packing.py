@@ -35,7 +35,8 @@ def pack(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
             continue
         planes = np.ascontiguousarray(np.moveaxis(tensor.numpy(), -1, 0))  # a channel at a time
         steps = np.diff(planes, axis=-1, prepend=np.int8(0))  # neighbours are alike; bytes wrap
-        compressed = zlib.compress(steps.tobytes(), 9)
+        pressing = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)  # for small steps
+        compressed = pressing.compress(steps.tobytes()) + pressing.flush()
         packed[key + SUFFIX] = torch.frombuffer(bytearray(compressed), dtype=torch.uint8)
         shapes[key] = list(tensor.shape)
     return packed, {METADATA_KEY: json.dumps(shapes)} if shapes else {}

@@ -10,7 +10,8 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 from torch.utils.data import Dataset
 
-from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, summarize_images, unit_vectors
+from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, summarize_images
+from skgeo_embed.nn.sphere import unit_vectors
 from skgeo_embed.pretraining.augmentation import Views
 from skgeo_embed.pretraining.features import read_rows
 

@@ -25,7 +25,11 @@ SKEWED = ("lights",)  # layers whose summaries are taken the root of: few places
 
 
 def earth_grid(
-    bands: Sequence[str] = tuple(BANDS), *, step: float = 0.25, channels: int = 24
+    bands: Sequence[str] = tuple(BANDS),
+    *,
+    step: float = 0.25,
+    channels: int = 24,
+    bounds: Sequence[float] | None = None,
 ) -> FeatureGrid:
     """Build the feature grid of the layers that ship with the package.
 
@@ -37,17 +41,31 @@ def earth_grid(
         Degrees between nodes.
     channels : int, default=24
         Principal components that are kept.
+    bounds : (west, south, east, north), default=None
+        A region in degrees, at whose own variety the grid is scaled: 0.05° and a country take
+        what the whole Earth takes at 0.25°. None is the whole Earth.
 
     Returns
     -------
     grid : FeatureGrid
         In bytes; its channels' variances over land add up to 1.
+
+    Examples
+    --------
+    >>> from skgeo_embed.pretraining.content import earth_grid
+    >>> earth_grid(["august"], step=1.0, channels=4, bounds=(-10, 35, 5, 45))
+    FeatureGrid(11 × 16, channels=4, int8, bounds=(-10.0, 35.0, 5.0, 45.0))
     """
-    return content_grid({name: read_band(name) for name in bands}, step=step, channels=channels)
+    layers = {name: read_band(name) for name in bands}
+    return content_grid(layers, step=step, channels=channels, bounds=bounds)
 
 
 def content_grid(
-    layers: Mapping[str, np.ndarray], *, step: float = 0.25, channels: int = 24
+    layers: Mapping[str, np.ndarray],
+    *,
+    step: float = 0.25,
+    channels: int = 24,
+    bounds: Sequence[float] | None = None,
 ) -> FeatureGrid:
     """Build a feature grid of global layers.
 
@@ -55,7 +73,7 @@ def content_grid(
     ----------
     layers : mapping of str to ndarray of shape (height, width, bands)
         Equirectangular pictures of the whole Earth, north up, from 180°W.
-    step, channels
+    step, channels, bounds
         As for :func:`earth_grid`.
 
     Returns
@@ -63,20 +81,33 @@ def content_grid(
     grid : FeatureGrid
         Principal components of the layers' summaries, one over the other.
     """
-    rows = round(180 / step)
-    lat, lon = np.linspace(-90, 90, rows + 1), -180 + 360 / (2 * rows) * np.arange(2 * rows)
+    lon, lat = _nodes(step, bounds)
     summaries = np.concatenate(
         [summarize_layer(layers[name], lon, lat, root=name in SKEWED) for name in layers], axis=2
     )
-    land = land_mask(lon, lat) & (lat > SOUTH)[:, None] & (lat < NORTH)[:, None]
+    on_land = land_mask((lon + 180) % 360 - 180, lat)
+    land = on_land & (lat > SOUTH)[:, None] & (lat < NORTH)[:, None]
+    if not land.any():
+        raise ValueError(f"there is no land at the nodes within bounds={bounds!r}, step={step!r}")
     weight = np.broadcast_to(np.cos(np.deg2rad(lat))[:, None], land.shape)[land]
     components, deviations = _principal_components(summaries, land, weight, channels)
     components /= np.sqrt((deviations**2).sum())
     largest = LARGEST_COMPONENT * deviations / np.sqrt((deviations**2).sum())
-    components = _coarsen_seas(components, land_mask(lon, lat))
+    components = _coarsen_seas(components, on_land)
     height, width, count = components.shape
-    grid = FeatureGrid(height, width, count)
+    grid = FeatureGrid(height, width, count, bounds=bounds)
     return grid.fill(torch.from_numpy(np.clip(components, -largest, largest)))
+
+
+def _nodes(step: float, bounds: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes of a feature grid's nodes, about `step` degrees apart."""
+    if bounds is None:
+        rows = round(180 / step)
+        return -180 + 360 / (2 * rows) * np.arange(2 * rows), np.linspace(-90, 90, rows + 1)
+    west, south, east, north = bounds
+    east = east if east > west else east + 360
+    across, up = round((east - west) / step), round((north - south) / step)
+    return np.linspace(west, east, across + 1), np.linspace(south, north, up + 1)
 
 
 def summarize_layer(

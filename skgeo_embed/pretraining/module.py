@@ -165,7 +165,8 @@ class ContrastiveTask(lightning.LightningModule):
                 self.model.logit_scale.clamp_(max=-math.log(self.recipe.min_temperature))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Refuse a step that would spoil the weights."""
+        """Keep fine waves as they are, and refuse a step that would spoil the weights."""
+        self.model.location.hold_waves()
         if self.trainer.scaler is not None:  # it skips such steps itself
             return
         gradients = [p.grad for p in self.parameters() if p.grad is not None]

@@ -71,6 +71,10 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         :func:`skgeo_embed.pretraining.content.earth_grid`; with ``storage="float32"`` it is
         learned. It is copied; the network's first layer then starts as
         :meth:`skgeo_embed.nn.location.LocationEncoder.mix_content` draws it.
+    fine_waves : dict, default=None
+        Waves beside the harmonics that tell places of one city apart, where imagery cannot:
+        ``{"count": 128, "longest_km": 156, "shortest_km": 5}``. They count little, and are not
+        trained: see :class:`~skgeo_embed.nn.encodings.fine_waves.FineWaves`.
     spectral_decay : float, default=0.0
         How the first layer's initial weights fall with the degree l of the harmonics:
         (1 + l / 2) to the power of minus this. A smooth start that fine detail can grow on.
@@ -222,6 +226,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         "max_radius": [_POSITIVE],
         "network": [StrOptions({"siren", "mlp", "fcnet", "linear"})],
         "feature_grid": "no_validation",
+        "fine_waves": [dict, None],
         "spectral_decay": [_NOT_NEGATIVE],
         "hidden_scale": [_POSITIVE],
         "temperature": [_POSITIVE],
@@ -278,6 +283,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         max_radius: float = 360.0,
         network: Literal["siren", "mlp", "fcnet", "linear"] = "siren",
         feature_grid: FeatureGrid | None = None,
+        fine_waves: dict[str, Any] | None = None,
         spectral_decay: float = 0.0,
         hidden_scale: float = 1.0,
         temperature: float = 0.07,
@@ -327,6 +333,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         self.max_radius = max_radius
         self.network = network
         self.feature_grid = feature_grid
+        self.fine_waves = fine_waves
         self.spectral_decay = spectral_decay
         self.hidden_scale = hidden_scale
         self.temperature = temperature
@@ -540,10 +547,12 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
         words = self._params_of(LocationEncoder)
         grid = words.pop("feature_grid")
-        if grid is None:
+        if grid is None and self.fine_waves is None:
             return SatCLIP(tower, LocationEncoder(**words), self.temperature)
-        location = LocationEncoder(**words, feature_grid=grid.description(), w0=1.0)
-        location.posenc.grid.load_state_dict(grid.state_dict())  # type: ignore[union-attr]
+        described = None if grid is None else grid.description()
+        location = LocationEncoder(**words, feature_grid=described, w0=1.0)
+        if grid is not None:
+            location.posenc.grid.load_state_dict(grid.state_dict())  # type: ignore[union-attr]
         return SatCLIP(tower, location.mix_content(), self.temperature)
 
     def _train(
@@ -624,6 +633,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
                 "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
                 "n_pairs": len(pairs),  # type: ignore[arg-type]
                 "feature_grid": None if self.feature_grid is None else repr(self.feature_grid),
+                "fine_waves": self.fine_waves,
             },
         )
 
@@ -650,4 +660,6 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
 def _may_be_half(key: str, value: torch.Tensor) -> bool:
     """Say whether half precision holds a tensor: running statistics may be beyond its range."""
-    return value.is_floating_point() and ".grid." not in key and ".running_" not in key
+    return value.is_floating_point() and not any(
+        part in key for part in (".grid.", ".waves.", ".running_")
+    )

@@ -12,8 +12,8 @@ from skgeo_embed.nn.objectives.auxiliary import (
     split_at_random,
     split_by_caps,
     summarize_images,
-    unit_vectors,
 )
+from skgeo_embed.nn.sphere import unit_vectors
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.folder import read_weights, write_folder
 from skgeo_embed.models.packing import pack, unpack
-from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, WithFeatureGrid
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.location import LocationEncoder
 
 
@@ -47,6 +48,58 @@ def test_poles_and_the_antimeridian_are_one_place(values):
     torch.testing.assert_close(both[0], both[1])
     near = grid(torch.tensor([[179.999999, 12.3], [-179.999999, 12.3]], dtype=torch.float64))
     torch.testing.assert_close(near[0], near[1], atol=1e-5, rtol=0)
+
+
+REGION = (-10.0, 35.0, 8.0, 44.0)
+
+
+@pytest.mark.parametrize(("bounds", "shift"), [(REGION, 0.0), ((172.0, 35.0, -170.0, 44.0), 182.0)])
+def test_a_region_reads_what_scipy_reads(values, bounds, shift):
+    grid = FeatureGrid(19, 36, 5, "float32", bounds).fill(values)
+    rng = np.random.RandomState(0)
+    inside = np.column_stack([rng.uniform(-10, 8, 200), rng.uniform(35, 44, 200)])
+    axes = np.linspace(35, 44, 19), np.linspace(-10, 8, 36)
+    expected = RegularGridInterpolator(axes, values.numpy())(inside[:, ::-1])
+    moved = inside + np.array([shift, 0])
+    moved[:, 0] = (moved[:, 0] + 180) % 360 - 180
+    found = grid(torch.from_numpy(moved)).detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_outside_of_a_region_the_nearest_edge_is_read(values):
+    grid = FeatureGrid(19, 36, 5, "float32", REGION).fill(values)
+
+    def read(lon, lat):
+        return grid(torch.tensor([[lon, lat]], dtype=torch.float64)).detach()[0]
+
+    for outside, edge in (
+        ((-60.0, 40.0), (-10.0, 40.0)),
+        ((90.0, 40.0), (8.0, 40.0)),
+        ((-1.0, 80.0), (-1.0, 44.0)),
+        ((178.0, -60.0), (8.0, 35.0)),
+        ((-179.0, -60.0), (-10.0, 35.0)),
+        ((-178.0, 36.0), (-10.0, 36.0)),
+    ):
+        torch.testing.assert_close(read(*outside), read(*edge))
+    assert torch.equal(read(50.0, 90.0), read(-120.0, 90.0))
+
+
+@pytest.mark.parametrize("bounds", [(0, 10, 10, 5), (0, 0, 0, 5), (-190, 0, 10, 5), (0, 0, 5, 91)])
+def test_impossible_regions(bounds):
+    with pytest.raises(ValueError, match="bounds"):
+        FeatureGrid(3, 3, 1, bounds=bounds)
+
+
+def test_folders_keep_a_region(values, tmp_path):
+    facts = FeatureGrid(19, 36, 5, bounds=(172.0, 35.0, -170.0, 44.0)).description()
+    assert facts["bounds"] == [172.0, 35.0, -170.0, 44.0]
+    made = LocationEncoder(12, 8, 16, feature_grid=facts)
+    made.posenc.grid.fill(values)
+    encoder = SatCLIPEncoder(made).fit()
+    again = SatCLIPEncoder(encoder.save_pretrained(tmp_path / "region")).fit()
+    points = [[179.0, 40.0], [-179.0, 40.0], [3.0, -90.0]]
+    np.testing.assert_array_equal(again.transform(points), encoder.transform(points))
+    assert len(set(encoder.transform(points)[:, 0])) == 3
 
 
 @pytest.fixture(params=["siren", "fcnet", "mlp"])
@@ -128,7 +181,7 @@ def test_impossible_grids():
 
 def test_names_follow_both_parts():
     torch.manual_seed(0)
-    encoding = WithFeatureGrid(LocationEncoder(2).posenc, FeatureGrid(3, 4, 2))
+    encoding = DetailedEncoding(LocationEncoder(2).posenc, FeatureGrid(3, 4, 2))
     assert encoding.column_names()[-3:] == ["sh_l1_m1", "grid000", "grid001"]
     assert encoding.embedding_dim == 6
 

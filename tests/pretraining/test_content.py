@@ -56,6 +56,19 @@ def test_deviations_of_what_is_known(picture):
     assert summarize_layer(striped, lon, lat)[2:5, :, 6].mean() == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_region_has_its_own_nodes_and_scale(picture):
+    grid = content_grid({"august": picture}, step=1.0, channels=3, bounds=(5, 40, 25, 52))
+    assert (grid.height, grid.width, grid.bounds) == (13, 21, (5.0, 40.0, 25.0, 52.0))
+    lon, lat = np.arange(5.0, 26), np.arange(40.0, 53)
+    land = content.land_mask(lon, lat)
+    values = grid.values.float() * grid.scale
+    variance = values.numpy()[land].var(axis=0)
+    assert variance.sum() == pytest.approx(1.0, abs=0.1)
+    assert variance[0] > variance[1] > variance[2]
+    with pytest.raises(ValueError, match="no land"):
+        content_grid({"august": picture}, step=1.0, channels=3, bounds=(-150, -30, -140, -25))
+
+
 def test_channels_are_principal_components_over_land(picture):
     grid = content_grid({"august": picture}, step=2.0, channels=6)
     assert (grid.height, grid.width, grid.embedding_dim) == (91, 180, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ class FeatureGrid(nn.Module):
 
     Nodes lie at latitudes :math:`-90° + 180° i / (H - 1)`, the poles among them, and at longitudes
     :math:`-180° + 360° j / W`; the last column is followed by the first. At a pole the value is
-    that of the row's first node, whatever the longitude. Values are small integers times a scale
-    for each channel, or floats.
+    that of the row's first node, whatever the longitude. A grid of a region has its first and last
+    nodes on the `bounds`, and places outside read the nearest edge. Values are small integers times
+    a scale for each channel, or floats.
 
     Parameters
     ----------
@@ -26,19 +28,30 @@ class FeatureGrid(nn.Module):
         Features at each node.
     storage : {"int8", "float16", "float32"}, default="int8"
         How values are held. "float32" is for a grid that is learned with the towers.
+    bounds : (west, south, east, north), default=None
+        Degrees; where east is less than west, the region crosses the antimeridian. None is the
+        whole sphere.
     """
 
     values: Tensor
     scale: Tensor
     takes_dtype = True
 
-    def __init__(self, height: int, width: int, channels: int, storage: str = "int8") -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        channels: int,
+        storage: str = "int8",
+        bounds: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         if storage not in ("int8", "float16", "float32"):
             raise ValueError(f'storage must be "int8", "float16" or "float32", got {storage!r}')
         if height < 2 or width < 1 or channels < 1:
             raise ValueError(f"a grid of {height} × {width} nodes, {channels} channels, is none")
         self.height, self.width, self.storage = height, width, storage
+        self.bounds = None if bounds is None else _checked_bounds(bounds, width)
         self.embedding_dim = channels
         values = torch.zeros(height, width, channels, dtype=getattr(torch, storage))
         if storage == "float32":
@@ -54,7 +67,7 @@ class FeatureGrid(nn.Module):
         Poles get one value, the mean of their row.
         """
         values = values.detach().float().clone()
-        for row in (0, -1):
+        for row in self._polar_rows():
             values[row] = values[row].mean(dim=0)
         if self.storage == "int8":
             self.scale.copy_(values.abs().amax(dim=(0, 1)).clamp_min(1e-12) / 127)
@@ -69,9 +82,7 @@ class FeatureGrid(nn.Module):
 
     def corners(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Nodes around each point, (n, 4) numbers in the flat table, and their weights."""
-        lon, lat = lonlat.double().unbind(-1)
-        row = (lat + POLE) * ((self.height - 1) / 180)
-        column = torch.where(lat.abs() == POLE, 0.0, (lon + 180) * (self.width / 360))
+        row, column = self._position(*lonlat.double().unbind(-1))
         south = row.floor().clamp(0, self.height - 2)
         west = column.floor()
         up, right = row - south, column - west
@@ -85,6 +96,24 @@ class FeatureGrid(nn.Module):
         )
         return numbers, weights
 
+    def _position(self, lon: Tensor, lat: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column of places, in fractions of nodes."""
+        if self.bounds is None:
+            row = (lat + POLE) * ((self.height - 1) / 180)
+            return row, torch.where(lat.abs() == POLE, 0.0, (lon + 180) * (self.width / 360))
+        west, south, east, north = self.bounds
+        across, beyond = east - west, (360 - (east - west)) / 2
+        row = (lat.clamp(south, north) - south) * ((self.height - 1) / (north - south))
+        # outside, the nearer of both edges: degrees east of the middle of what is outside
+        column = ((lon - west + beyond) % 360 - beyond).clamp(0, across)
+        column = column * ((self.width - 1) / across)
+        return row, torch.where(lat.abs() == POLE, 0.0, column)
+
+    def _polar_rows(self) -> list[int]:
+        if self.bounds is None:
+            return [0, -1]
+        return [row for row, lat in ((0, self.bounds[1]), (-1, self.bounds[3])) if abs(lat) == POLE]
+
     def read(self, corners: Tensor, weights: Tensor) -> Tensor:
         """Sum the values of nodes (n, 4) with their weights, (n, channels)."""
         table = self.values.flatten(0, 1)
@@ -97,8 +126,17 @@ class FeatureGrid(nn.Module):
 
     def description(self) -> dict[str, Any]:
         """Return what a configuration says of it."""
-        facts = {"height": self.height, "width": self.width, "channels": self.embedding_dim}
-        return facts if self.storage == "int8" else {**facts, "storage": self.storage}
+        facts: dict[str, Any] = {
+            "height": self.height,
+            "width": self.width,
+            "channels": self.embedding_dim,
+        }
+        if self.storage != "int8":
+            facts["storage"] = self.storage
+        if self.bounds is not None:
+            west, south, east, north = self.bounds
+            facts["bounds"] = [west, south, (east + 180) % 360 - 180 if east > 180 else east, north]
+        return facts
 
     def column_names(self) -> list[str]:
         """Names of the columns."""
@@ -106,37 +144,21 @@ class FeatureGrid(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        return f"{self.height} × {self.width}, channels={self.embedding_dim}, {self.storage}"
+        facts = f"{self.height} × {self.width}, channels={self.embedding_dim}, {self.storage}"
+        return facts if self.bounds is None else f"{facts}, bounds={self.bounds}"
 
 
-class WithFeatureGrid(nn.Module):
-    """A positional encoding and, after its columns, those of a feature grid.
-
-    Parameters
-    ----------
-    position : torch.nn.Module
-        Maps (n, 2) degrees in float64 to features.
-    grid : FeatureGrid
-        The table.
-    """
-
-    takes_dtype = True
-
-    def __init__(self, position: nn.Module, grid: FeatureGrid) -> None:
-        super().__init__()
-        self.position = position
-        self.grid = grid
-        self.embedding_dim = int(position.embedding_dim) + grid.embedding_dim  # type: ignore[arg-type]
-
-    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Encode (n, 2) degrees to (n, columns of both), returned as `dtype`."""
-        dtype = dtype or lonlat.dtype
-        if getattr(self.position, "takes_dtype", False):
-            encoded = self.position(lonlat, dtype=dtype)
-        else:
-            encoded = self.position(lonlat.double()).to(dtype)
-        return torch.cat([encoded, self.grid(lonlat, dtype=dtype)], dim=1)
-
-    def column_names(self) -> list[str]:
-        """Names of the columns."""
-        return [*self.position.column_names(), *self.grid.column_names()]  # type: ignore[operator]
+def _checked_bounds(bounds: Sequence[float], width: int) -> tuple[float, float, float, float]:
+    """Return west, south, east, north with east above west, beyond 180 where they cross it."""
+    west, south, east, north = (float(edge) for edge in bounds)
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -POLE <= south < north <= POLE):
+        raise ValueError(
+            "bounds must be west, south, east and north in degrees, south below north, got "
+            f"{tuple(bounds)!r}"
+        )
+    if east == west or width < 2:
+        raise ValueError(
+            f"bounds {tuple(bounds)!r} on {width} column(s) are no region; leave them out for the "
+            "whole sphere"
+        )
+    return west, south, east if east > west else east + 360, north

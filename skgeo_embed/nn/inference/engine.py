@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.inference.devices import check_precision, resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
-from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, harmonics_and_grid
+from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, split_encoding
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tiles import Tiler
 from skgeo_embed.nn.location import EncodedNetwork
@@ -45,6 +45,10 @@ class InferenceEngine:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["module"])  # type: ignore[misc]
 
+    def width(self, options: EncodingOptions) -> int:
+        """Columns of the output."""
+        return options.columns or self.module.output_dim(options.layer)
+
     @torch.inference_mode()
     def encode(self, lonlat: np.ndarray, options: EncodingOptions) -> Iterator[tuple[Rows, Tensor]]:
         """Yield rows of (n, 2) degrees and their encoding, batch after batch, on the CPU.
@@ -55,7 +59,7 @@ class InferenceEngine:
         """
         network = self._network(options)
         tiler = Tiler(_batch_size(options.batch_size, network.device))
-        for rows, values in network.encode(torch.from_numpy(lonlat), options.layer, tiler):
+        for rows, values in network.encode(torch.from_numpy(lonlat), options, tiler):
             yield rows, _finished(values, options)
             del values  # its memory is the next batch's
 
@@ -67,7 +71,7 @@ class InferenceEngine:
         network = self._network(options)
         tiler = Tiler(_batch_size(options.batch_size, network.device))
         axes = torch.from_numpy(lon), torch.from_numpy(lat)
-        for rows, columns, values in network.encode_grid(*axes, options.layer, tiler):
+        for rows, columns, values in network.encode_grid(*axes, options, tiler):
             yield rows, columns, _finished(values, options)
             del values
 
@@ -94,7 +98,7 @@ def is_sine_network(module: EncodedNetwork) -> bool:
     """Say whether a module is a SIREN on harmonics, run by its own `forward`."""
     return (
         not runs_own_code(module)
-        and isinstance(harmonics_and_grid(module.posenc)[0], SphericalHarmonics)
+        and isinstance(split_encoding(module.posenc)[0], SphericalHarmonics)
         and isinstance(module.nnet, SirenNet)
     )
 

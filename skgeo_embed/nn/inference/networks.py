@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, WithFeatureGrid
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.inference.devices import has_float64
 from skgeo_embed.nn.inference.locks import ForkSafeLock
+from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 from skgeo_embed.nn.inference.tiles import Tile, Tiler
-from skgeo_embed.nn.location import EncodedNetwork, Layer
+from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.encoder import encode_positions
 
 # Points for each Legendre polynomial from which tables are used: they pay from the second such call
@@ -46,46 +47,53 @@ class AnyNetwork:
                 f'degrees, and device "{device.type}" has no float64; use device="cpu"'
             )
 
-    def encode(self, lonlat: Tensor, layer: Layer, tiler: Tiler) -> Iterator[tuple[slice, Tensor]]:
+    def encode(
+        self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
+    ) -> Iterator[tuple[slice, Tensor]]:
         """Yield rows of (n, 2) points and their encoding."""
         for _, points, values in tiler.run(
-            1, len(lonlat), lambda _, points: self.embed(lonlat[points], layer)
+            1, len(lonlat), lambda _, points: self.embed(lonlat[points], options)
         ):
             yield points, values
 
-    def encode_grid(self, lon: Tensor, lat: Tensor, layer: Layer, tiler: Tiler) -> Iterator[Tile]:
+    def encode_grid(
+        self, lon: Tensor, lat: Tensor, options: EncodingOptions, tiler: Tiler
+    ) -> Iterator[Tile]:
         """Yield tiles of the encoding of every pair of two axes."""
 
         def compute(rows: slice, columns: slice) -> Tensor:
             points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
             points[points[:, 1].abs() == 90, 0] = 0.0  # a pole is one place
-            return self.embed(points, layer)
+            return self.embed(points, options)
 
         return tiler.run(len(lat), len(lon), compute, max_rows=tiler.batch_size)
 
-    def embed(self, lonlat: Tensor, layer: Layer) -> Tensor:
+    def embed(self, lonlat: Tensor, options: EncodingOptions) -> Tensor:
         """Encode (n, 2) points at once."""
         if not self.split:
-            return self.module(lonlat.to(self.device), layer)
+            return self.module(lonlat.to(self.device), options.layer)[:, : options.columns]
         features = encode_positions(self.module.posenc, lonlat, self.dtype)
-        return self.module.run_network(features.to(self.device), layer)
+        values = self.module.run_network(features.to(self.device), options.layer)
+        return values[:, : options.columns]
 
 
 class SineNetwork:
     """A SIREN's weights on one device, w0 folded in, with the harmonics that feed it."""
 
     def __init__(self, module: EncodedNetwork, device: torch.device, dtype: torch.dtype) -> None:
-        self.posenc, grid = harmonics_and_grid(module.posenc)
+        self.posenc, details = split_encoding(module.posenc)
         self.device, self.dtype = device, dtype
         self.harmonics_device = device if has_float64(device) else torch.device("cpu")
         net: Any = module.nnet
         self._layers = [*net.layers, net.last_layer]
         self.weights = [folded(layer.weight, layer).to(dtype).to(device) for layer in self._layers]
         self.biases = [folded(layer.bias, layer).to(dtype).to(device) for layer in self._layers]
-        self.grid = None if grid is None else copy.deepcopy(grid).to(device)
+        self.details = None if details is None else copy.deepcopy(details)
+        if self.details is not None:
+            self.details.to(self.harmonics_device)  # positions need float64
         n_harmonics = self.posenc.embedding_dim
         self.harmonics_weight = self.weights[0][:, :n_harmonics]
-        self.grid_weight = self.weights[0][:, n_harmonics:]
+        self.detail_weight = self.weights[0][:, n_harmonics:]
         self.hidden_scale = module.hidden_scale
         self._tables: LatitudeTables | None = None
         self._sphere: SphereTable | None = None
@@ -118,15 +126,15 @@ class SineNetwork:
         return many and self.dtype == torch.float32 and self.device.type != "mps"
 
     def encode(
-        self, lonlat: Tensor, layer: Layer, tiler: Tiler
+        self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[tuple[slice | Tensor, Tensor]]:
         """Yield rows of (n, 2) points and their encoding."""
         if self.worth_tabulating(len(lonlat)):
-            return self.encode_tabulated(lonlat, layer, tiler)
-        return self.encode_pointwise(lonlat, layer, tiler)
+            return self.encode_tabulated(lonlat, options, tiler)
+        return self.encode_pointwise(lonlat, options, tiler)
 
     def encode_pointwise(
-        self, lonlat: Tensor, layer: Layer, tiler: Tiler
+        self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[tuple[slice, Tensor]]:
         """Compute the harmonics of every point."""
         memory = _Memory(self.dtype, self.harmonics_device)
@@ -136,13 +144,13 @@ class SineNetwork:
             shape = self.posenc.embedding_dim, len(batch)
             features = self.posenc(batch, out=memory.of(shape)).to(self.device)
             first = torch.addmm(self.biases[0], features, self.harmonics_weight.T)
-            return self.finish(self.with_content(first, lonlat[points]), layer)
+            return self.finish(self.with_details(first, lonlat[points]), options)
 
         for _, points, values in tiler.run(1, len(lonlat), compute):
             yield points, values
 
     def encode_tabulated(
-        self, lonlat: Tensor, layer: Layer, tiler: Tiler
+        self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Read the first layer off tables, points of one cell together."""
         sphere = self.sphere
@@ -151,27 +159,35 @@ class SineNetwork:
             bands, counts = torch.unique_consecutive(sphere.band_of(cells), return_counts=True)
             order += start
             for band, members in zip(bands.tolist(), order.split(counts.tolist()), strict=True):
-                compute = partial(self._read_band, lonlat, layer, band, members)
+                compute = partial(self._read_band, lonlat, options, band, members)
                 for _, part, values in tiler.run(1, len(members), compute):
                     yield members[part], values
 
     def _read_band(
-        self, lonlat: Tensor, layer: Layer, band: int, members: Tensor, _: slice, part: slice
+        self,
+        lonlat: Tensor,
+        options: EncodingOptions,
+        band: int,
+        members: Tensor,
+        _: slice,
+        part: slice,
     ) -> Tensor:
         points = lonlat[members[part]]
-        return self.finish(self.with_content(self.sphere.read(points, band), points), layer)
+        return self.finish(self.with_details(self.sphere.read(points, band), points), options)
 
-    def encode_grid(self, lon: Tensor, lat: Tensor, layer: Layer, tiler: Tiler) -> Iterator[Tile]:
+    def encode_grid(
+        self, lon: Tensor, lat: Tensor, options: EncodingOptions, tiler: Tiler
+    ) -> Iterator[Tile]:
         """Yield tiles of the encoding of every pair of two axes."""
         tabulated = self.worth_tabulating(len(lon) * len(lat))
         first_layer = self.sphere.read_grid if tabulated else self.first_layer_of_grid
 
         def compute(rows: slice, columns: slice) -> Tensor:
             first = first_layer(lon[columns], lat[rows])
-            if self.grid is not None:
+            if self.details is not None:
                 points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
-                first = self.with_content(first, points)
-            return self.finish(first, layer)
+                first = self.with_details(first, points)
+            return self.finish(first, options)
 
         return tiler.run(len(lat), len(lon), compute, max_rows=GRID_ROWS)
 
@@ -180,23 +196,26 @@ class SineNetwork:
         waves = self.tables.waves(lon).to(self.dtype).to(self.device)
         return (waves @ self.tables.at(lat).to(self.dtype).to(self.device)).flatten(0, 1)
 
-    def with_content(self, first: Tensor, lonlat: Tensor) -> Tensor:
-        """Add what the first layer makes of the feature grid, where there is one."""
-        if self.grid is None:
+    def with_details(self, first: Tensor, lonlat: Tensor) -> Tensor:
+        """Add what the first layer makes of a feature grid and fine waves, where there are any."""
+        if self.details is None:
             return first
-        corners, weights = self.grid.corners(lonlat.to(self.harmonics_device))
-        weights = weights.to(self.dtype).to(self.device)
-        content = self.grid.read(corners.to(self.device), weights)
-        return first.addmm_(content, self.grid_weight.T)
+        details = self.details.details(lonlat.to(self.harmonics_device), self.dtype)
+        return first.addmm_(details.to(self.device), self.detail_weight.T)
 
-    def finish(self, first: Tensor, layer: Layer) -> Tensor:
+    def finish(self, first: Tensor, options: EncodingOptions) -> Tensor:
         """Apply what follows the linear map of the first layer, which is overwritten."""
         x = first.sin_()
-        for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
-            x = torch.addmm(bias, x, weight.T).sin_()
-        if layer == "hidden":
+        inner = list(zip(self.weights[1:-1], self.biases[1:-1], strict=True))
+        hidden = options.layer == "hidden"
+        for number, (weight, bias) in enumerate(inner, start=1):
+            n = options.columns if hidden and number == len(inner) else None
+            x = torch.addmm(bias[:n], x, weight[:n].T).sin_()
+        if hidden:
+            x = x[:, : options.columns]  # of a network with one hidden layer
             return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
-        return torch.addmm(self.biases[-1], x, self.weights[-1].T)
+        n = options.columns
+        return torch.addmm(self.biases[-1][:n], x, self.weights[-1][:n].T)
 
 
 class _Memory:
@@ -212,10 +231,10 @@ class _Memory:
         return self._held
 
 
-def harmonics_and_grid(posenc: Any) -> tuple[Any, FeatureGrid | None]:
-    """Split a positional encoding into what is tabulated and the feature grid beside it."""
-    if isinstance(posenc, WithFeatureGrid):
-        return posenc.position, posenc.grid
+def split_encoding(posenc: Any) -> tuple[Any, DetailedEncoding | None]:
+    """Split a positional encoding into what is tabulated and what lies beside it, if anything."""
+    if isinstance(posenc, DetailedEncoding):
+        return posenc.position, posenc
     return posenc, None
 
 

@@ -28,6 +28,8 @@ class EncodingOptions:
         Points at a time; None takes what suits the device.
     unit_length : bool
         Scale every row to length 1.
+    columns : int or None
+        Only the first of them.
     """
 
     layer: Layer = "embedding"
@@ -35,14 +37,14 @@ class EncodingOptions:
     dtype: Literal["float32", "float64"] = "float32"
     batch_size: int | None = None
     unit_length: bool = False
+    columns: int | None = None
 
     def __post_init__(self) -> None:
         check_precision(resolve_device(self.device), self.dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         device = None if self.device is None else str(self.device)
-        arguments = self.layer, device, self.dtype, self.batch_size, self.unit_length
-        return _options_here, arguments
+        return _options_here, (device, {**vars(self), "device": None})
 
 
 def chosen_device(device: str | torch.device | None) -> torch.device | None:
@@ -64,11 +66,5 @@ def device_here(device: str | None) -> torch.device | None:
         return None
 
 
-def _options_here(
-    layer: Layer,
-    device: str | None,
-    dtype: Literal["float32", "float64"],
-    batch_size: int | None,
-    unit_length: bool,
-) -> EncodingOptions:
-    return EncodingOptions(layer, device_here(device), dtype, batch_size, unit_length)
+def _options_here(device: str | None, others: dict[str, Any]) -> EncodingOptions:
+    return EncodingOptions(**{**others, "device": device_here(device)})

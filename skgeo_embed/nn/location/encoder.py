@@ -8,7 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, WithFeatureGrid
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
+from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.encodings.positional import make_encoding
 from skgeo_embed.nn.location.networks import make_network
 
@@ -104,7 +106,11 @@ class LocationEncoder(EncodedNetwork):
         Dropout before each sine while training; no part of the saved architecture.
     feature_grid : dict, default=None
         A :class:`~skgeo_embed.nn.encodings.feature_grid.FeatureGrid` beside the positional
-        encoding: its `height`, `width`, `channels` and, if not "int8", `storage`.
+        encoding: its `height`, `width`, `channels` and, if it is not "int8" or not of the whole
+        sphere, `storage` and `bounds`.
+    fine_waves : dict, default=None
+        :class:`~skgeo_embed.nn.encodings.fine_waves.FineWaves` beside them: their `count`,
+        `longest_km` and `shortest_km`.
     w0 : float, default=30.0
         Frequency of a SIREN's first layer.
     spectral_decay : float, default=0.0
@@ -137,6 +143,7 @@ class LocationEncoder(EncodedNetwork):
         min_radius: float = 1.0,
         max_radius: float = 360.0,
         feature_grid: dict[str, Any] | None = None,
+        fine_waves: dict[str, Any] | None = None,
         dropout: float = 0.5,
         w0: float = 30.0,
         spectral_decay: float = 0.0,
@@ -154,8 +161,12 @@ class LocationEncoder(EncodedNetwork):
                 "max_radius": max_radius,
             }
         posenc = make_encoding(positional_encoding, **encoding)
-        if feature_grid is not None:
-            posenc = WithFeatureGrid(posenc, FeatureGrid(**feature_grid))
+        if feature_grid is not None or fine_waves is not None:
+            posenc = DetailedEncoding(
+                posenc,
+                None if feature_grid is None else FeatureGrid(**feature_grid),
+                None if fine_waves is None else FineWaves(**fine_waves),
+            )
         nnet = make_network(
             network,
             int(posenc.embedding_dim),  # type: ignore[arg-type]
@@ -175,6 +186,8 @@ class LocationEncoder(EncodedNetwork):
         }
         if feature_grid is not None:
             config["feature_grid"] = dict(feature_grid)
+        if fine_waves is not None:
+            config["fine_waves"] = dict(fine_waves)
         if w0 != 30:
             config["w0"] = w0
         if hidden_scale != 1:
@@ -196,17 +209,22 @@ class LocationEncoder(EncodedNetwork):
 
     @torch.no_grad()
     def mix_content(
-        self, position: float = 0.85, content: float = 0.6, damping: float = 5.0
+        self,
+        position: float = 0.85,
+        content: float = 0.6,
+        damping: float = 5.0,
+        detail: float = 0.08,
     ) -> LocationEncoder:
         """Draw the first layer anew, so that it mixes position and content in known proportions.
 
         Angles get a normal distribution with deviation `position` from the harmonics, whose degree
-        l is damped by (1 + l / damping)², and `content` from a feature grid whose channels'
-        variances add up to 1; biases cover a whole turn.
+        l is damped by (1 + l / damping)², `content` from a feature grid whose channels' variances
+        add up to 1, and `detail` from fine waves, whose power is as their wavelength; biases cover
+        a whole turn.
 
         Parameters
         ----------
-        position, content : float, default=0.85, 0.6
+        position, content, detail : float, default=0.85, 0.6, 0.08
             Deviations, radians.
         damping : float, default=5.0
             The degree at which harmonics count a quarter.
@@ -217,16 +235,36 @@ class LocationEncoder(EncodedNetwork):
             Itself.
         """
         size = self.config.get("legendre_polys")
-        if size is None or "feature_grid" not in self.config or self.config["network"] != "siren":
-            raise ValueError("mix_content is for a siren network on harmonics and a feature grid")
+        encoding: Any = self.posenc
+        mixes = isinstance(encoding, DetailedEncoding)
+        if size is None or not mixes or self.config["network"] != "siren":
+            raise ValueError(
+                "mix_content is for a siren network on harmonics and a feature grid or fine waves"
+            )
         first: Any = self.nnet.layers[0]  # type: ignore[index]
         degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
         damped = (1 + degrees / damping) ** -2.0
         lat = torch.rad2deg(torch.asin(torch.linspace(-0.99, 0.99, 201, dtype=torch.float64)))
         lonlat = torch.stack([lat * 3.7 % 360 - 180, lat], dim=1)
-        probe = self.posenc.position(lonlat) * damped  # type: ignore[operator]
+        probe = encoding.position(lonlat) * damped
         damped = damped * (position / probe.norm(dim=1).square().mean().sqrt())
-        scales = torch.cat([damped, torch.full((first.weight.shape[1] - len(damped),), content)])
-        first.weight.copy_(torch.randn_like(first.weight) * scales / first.w0)
+        scales = [damped]
+        if encoding.grid is not None:
+            scales.append(torch.full((encoding.grid.embedding_dim,), content))
+        if encoding.waves is not None:
+            scales.append(detail * encoding.waves.amplitudes())
+        first.weight.copy_(torch.randn_like(first.weight) * torch.cat(scales) / first.w0)
         first.bias.copy_(torch.rand_like(first.bias) * (2 * math.pi) / first.w0)
         return self
+
+    @torch.no_grad()
+    def hold_waves(self) -> None:
+        """Drop the gradient of what the first layer makes of fine waves.
+
+        Images of kilometres a pixel say nothing of them: they stay as they were drawn.
+        """
+        waves = getattr(self.posenc, "waves", None)
+        if waves is not None:
+            first = next(self.nnet.parameters())  # (hidden, columns), the waves last
+            if first.grad is not None:
+                first.grad[:, -waves.embedding_dim :] = 0

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.sphere import unit_vectors
+
 LATITUDE_TERMS = 4
 # how much each kind of target counts: image summaries, kinds of image, latitude, cells
 KIND_WEIGHTS = (0.4, 0.3, 0.1, 0.2)
@@ -108,12 +110,6 @@ class AuxiliaryTargets(nn.Module):
 def _one_hot(closeness: Tensor) -> Tensor:
     n = closeness.shape[1]
     return nn.functional.one_hot(closeness.argmax(dim=1), n).to(closeness.dtype)
-
-
-def unit_vectors(lonlat: Tensor) -> Tensor:
-    """Return points on the unit sphere, (n, 3), of (n, 2) degrees."""
-    lon, lat = torch.deg2rad(lonlat).unbind(-1)
-    return torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=-1)
 
 
 class RidgeEpisodes(nn.Module):

@@ -1,0 +1,55 @@
+"""A positional encoding with what it cannot hold beside it: content of places, and fine waves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
+from skgeo_embed.nn.encodings.fine_waves import FineWaves
+
+
+class DetailedEncoding(nn.Module):
+    """A positional encoding and, after its columns, those of a feature grid and of fine waves.
+
+    Parameters
+    ----------
+    position : torch.nn.Module
+        Maps (n, 2) degrees in float64 to features.
+    grid : FeatureGrid, default=None
+        What places look like.
+    waves : FineWaves, default=None
+        What tells places of one city apart.
+    """
+
+    takes_dtype = True
+
+    def __init__(
+        self, position: nn.Module, grid: FeatureGrid | None = None, waves: FineWaves | None = None
+    ) -> None:
+        super().__init__()
+        self.position = position
+        self.grid = grid
+        self.waves = waves
+        self.embedding_dim = int(position.embedding_dim) + sum(  # type: ignore[arg-type]
+            part.embedding_dim for part in (grid, waves) if part is not None
+        )
+
+    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Encode (n, 2) degrees to (n, columns of all), returned as `dtype`."""
+        dtype = dtype or lonlat.dtype
+        if getattr(self.position, "takes_dtype", False):
+            encoded = self.position(lonlat, dtype=dtype)
+        else:
+            encoded = self.position(lonlat.double()).to(dtype)
+        return torch.cat([encoded, self.details(lonlat, dtype)], dim=1)
+
+    def details(self, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
+        """Encode (n, 2) degrees to the columns after the position's, as `dtype`."""
+        parts = [part for part in (self.grid, self.waves) if part is not None]
+        return torch.cat([part(lonlat, dtype=dtype) for part in parts], dim=1)
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        parts = [part for part in (self.position, self.grid, self.waves) if part is not None]
+        return [name for part in parts for name in part.column_names()]  # type: ignore[operator]

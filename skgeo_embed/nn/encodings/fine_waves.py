@@ -1,0 +1,81 @@
+"""Waves of a few kilometres, which tell places of one city apart."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed.nn.sphere import unit_vectors
+
+RADIUS_KM = 6371.0088
+TURN = 2 * math.pi
+
+
+class FineWaves(nn.Module):
+    r"""Random plane waves :math:`\sqrt 2 \cos(k^\top x + b)` of the unit vector x of a place.
+
+    The random Fourier features of Rahimi and Recht (2007), with wave numbers k normal in three
+    dimensions and deviations at even ratios from :math:`2 \pi R` over the longest wavelength to
+    that over the shortest. Each has mean square 1. Angles are computed in float64.
+
+    Parameters
+    ----------
+    count : int
+        Waves.
+    longest_km, shortest_km : float
+        Wavelengths of the coarsest and the finest, kilometres.
+    """
+
+    frequencies: Tensor
+    phases: Tensor
+    takes_dtype = True
+
+    def __init__(self, count: int, longest_km: float, shortest_km: float) -> None:
+        super().__init__()
+        if count < 1 or not 0 < shortest_km <= longest_km:
+            raise ValueError(
+                f"{count} waves of {longest_km} to {shortest_km} km are none; count must be "
+                "positive and the longest no shorter than the shortest"
+            )
+        self.longest_km, self.shortest_km = longest_km, shortest_km
+        self.embedding_dim = count
+        deviations = TURN * RADIUS_KM / self.wavelengths()
+        self.register_buffer("frequencies", torch.randn(count, 3) * deviations[:, None])
+        self.register_buffer("phases", torch.rand(count) * TURN)
+
+    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Map (n, 2) degrees to (n, count)."""
+        angles = torch.addmm(
+            self.phases.double(), unit_vectors(lonlat.double()), self.frequencies.double().T
+        )
+        angles -= (angles / TURN).round_() * TURN  # whole turns off before single precision
+        return angles.to(dtype or lonlat.dtype).cos_().mul_(math.sqrt(2))
+
+    def wavelengths(self) -> Tensor:
+        """Kilometres of each wave, the longest first, (count,)."""
+        ends = math.log(self.longest_km), math.log(self.shortest_km)
+        return torch.linspace(*ends, self.embedding_dim).exp()
+
+    def amplitudes(self) -> Tensor:
+        """Weights whose squares are as the wavelengths and add up to 1, (count,)."""
+        power = self.wavelengths()
+        return (power / power.sum()).sqrt()
+
+    def description(self) -> dict[str, Any]:
+        """Return what a configuration says of it."""
+        return {
+            "count": self.embedding_dim,
+            "longest_km": self.longest_km,
+            "shortest_km": self.shortest_km,
+        }
+
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+        return [f"wave{i:03d}" for i in range(self.embedding_dim)]
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        return f"{self.embedding_dim}, {self.longest_km:g} to {self.shortest_km:g} km"
