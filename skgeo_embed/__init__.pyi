@@ -48,5 +48,6 @@ from .encoders.satclip import SatCLIPEncoder as SatCLIPEncoder
 from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
 from .geolocation import ImageGeolocator as ImageGeolocator
 from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
+from .pretraining.recipe import Recipe as Recipe
 
 __version__: str

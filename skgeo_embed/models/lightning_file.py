@@ -19,6 +19,7 @@ from skgeo_embed.nn.location import LocationEncoder
 
 _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
+TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights where it is frozen
 _VISUAL_PREFIX = "model.visual."
 
 
@@ -172,6 +173,9 @@ def vision_of_checkpoint(
         for key, value in state.items()
         if key.startswith(_VISUAL_PREFIX)
     }
+    described = content.get(TOWER_KEY)
+    if isinstance(described, dict):  # written by this library
+        return dict(described["description"]), described["weights"] or weights
     if not weights:
         raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
     if own:  # the user's module says what it is

@@ -34,7 +34,7 @@ class SatCLIP(nn.Module):
     @property
     def temperature(self) -> float:
         """What similarities are divided by, exp(-logit_scale)."""
-        return math.exp(-self.logit_scale.item())
+        return float(torch.exp(-self.logit_scale.detach().double()))  # infinite, not an error
 
     def train(self, mode: bool = True) -> SatCLIP:
         """Switch to training, but for frozen batch norms, whose statistics must not drift."""

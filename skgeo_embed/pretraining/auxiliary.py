@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
-from torch.utils.data import Dataset
 
 from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, summarize_images
 from skgeo_embed.nn.sphere import unit_vectors
-from skgeo_embed.pretraining.augmentation import Views
 from skgeo_embed.pretraining.features import read_rows
+from skgeo_embed.pretraining.source import Source
 
 SAMPLE = 8192
 CHUNK = 512
@@ -22,21 +19,15 @@ N_CLUSTERS = (16, 64)
 N_CELLS = (12, 30, 80)
 
 
-def auxiliary_targets(
-    pairs: Dataset[Any], rows: list[int], views: Views | None, n_views: int, seed: int
-) -> AuxiliaryTargets:
+def auxiliary_targets(source: Source, rows: list[int], seed: int) -> AuxiliaryTargets:
     """Learn the summaries' scale, clusters and cells from training pairs.
 
     Parameters
     ----------
-    pairs : Dataset
+    source : Source
         Images or cached features, and coordinates.
     rows : list of int
         Training rows.
-    views : Views or None
-        As for training.
-    n_views : int
-        Views of each row in `pairs`.
     seed : int
         Of the sample, the clusters and the cells.
     """
@@ -44,7 +35,9 @@ def auxiliary_targets(
     chosen = np.sort(rng.permutation(rows)[:SAMPLE])
     summaries, points = [], []
     for start in range(0, len(chosen), CHUNK):
-        batch = read_rows(pairs, [int(row) * n_views for row in chosen[start : start + CHUNK]])
+        rows_here = [int(row) * source.n_views for row in chosen[start : start + CHUNK]]
+        batch = read_rows(source.pairs, rows_here)
+        views = source.views
         shown = batch["image"] if views is None else views(batch["image"], random=False)
         summaries.append(summarize_images(shown))
         points.append(batch["point"])

@@ -7,14 +7,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.images.pixels import prepare_batch
 from skgeo_embed.models.opening import open_backbone
 from skgeo_embed.models.registry import BACKBONES
 from skgeo_embed.models.towers import ARCHITECTURES, build_tower
+from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.nn.vision.small_cnn import ProjectedTower, freeze_all_but_last
 from skgeo_embed.pretraining.data import as_float_image
+from skgeo_embed.pretraining.recipe import Recipe
+
+
+def build_model(
+    recipe: Recipe, vision_tower: Any, pairs: Dataset[Any], crop_size: int | None, seed: int
+) -> SatCLIP:
+    """Build both towers of a run, drawn from its seed."""
+    torch.manual_seed(seed)
+    image = pairs[0]["image"]
+    tower = make_tower(vision_tower, image, recipe.embed_dim, crop_size)
+    return SatCLIP(tower, recipe.build_location(), recipe.temperature)
 
 
 def make_tower(tower: Any, image: Any, embed_dim: int, crop_size: int | None) -> nn.Module:

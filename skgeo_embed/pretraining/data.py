@@ -72,9 +72,13 @@ def fingerprint_of(description: str, paths: Sequence[str | Path]) -> str:
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Tell the system that a memory map's pages, read once, need not stay in memory."""
+    """Tell the system that a memory map's pages, read once, need not stay in memory.
+
+    Not of a copy-on-write map: its changes live in those pages alone.
+    """
     mapping = getattr(array, "_mmap", None)
-    if mapping is not None and hasattr(mapping, "madvise"):
+    private = getattr(array, "mode", "c") == "c"
+    if mapping is not None and not private and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 

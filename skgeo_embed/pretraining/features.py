@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from skgeo_embed._files import cache_folder, write_atomically
-from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.nn.vision.small_cnn import split_frozen
+from skgeo_embed._files import write_atomically
 from skgeo_embed.pretraining.augmentation import Views
 from skgeo_embed.pretraining.data import Batch, collate_pairs, release_pages
 
 CHUNK = 64
-FORMAT = 1
+SAMPLE = 4
+FORMAT = 2
 
 
 class FeaturePairs(Dataset[Batch]):
@@ -53,67 +52,6 @@ class FeaturePairs(Dataset[Batch]):
         }
 
 
-def train_on_features(
-    model: SatCLIP,
-    pairs: Dataset[Any],
-    views: Views,
-    *,
-    n_views: int,
-    folder: Path | None,
-    device: torch.device,
-    progress: bool,
-) -> tuple[SatCLIP, FeaturePairs | None]:
-    """Put cached features in the place of the frozen part of the vision tower, if it has one.
-
-    Parameters
-    ----------
-    model : SatCLIP
-        The two towers.
-    pairs, views, n_views, device, progress : object
-        As for :func:`cache_features`.
-    folder : Path or None
-        Where to keep the features; None is the user's cache folder, if they can be cached.
-
-    Returns
-    -------
-    model : SatCLIP
-        What to train on the features; it shares its weights with the given one. Or the given
-        one.
-    features : FeaturePairs or None
-        What to train it on.
-
-    Raises
-    ------
-    ValueError
-        If a folder is given and the tower is not frozen.
-    """
-    sample = views(read_rows(pairs, range(2))["image"], random=False)
-    parts = split_frozen(model.visual, sample)
-    if parts is None:
-        if folder is None:
-            return model, None
-        raise ValueError(
-            f"feature_cache={str(folder)!r}, but the vision tower "
-            f"{type(model.visual).__name__} is not frozen but for a last layer `head` or `fc`, so "
-            "its features change while it trains; pass feature_cache=None, or freeze it with "
-            "requires_grad_(False)."
-        )
-    body, head = parts
-    features = cache_features(
-        pairs,
-        body,
-        views=views,
-        n_views=n_views,
-        folder=cache_folder("features") if folder is None else folder.expanduser(),
-        device=device,
-        progress=progress,
-    )
-    model.cpu()
-    small = SatCLIP(head, model.location)
-    small.logit_scale = model.logit_scale
-    return small, features
-
-
 def cache_features(
     pairs: Dataset[Any],
     body: nn.Module,
@@ -126,7 +64,8 @@ def cache_features(
 ) -> FeaturePairs:
     """Return the features of every image and view, from the cache or computed.
 
-    The file is named by a hash of images, weights and augmentation. While it is computed it has
+    The file is named by a hash of images, weights and augmentation, and of the features of a few
+    images: two towers may look alike and have the same weights. While it is computed it has
     another name and remembers how far it got, so an interrupted run goes on; one of the same
     data and tower with other contents is stale, and removed. Other processes wait.
 
@@ -156,7 +95,8 @@ def cache_features(
         for name, tensor in body.state_dict().items()
         for part in (name, tensor.detach().cpu().contiguous().numpy().tobytes())
     ]
-    key = _hash(FORMAT, n_views, views.describe(), images_hash, structure, *weights)[:24]
+    shown = _describe_features(pairs, body, views)
+    key = _hash(FORMAT, n_views, views.describe(), images_hash, structure, shown, *weights)[:24]
     path = folder / f"features-{slot}-{key}.npy"
     with FileLock(folder / f"features-{slot}.lock"):
         if not path.is_file():
@@ -164,6 +104,16 @@ def cache_features(
                 stale.unlink()
             _compute(pairs, len(lonlat), body, views, n_views, path, device, progress)
     return FeaturePairs(np.load(path, mmap_mode="r"), lonlat)
+
+
+def _describe_features(pairs: Dataset[Any], body: nn.Module, views: Views) -> bytes:
+    """Features of the first images to two digits, which do not depend on the machine."""
+    images = views(read_rows(pairs, range(min(SAMPLE, len(pairs))))["image"], random=False)  # type: ignore[arg-type]
+    was_training = body.training
+    with torch.no_grad():
+        found = body.cpu().eval()(images).float().numpy()
+    body.train(was_training)
+    return np.round(found / max(np.abs(found).max(), 1e-12), 2).tobytes()
 
 
 def _hash(*parts: Any) -> str:

@@ -123,13 +123,31 @@ def open_folder(folder: str | Path) -> tuple[list[ImageFile], np.ndarray]:
             f"{', '.join(map(str, index.columns))}."
         )
     lonlat = read_coordinates(index[["lon", "lat"]]).lonlat
-    names = [os.path.basename(str(name)) for name in index["fn"]]
+    listed = [str(name) for name in index["fn"]]
+    names = [os.path.basename(name) for name in listed]
     shards = sorted(root.glob("data/*.tar"))
     if (root / "images").is_dir():
-        return [ImageFile(str(root / "images" / name), name) for name in names], lonlat
+        return _find_in_folder(root / "images", listed), lonlat
     if not shards:
         raise ImageError(f"{folder} holds an index.csv but neither images/ nor data/*.tar.")
     return _find_in_shards(shards, names, lonlat)
+
+
+def _find_in_folder(images: Path, listed: Sequence[str]) -> list[ImageFile]:
+    """Find images by the path that the index gives, or by their names if they lie flat."""
+    files = []
+    for name in listed:
+        flat = images / os.path.basename(name)
+        given = [images / name, images.parent / name] if not os.path.isabs(name) else []
+        path = next((p for p in given if p.is_file()), flat)
+        files.append(ImageFile(str(path), name))
+    twice = [path for path, count in Counter(f.path for f in files).items() if count > 1]
+    if len(twice) and len(set(listed)) == len(listed):
+        raise ImageError(
+            f"{len(twice)} file(s) of {images} stand for several rows of index.csv, such as "
+            f"{twice[0]}; names that differ in their folders need those folders under images/."
+        )
+    return files
 
 
 def _find_in_shards(
@@ -271,7 +289,8 @@ def _inspect_all(files: Sequence[ImageFile], progress: bool) -> list[Any]:
                 disable=not progress,
             )
         )
-    write_atomically(memory, json.dumps(reports).encode())
+    if not any(isinstance(report, str) for report in reports):  # a bad one may have been mended
+        write_atomically(memory, json.dumps(reports).encode())
     return reports
 
 

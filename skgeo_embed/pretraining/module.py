@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from skgeo_embed._errors import TrainingDivergedError
-from skgeo_embed.models.lightning_file import LOCATION_KEY
+from skgeo_embed.models.lightning_file import LOCATION_KEY, TOWER_KEY
+from skgeo_embed.models.towers import describe_tower
 from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, RidgeEpisodes
-from skgeo_embed.nn.objectives.gather import gather_rows, process_rank
+from skgeo_embed.nn.objectives.gather import gather_rows, process_count, process_rank
 from skgeo_embed.nn.objectives.loss import (
     contrastive_loss,
     gathered_contrastive_loss,
@@ -25,24 +26,9 @@ from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.places.sphere import great_circle_km
 from skgeo_embed.pretraining.augmentation import Views, jitter_coordinates
 from skgeo_embed.pretraining.data import Batch
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; see :class:`skgeo_embed.SatCLIPPretrainer` for each."""
-
-    learning_rate: float
-    weight_decay: float
-    batch_size: int
-    coord_jitter: float
-    seed: int
-    warmup_epochs: float = 0
-    lr_schedule: Literal["constant", "cosine"] = "constant"
-    micro_batch_size: int | None = None
-    learn_temperature: bool = True
-    min_temperature: float = 0.0
-    soft_targets: float = 0.0
-    auxiliary_weight: float = 0.0
+from skgeo_embed.pretraining.features import read_rows
+from skgeo_embed.pretraining.identity import RUN_KEY
+from skgeo_embed.pretraining.recipe import Recipe
 
 
 class ContrastiveTask(lightning.LightningModule):
@@ -53,11 +39,21 @@ class ContrastiveTask(lightning.LightningModule):
     model : SatCLIP
         The two towers; with cached features its `visual` is what follows them.
     recipe : Recipe
-        How to train.
+        What to optimise.
     views : Views or None
         What the tower is shown of an image; None where images are cached features.
     targets : AuxiliaryTargets or None, default=None
-        For the auxiliary regressions and soft targets, where the recipe has them.
+        For the auxiliary regressions, where the recipe has them.
+    seed : int
+        Of the run.
+    batch_size : int
+        Pairs in a batch over all processes.
+    micro_batch_size : int, default=None
+        Pairs whose activations are held at a time.
+    visual : torch.nn.Module, default=None
+        The image tower whole, where `model` has its head alone; checkpoints carry it.
+    identity : dict, default=None
+        What the run is, for checkpoints.
     print_epochs : bool, default=False
         Print a line an epoch.
     """
@@ -69,6 +65,11 @@ class ContrastiveTask(lightning.LightningModule):
         views: Views | None,
         targets: AuxiliaryTargets | None = None,
         *,
+        seed: int,
+        batch_size: int,
+        micro_batch_size: int | None = None,
+        visual: nn.Module | None = None,
+        identity: dict[str, Any] | None = None,
         print_epochs: bool = False,
     ) -> None:
         super().__init__()
@@ -78,39 +79,43 @@ class ContrastiveTask(lightning.LightningModule):
         self.targets = targets
         self.episodes = RidgeEpisodes() if recipe.auxiliary_weight else None
         model.logit_scale.requires_grad_(recipe.learn_temperature)
+        self.seed = seed
+        self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
+        self.identity = identity or {}
         self.print_epochs = print_epochs
         self.rows: list[dict[str, float]] = []
         self.good_weights: dict[str, Tensor] = {}
+        self.best_weights: dict[str, Tensor] = {}
+        self._whole = [visual]  # in a list, or its weights would be this module's
+        self._sums: dict[str, Tensor] = {}  # of the epoch's steps, and their number
+        self._sums_epoch = -1
+        self._loss = torch.zeros(())
         self._validation: list[tuple[Tensor, ...]] = []
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return the history: it travels with the weights, to checkpoints and from processes."""
-        return {"rows": self.rows}
+        """Return the history, which travels with the weights: the rows, and the epoch's sums."""
+        sums = {name: value.detach().cpu() for name, value in self._sums.items()}
+        return {"rows": self.rows, "sums": sums, "sums_epoch": self._sums_epoch}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take the history over."""
         self.rows = list(state["rows"])
-
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Move a batch to the device, or leave it where pieces of it will be moved."""
-        if self.recipe.micro_batch_size and self.trainer.training:
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        self._sums = dict(state.get("sums", {}))
+        self._sums_epoch = state.get("sums_epoch", -1)
 
     def on_train_start(self) -> None:
         """Remember the weights before the first step."""
-        self._remember_weights()
+        self.good_weights = self._weights()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step's draws by its number, so that a resumed run repeats them."""
-        state = np.random.SeedSequence([self.recipe.seed, self.global_step, process_rank()])
+        state = np.random.SeedSequence([self.seed, self.global_step, process_rank()])
         torch.manual_seed(int(state.generate_state(1, np.uint64)[0]) >> 1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the contrastive loss of this process's share of a batch."""
-        recipe, size = self.recipe, self.recipe.micro_batch_size
+        size = self.micro_batch_size
         if size:
             embedded = embed_in_pieces(
                 self._embed, batch["image"], batch["point"], size, self.model
@@ -118,28 +123,24 @@ class ContrastiveTask(lightning.LightningModule):
         else:
             embedded = self._embed(batch["image"], batch["point"])
         images, places, *hidden = embedded
-        point = batch["point"].to(images.device)
-        targets, summary = self._describe(batch["image"], point)
-        loss = gathered_contrastive_loss(
-            images,
-            places,
-            self.model.logit_scale,
-            summary if recipe.soft_targets else None,
-            recipe.soft_targets,
-        )
+        loss = gathered_contrastive_loss(images, places, self.model.logit_scale)
         self._log_train("train_loss", loss)
         if self.episodes is not None:
-            error = self.episodes(hidden[0].float(), targets, self.targets.weights, point)  # type: ignore[union-attr]
+            targets = self._auxiliary_targets(batch)
+            error = self.episodes(hidden[0], targets, self.targets.weights, batch["point"])  # type: ignore[union-attr]
             self._log_train("train_auxiliary", error)
-            loss = loss + recipe.auxiliary_weight * error
-        self._stop_if_diverged("loss", loss.detach())
+            loss = loss + self.recipe.auxiliary_weight * error
+        self._loss = loss.detach()
         return loss
 
     def _log_train(self, name: str, value: Tensor) -> None:
         self.log(name, value, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
+        if self._sums_epoch != self.current_epoch:
+            self._sums, self._sums_epoch = {}, self.current_epoch
+        step = torch.stack([value.detach().double(), torch.ones_like(value, dtype=torch.float64)])
+        self._sums[name] = step + self._sums.get(name, torch.zeros_like(step)).to(step.device)
 
     def _embed(self, image: Tensor, point: Tensor) -> tuple[Tensor, ...]:
-        image, point = image.to(self.device), point.to(self.device)
         if self.views is not None:
             image = self.views(image, random=True)
         point = jitter_coordinates(point, self.recipe.coord_jitter)
@@ -148,40 +149,30 @@ class ContrastiveTask(lightning.LightningModule):
         return self.model.with_hidden(image, point)
 
     @torch.no_grad()
-    def _describe(self, image: Tensor, point: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the auxiliary targets and the summaries of a batch, where they are wanted."""
-        if self.targets is None:
-            return None, None
-        image = image.to(point.device)
+    def _auxiliary_targets(self, batch: Batch) -> Tensor:
+        image = batch["image"]
         if self.views is not None:
             image = self.views(image, random=False)
-        targets = self.targets(image, point) if self.episodes is not None else None
-        return targets, self.targets.summary(image)
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Keep the temperature above its floor."""
-        if self.recipe.min_temperature:
-            with torch.no_grad():
-                self.model.logit_scale.clamp_(max=-math.log(self.recipe.min_temperature))
+        return self.targets(image, batch["point"])  # type: ignore[misc]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep fine waves as they are, and refuse a step that would spoil the weights."""
         self.model.location.hold_waves()
-        if self.trainer.scaler is not None:  # it skips such steps itself
-            return
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        self._stop_if_diverged("gradient", torch.stack(torch._foreach_norm(gradients)).sum())
-
-    def _stop_if_diverged(self, what: str, value: Tensor) -> None:
-        if torch.isfinite(value):
-            return
-        raise TrainingDivergedError(
-            f"the {what} became {value.item()} at step {self.global_step} (epoch "
-            f"{self.current_epoch}) with learning rate {self._learning_rate():g} and temperature "
-            f"{self.model.temperature:g}. The pretrainer keeps the weights from the end of the "
-            f"epoch before ({len(self.rows)} epochs trained). Lower learning_rate, or add "
-            "warmup_epochs; pixels far beyond the others' range do this too."
-        )
+        size = torch.stack(torch._foreach_norm(gradients)).sum()
+        if self.trainer.scaler is not None:  # which skips steps of too large gradients itself
+            size = torch.zeros_like(self._loss)
+        if not torch.isfinite(self._loss + size):  # one wait for the device, not two
+            what = "gradient" if torch.isfinite(self._loss) else "loss"
+            value = size if what == "gradient" else self._loss
+            raise TrainingDivergedError(
+                f"the {what} became {value.item()} at step {self.global_step} (epoch "
+                f"{self.current_epoch}) with learning rate {self._learning_rate():g} and "
+                f"temperature {self.model.temperature:g}. The pretrainer keeps the weights from "
+                f"the end of the epoch before ({len(self.rows)} epochs trained). Lower "
+                "learning_rate, or add warmup_epochs; pixels far beyond the others' range do this "
+                "too."
+            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the batch's embeddings for the end of the epoch."""
@@ -201,28 +192,49 @@ class ContrastiveTask(lightning.LightningModule):
         first[1:] = row[1:] != row[:-1]  # a pair may have been dealt to two processes
         order = order[first]
         for name, value in validation_metrics(
-            images[order], places[order], points[order], self.model, self.recipe.batch_size
+            images[order], places[order], points[order], self.model, self.batch_size
         ).items():
             self.log(name, value, prog_bar=name in ("val_loss", "val_top1"))
 
     def on_train_epoch_end(self) -> None:
         """Add the epoch to the history."""
-        self._remember_weights()
+        self.good_weights = self._weights()
         metrics = self.trainer.callback_metrics
-        names = [name for name in METRICS if name in metrics]
         row: dict[str, float] = {"epoch": self.current_epoch}
-        row |= {name: float(metrics[name]) for name in names}
+        row |= {name: self._mean(name) for name in self._sums}
+        row |= {name: float(metrics[name]) for name in METRICS if name in metrics.keys() - row}
         row["temperature"] = self.model.temperature
         row["learning_rate"] = self._learning_rate()
         self.rows.append(row)
+        if row.get("val_loss", math.inf) <= min(r.get("val_loss", math.inf) for r in self.rows):
+            self.best_weights = self.good_weights
         if self.print_epochs and self.trainer.is_global_zero:
-            values = ", ".join(f"{name} {row[name]:{METRICS[name]}}" for name in names)
-            print(f"epoch {self.current_epoch + 1}/{self.trainer.max_epochs}: {values}")
+            shown = (f"{name} {row[name]:{METRICS[name]}}" for name in METRICS if name in row)
+            print(f"epoch {self.current_epoch + 1}/{self.trainer.max_epochs}: {', '.join(shown)}")
+
+    def _mean(self, name: str) -> float:
+        """Mean over the steps of the epoch, those before a run was gone on with among them."""
+        sums = self._sums[name]
+        if process_count() > 1:
+            sums = gather_rows(sums[None]).sum(dim=0)
+        return float(sums[0] / sums[1])
+
+    def columns(self, known: tuple[str, ...]) -> list[str]:
+        """Columns of the history, in order; also of a run that ended in its first epoch."""
+        if self.rows:
+            return [name for name in known if name in self.rows[-1]]
+        return [name for name in known if not name.startswith("val_")]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Describe the location tower in the original's words, so that encoders open the file."""
+        """Describe run and towers, so that a run goes on and encoders open the file."""
         config = self.model.location.config
+        checkpoint[RUN_KEY] = self.identity
         checkpoint[LOCATION_KEY] = config
+        whole = self._whole[0]
+        checkpoint[TOWER_KEY] = {
+            "description": describe_tower(self.model.visual if whole is None else whole),
+            "weights": None if whole is None else whole.state_dict(),
+        }
         checkpoint["hyper_parameters"] = {
             "le_type": config["positional_encoding"],
             "pe_type": config["network"],
@@ -235,9 +247,9 @@ class ContrastiveTask(lightning.LightningModule):
     def _learning_rate(self) -> float:
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def _remember_weights(self) -> None:
+    def _weights(self) -> dict[str, Tensor]:
         frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
-        self.good_weights = {
+        return {
             name: value.detach().cpu().clone()
             for name, value in self.model.state_dict().items()
             if name not in frozen
@@ -272,6 +284,10 @@ class ContrastiveTask(lightning.LightningModule):
 
 
 RIDGE_LEARNING_RATE = 1e-2
+HISTORY = (
+    "epoch", "train_loss", "train_auxiliary", "val_loss", "val_top1", "val_top5", "val_place_top1",
+    "val_place_top5", "val_median_km", "temperature", "learning_rate",
+)  # fmt: skip
 METRICS = {
     "train_loss": ".4f",
     "train_auxiliary": ".4f",
@@ -303,6 +319,20 @@ def validation_metrics(
         "val_place_top5": float((image_ranks <= 5).float().mean()),
         "val_median_km": float(np.median(great_circle_km(lonlat[best.cpu().numpy()], lonlat))),
     }
+
+
+@torch.no_grad()
+def retrieval_accuracy(model: SatCLIP, pairs: Dataset[Any], views: Views, batch_size: int) -> float:
+    """How often an image of the pairs finds its own place first among all of theirs."""
+    images, places = [], []
+    rows = range(len(pairs))  # type: ignore[arg-type]
+    for start in range(0, len(rows), batch_size):
+        batch = read_rows(pairs, rows[start : start + batch_size])
+        found = model(views(batch["image"], random=False), batch["point"])
+        images.append(found[0])
+        places.append(found[1])
+    ranks, _ = retrieval_ranks(torch.cat(images), torch.cat(places))
+    return float((ranks == 1).float().mean())
 
 
 def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> float:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import Tags, check_random_state
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._html import NotebookMixin
+from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.encoders.model_mixin import PushMixin
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.encoders.satclip_image import SatCLIPImageEncoder
+from skgeo_embed.pretraining.recipe import Recipe, named_recipe
 
 if TYPE_CHECKING:
-    import lightning.pytorch as lightning
     import torch
     from torch.utils.data import Dataset
 
-    from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
     from skgeo_embed.nn.two_tower import SatCLIP
-    from skgeo_embed.pretraining.run import CheckpointPlan
+    from skgeo_embed.pretraining.checkpoints import Checkpoints
+    from skgeo_embed.pretraining.run import Outcome
 
 _NATURAL = Interval(Integral, 1, None, closed="left")
-_POSITIVE = Interval(Real, 0, None, closed="neither")
-_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
 class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
@@ -43,60 +40,11 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
     Parameters
     ----------
-    legendre_polys : int, default=10
-        L, the number of Legendre polynomials of the spherical harmonics; the finest detail is
-        about 180° / L.
-    embed_dim : int, default=256
-        Columns of the embedding.
-    hidden_dim : int, default=512
-        Width of the location network's hidden layers.
-    num_hidden_layers : int, default=2
-        Hidden layers of the location network.
-    dropout : float, default=0.5
-        Dropout before each sine of the location network while training. With a few hundred
-        pairs use 0: the sine does not average over dropout, so the network that is trained
-        and the one that is used differ.
-    positional_encoding : str, default="sphericalharmonics"
-        What the location network is given: "sphericalharmonics", or another kind of
-        :class:`PositionalEncoder`, for which `legendre_polys` does not matter.
-    harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
-        Normalisation of the harmonics.
-    n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
-        Of the multi-scale encodings ("grid", "theory", "spherec", ...), degrees.
-    network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
-        The location network.
-    feature_grid : FeatureGrid, default=None
-        A table of features over the sphere that the location network reads beside the harmonics:
-        what a place looks like, where harmonics know only roughly where it is. For instance
-        :func:`skgeo_embed.pretraining.content.earth_grid`; with ``storage="float32"`` it is
-        learned. It is copied; the network's first layer then starts as
-        :meth:`skgeo_embed.nn.location.LocationEncoder.mix_content` draws it.
-    fine_waves : dict, default=None
-        Waves beside the harmonics that tell places of one city apart, where imagery cannot:
-        ``{"count": 128, "longest_km": 156, "shortest_km": 5}``. They count little, and are not
-        trained: see :class:`~skgeo_embed.nn.encodings.fine_waves.FineWaves`.
-    spectral_decay : float, default=0.0
-        How the first layer's initial weights fall with the degree l of the harmonics:
-        (1 + l / 2) to the power of minus this. A smooth start that fine detail can grow on.
-    hidden_scale : float, default=1.0
-        What the hidden layer is multiplied by when it is given out as features. It does not
-        change the training, but what a penalty of fixed strength does: a thousand features of
-        size 1 make ``Ridge()`` overfit a few thousand rows, of size 0.1 they do not.
-    temperature : float, default=0.07
-        What similarities are divided by in the loss, at first.
-    learn_temperature : bool, default=True
-        Whether it is learned, or stays.
-    min_temperature : float, default=0.0
-        Floor of a learned one. A low temperature drives an encoder into fine detail.
-    soft_targets : float, default=0.0
-        Temperature of targets that are softened by how alike the images look (band means,
-        deviations and 3 × 3 means), so that look-alikes are not negatives; 0 for plain ones.
-    auxiliary_weight : float, default=0.0
-        Weight of the auxiliary regressions: ridges fitted in closed form on the hidden layer to
-        few or many points of a batch, to predict image summaries, kinds of image, latitude and
-        cells of the sphere at others, half of the time in caps that were held out
-        (:class:`~skgeo_embed.nn.objectives.auxiliary.RidgeEpisodes`). The hidden layer becomes
-        the better feature by it. Batches of 1,000 and more are worth it.
+    recipe : {"episodes", "satclip"} or Recipe, default="episodes"
+        What is optimised: the location network, the losses, the optimiser. "satclip" is the
+        published recipe [1]_; "episodes", which measures best, adds regressions on the hidden
+        layer to it. A :class:`Recipe` says every part itself; ``recipe__temperature`` and the
+        like are names for `GridSearchCV`.
     vision_tower : str, dict or torch.nn.Module, default="small_cnn"
         The image tower: "small_cnn", "clip_resnet" or "clip_vit" from scratch; or "resnet18",
         "resnet50" or "vit_small_patch16" with MoCo weights for Sentinel-2, downloaded from
@@ -116,20 +64,11 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         Pairs whose activations are in memory at a time; the gradient is still that of the
         whole batch, and the time about a third more. A batch norm that trains sees
         micro-batches. None for all at once.
-    learning_rate : float, default=1e-4
-        Step size of AdamW.
-    weight_decay : float, default=0.01
-        Decay of AdamW; none on one-dimensional parameters, biases, norms and the temperature.
-    warmup_epochs : float, default=0
-        Over which the learning rate rises from 0.
-    lr_schedule : {"constant", "cosine"}, default="constant"
-        The learning rate after the warm-up; "cosine" ends at 0.
     val_fraction : float, default=0.1
         Share of the pairs held out to report validation loss and retrieval; 0 for none.
-    augment : bool, default=True
-        Crop, flip and blur training images at random.
-    coord_jitter : float, default=0.01
-        Largest random shift of training coordinates in degrees (0.01° is about 1 km).
+    val_split : {"random", "blocks"}, default="random"
+        Hold out single pairs, or whole blocks of the Earth: of 10°, or a tenth of a region's
+        extent. "blocks" tells how well places are known where no image was seen.
     feature_cache : "auto", path-like or None, default="auto"
         Where the features of a frozen vision tower are kept, so that each image goes through
         it `n_views` times instead of every epoch, and not again in the next run. "auto" uses
@@ -137,7 +76,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         frozen but for a last layer `head` or `fc`; None does without.
     n_views : int, default=4
         Views of an image in the feature cache: the image itself and ``n_views - 1``
-        augmented ones. Every epoch shows the next. Just one if `augment` is False.
+        augmented ones. Every epoch shows the next. Just one if the recipe does not augment.
     on_bad_image : {"raise", "skip"}, default="raise"
         What to do about image files that cannot be read, hold no data or are too small: stop
         before training, or leave them out and list them in `bad_images_`.
@@ -151,29 +90,23 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         Instead, count steps.
     resume : "auto", path-like or None, default=None
         "auto" continues the run in `checkpoint_dir` where there is one: killed at any time, a
-        seeded run on the CPU ends with the weights that it would have had. A path is the
-        checkpoint to go on from.
-    accelerator : str, default="auto"
-        Handed to :class:`lightning.pytorch.Trainer`, as are the next six.
-    devices : int, str or list, default=1
-        Number or names of devices, a process each.
-    num_nodes : int, default=1
-        Number of machines.
-    strategy : str or lightning strategy, default="auto"
-        How processes work together, such as "ddp". Each computes its share of a batch and
-        tells its pairs from those of all.
-    precision : str or int, default="32-true"
-        Lightning's name of the arithmetic. Half precision only as "16-mixed" or "bf16-mixed":
-        coordinates need more.
-    callbacks : list of lightning.pytorch.Callback, default=None
-        More callbacks, such as ``EarlyStopping("val_loss", patience=10)``.
-    logger : lightning logger, list of them, str, bool or None, default=None
-        A logger, or the name of Lightning's: "CSVLogger", "TensorBoardLogger" or
-        "WandbLogger", which write to `checkpoint_dir` or the working directory. None logs
-        nothing and leaves no files.
+        run on the CPU ends with the weights that it would have had. A path is the checkpoint to
+        go on from. Recipe, towers, data, batches and split must be those of the run; how long it
+        goes on and where is free.
+    keep : {"last", "best"}, default="last"
+        Which weights the pretrainer is fitted with: of the last epoch, or of the one with the
+        lowest validation loss.
+    trainer_options : dict, default=None
+        Handed to :class:`lightning.pytorch.Trainer`: `accelerator`, `devices` (default 1),
+        `num_nodes`, `strategy` (such as "ddp": each process computes its share of a batch and
+        tells its pairs from those of all), `sync_batchnorm`, `precision` ("32-true"; half only
+        as "16-mixed" or "bf16-mixed", since coordinates need more), `callbacks` (such as
+        ``EarlyStopping("val_loss", patience=10)``; each fit uses copies), `logger` (an object, or
+        "CSVLogger", "TensorBoardLogger" or "WandbLogger", which write to `checkpoint_dir`).
     random_state : int, RandomState instance or None, default=None
         Seeds weights, split, order, augmentation and dropout. An int gives the same weights
-        for the same data on the same machine.
+        for the same data on the same machine. With None a seed is drawn, which is the run's: it
+        is in the checkpoints, and resuming goes on with it.
     verbose : int, default=1
         0 is silent, 1 shows a progress bar, 2 prints a line an epoch.
 
@@ -192,6 +125,9 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         among all of them), `val_place_top1` and `val_place_top5` (how often a place finds its
         image), `val_median_km` (median distance between a place and the one that its image is
         closest to); `temperature` and `learning_rate`.
+    run_ : dict
+        What the run was: recipe, tower, batch, split, seed and a fingerprint of the data. It is in
+        checkpoints and saved folders.
     bad_images_ : DataFrame
         Image files left out: `file` and `reason`.
 
@@ -202,11 +138,11 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
     Examples
     --------
-    >>> from skgeo_embed import SatCLIPPretrainer
+    >>> from skgeo_embed import Recipe, SatCLIPPretrainer
     >>> from skgeo_embed.datasets import load_blue_marble
     >>> tiles = load_blue_marble(n_tiles=64, tile_size=16, random_state=0)
     >>> pretrainer = SatCLIPPretrainer(
-    ...     hidden_dim=64, max_epochs=1, batch_size=32, random_state=0, verbose=0
+    ...     Recipe(hidden_dim=64), max_epochs=1, batch_size=32, random_state=0, verbose=0
     ... )
     >>> pretrainer = pretrainer.fit(tiles.images, tiles.coords)
     >>> pretrainer.location_encoder_.transform([[-122.3, 38.5]]).shape
@@ -214,38 +150,14 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "legendre_polys": [_NATURAL],
-        "embed_dim": [_NATURAL],
-        "hidden_dim": [_NATURAL],
-        "num_hidden_layers": [_NATURAL],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "positional_encoding": [str],
-        "harmonics_calculation": [StrOptions({"analytic", "closed-form", "discretized"})],
-        "n_frequencies": [_NATURAL],
-        "min_radius": [_POSITIVE],
-        "max_radius": [_POSITIVE],
-        "network": [StrOptions({"siren", "mlp", "fcnet", "linear"})],
-        "feature_grid": "no_validation",
-        "fine_waves": [dict, None],
-        "spectral_decay": [_NOT_NEGATIVE],
-        "hidden_scale": [_POSITIVE],
-        "temperature": [_POSITIVE],
-        "learn_temperature": ["boolean"],
-        "min_temperature": [_NOT_NEGATIVE],
-        "soft_targets": [_NOT_NEGATIVE],
-        "auxiliary_weight": [_NOT_NEGATIVE],
+        "recipe": [str, Recipe],
         "vision_tower": "no_validation",  # a torch module: not imported for a check
         "crop_size": [_NATURAL, None],
         "max_epochs": [_NATURAL],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "micro_batch_size": [_NATURAL, None],
-        "learning_rate": [_POSITIVE],
-        "weight_decay": [_NOT_NEGATIVE],
-        "warmup_epochs": [_NOT_NEGATIVE],
-        "lr_schedule": [StrOptions({"constant", "cosine"})],
         "val_fraction": [Interval(Real, 0, 1, closed="left")],
-        "augment": ["boolean"],
-        "coord_jitter": [_NOT_NEGATIVE],
+        "val_split": [StrOptions({"random", "blocks"})],
         "feature_cache": [str, Path, None],
         "n_views": [_NATURAL],
         "on_bad_image": [StrOptions({"raise", "skip"})],
@@ -254,55 +166,23 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         "checkpoint_every_n_epochs": [_NATURAL],
         "checkpoint_every_n_steps": [_NATURAL, None],
         "resume": [str, Path, None],
-        "accelerator": [str],
-        "devices": [Integral, str, list],
-        "num_nodes": [_NATURAL],
-        "strategy": "no_validation",
-        "precision": [
-            StrOptions({"32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed"}),
-            Integral,
-        ],
-        "callbacks": [list, None],
-        "logger": "no_validation",
+        "keep": [StrOptions({"last", "best"})],
+        "trainer_options": [dict, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
     def __init__(
         self,
+        recipe: Literal["episodes", "satclip"] | Recipe = "episodes",
         *,
-        legendre_polys: int = 10,
-        embed_dim: int = 256,
-        hidden_dim: int = 512,
-        num_hidden_layers: int = 2,
-        dropout: float = 0.5,
-        positional_encoding: str = "sphericalharmonics",
-        harmonics_calculation: Literal["analytic", "closed-form", "discretized"] = "analytic",
-        n_frequencies: int = 16,
-        min_radius: float = 1.0,
-        max_radius: float = 360.0,
-        network: Literal["siren", "mlp", "fcnet", "linear"] = "siren",
-        feature_grid: FeatureGrid | None = None,
-        fine_waves: dict[str, Any] | None = None,
-        spectral_decay: float = 0.0,
-        hidden_scale: float = 1.0,
-        temperature: float = 0.07,
-        learn_temperature: bool = True,
-        min_temperature: float = 0.0,
-        soft_targets: float = 0.0,
-        auxiliary_weight: float = 0.0,
         vision_tower: str | dict[str, Any] | torch.nn.Module = "small_cnn",
         crop_size: int | None = None,
         max_epochs: int = 100,
         batch_size: int = 256,
         micro_batch_size: int | None = None,
-        learning_rate: float = 1e-4,
-        weight_decay: float = 0.01,
-        warmup_epochs: float = 0.0,
-        lr_schedule: Literal["constant", "cosine"] = "constant",
         val_fraction: float = 0.1,
-        augment: bool = True,
-        coord_jitter: float = 0.01,
+        val_split: Literal["random", "blocks"] = "random",
         feature_cache: str | Path | None = "auto",
         n_views: int = 4,
         on_bad_image: Literal["raise", "skip"] = "raise",
@@ -311,48 +191,19 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         checkpoint_every_n_epochs: int = 1,
         checkpoint_every_n_steps: int | None = None,
         resume: str | Path | None = None,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        num_nodes: int = 1,
-        strategy: Any = "auto",
-        precision: str | int = "32-true",
-        callbacks: list[lightning.Callback] | None = None,
-        logger: Any = None,
+        keep: Literal["last", "best"] = "last",
+        trainer_options: dict[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 1,
     ) -> None:
-        self.legendre_polys = legendre_polys
-        self.embed_dim = embed_dim
-        self.hidden_dim = hidden_dim
-        self.num_hidden_layers = num_hidden_layers
-        self.dropout = dropout
-        self.positional_encoding = positional_encoding
-        self.harmonics_calculation = harmonics_calculation
-        self.n_frequencies = n_frequencies
-        self.min_radius = min_radius
-        self.max_radius = max_radius
-        self.network = network
-        self.feature_grid = feature_grid
-        self.fine_waves = fine_waves
-        self.spectral_decay = spectral_decay
-        self.hidden_scale = hidden_scale
-        self.temperature = temperature
-        self.learn_temperature = learn_temperature
-        self.min_temperature = min_temperature
-        self.soft_targets = soft_targets
-        self.auxiliary_weight = auxiliary_weight
+        self.recipe = recipe
         self.vision_tower = vision_tower
         self.crop_size = crop_size
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup_epochs = warmup_epochs
-        self.lr_schedule = lr_schedule
         self.val_fraction = val_fraction
-        self.augment = augment
-        self.coord_jitter = coord_jitter
+        self.val_split = val_split
         self.feature_cache = feature_cache
         self.n_views = n_views
         self.on_bad_image = on_bad_image
@@ -361,17 +212,11 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         self.checkpoint_every_n_epochs = checkpoint_every_n_epochs
         self.checkpoint_every_n_steps = checkpoint_every_n_steps
         self.resume = resume
-        self.accelerator = accelerator
-        self.devices = devices
-        self.num_nodes = num_nodes
-        self.strategy = strategy
-        self.precision = precision
-        self.callbacks = callbacks
-        self.logger = logger
+        self.keep = keep
+        self.trainer_options = trainer_options
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, images: Any, coords: Any = None) -> SatCLIPPretrainer:
         """Train both towers.
 
@@ -403,60 +248,111 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             If the loss or a gradient became NaN or infinite; an ArithmeticError. The
             pretrainer is fitted with the last good weights.
         """
-        import torch
+        outcome = self._run(images, coords)
+        if outcome.error is not None:  # what was reached is kept, whatever ended the run
+            raise outcome.error
+        return self
 
-        from skgeo_embed.pretraining.build import make_tower
+    def _run(self, images: Any, coords: Any) -> Outcome:
+        from skgeo_embed.pretraining import run
+        from skgeo_embed.pretraining.build import build_model
+        from skgeo_embed.pretraining.checkpoints import find_checkpoints
+        from skgeo_embed.pretraining.identity import (
+            compare_identities,
+            drawn_seed,
+            forked_draws,
+            read_identity,
+        )
         from skgeo_embed.pretraining.pairs import open_pairs
         from skgeo_embed.pretraining.sampling import split_pairs
 
-        pairs, self.bad_images_ = open_pairs(
-            images,
-            coords,
-            side=self.crop_size,
-            on_bad_image=self.on_bad_image,
-            progress=self.verbose == 1,
-        )
-        n_pairs = len(pairs)  # type: ignore[arg-type]
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        split = split_pairs(n_pairs, self.val_fraction, torch.Generator().manual_seed(seed))
-        self._check_sizes(n_pairs, *map(len, split))
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
-            tower = make_tower(self.vision_tower, pairs[0]["image"], self.embed_dim, self.crop_size)
-            self._train(self._build_model(tower), pairs, split, seed)
-        return self
+        with fitting(self):
+            recipe = named_recipe(self.recipe)
+            options = run.checked_options(self.trainer_options, self.checkpoint_dir)
+            pairs, self.bad_images_ = open_pairs(
+                images,
+                coords,
+                side=self.crop_size,
+                on_bad_image=self.on_bad_image,
+                progress=self.verbose == 1,
+            )
+            checkpoints = find_checkpoints(
+                self.checkpoint_dir,
+                self.resume,
+                self.checkpoint_every_n_epochs,
+                self.checkpoint_every_n_steps,
+            )
+            source = checkpoints.resume_from
+            before = {} if source is None else read_identity(source)
+            seed = drawn_seed(self.random_state, before)
+            facts = self._facts(recipe, pairs, seed, str(options["precision"]))
+            if source is not None:
+                compare_identities(before, facts, source.parent)
+            split = split_pairs(pairs, self.val_fraction, self.val_split, seed)
+            self._check_sizes(len(pairs), *map(len, split))  # type: ignore[arg-type]
+            with forked_draws():
+                model = build_model(recipe, self.vision_tower, pairs, self.crop_size, seed)
+                outcome = self._train(model, recipe, pairs, split, facts, checkpoints, options)
+            self._keep(outcome, facts)
+        return outcome
 
-    def score(self, images: Any, coords: Any) -> float:
+    def score(self, images: Any, coords: Any = None) -> float:
         """Top-1 retrieval accuracy: how often an image finds its place among the given ones.
 
         Parameters
         ----------
-        images : array-like of shape (n, bands, height, width)
-            Images, as for `fit`.
-        coords : array-like of shape (n, 2)
-            Their longitude and latitude in degrees.
+        images, coords
+            As for `fit`.
 
         Returns
         -------
         accuracy : float
             Between 0 and 1; chance is 1 / n.
         """
-        import torch
-
-        from skgeo_embed.nn.objectives.loss import retrieval_ranks
-        from skgeo_embed.pretraining.pairs import read_pairs
+        from skgeo_embed.pretraining.augmentation import Views
+        from skgeo_embed.pretraining.module import retrieval_accuracy
+        from skgeo_embed.pretraining.pairs import open_pairs
 
         check_is_fitted(self)
-        images, lonlat = read_pairs(images, coords)
-        embedded = [
-            self.image_encoder_.transform(images),
-            self.location_encoder_.transform(lonlat),
-        ]
-        pictures, places = (
-            torch.nn.functional.normalize(torch.from_numpy(rows), dim=1) for rows in embedded
+        pairs, _ = open_pairs(
+            images, coords, side=self.crop_size, on_bad_image=self.on_bad_image, progress=False
         )
-        ranks, _ = retrieval_ranks(pictures, places)
-        return float((ranks == 1).float().mean())
+        views = Views(self.model_.visual, self.crop_size)
+        return retrieval_accuracy(self.model_, pairs, views, self.batch_size)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: str | Path, *, vision_tower: torch.nn.Module | None = None
+    ) -> SatCLIPPretrainer:
+        """Open a checkpoint of a run as the pretrainer that it was, fitted.
+
+        Parameters
+        ----------
+        checkpoint : str or path-like
+            ``last.ckpt`` or ``best.ckpt``.
+        vision_tower : torch.nn.Module, default=None
+            The image tower, where it is a module of your own; its weights are loaded into a copy.
+
+        Returns
+        -------
+        pretrainer : SatCLIPPretrainer
+            With the recipe, batch and split of the run, and `model_`, `history_` and both encoders
+            as the checkpoint holds them. To train on, `fit` with ``resume=checkpoint``.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is damaged, or no checkpoint of this library.
+        """
+        from skgeo_embed.pretraining.reopening import reopen
+
+        path = Path(checkpoint).expanduser()
+        parameters, outcome, facts = reopen(path, vision_tower)
+        pretrainer = cls(**parameters)
+        with fitting(pretrainer):
+            pretrainer.bad_images_ = pd.DataFrame(columns=["file", "reason"])
+            pretrainer._keep(outcome, facts)
+        return pretrainer
 
     def save_pretrained(
         self,
@@ -499,8 +395,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
         check_is_fitted(self)
         path = Path(save_directory).expanduser()
-        last = self.history_.drop(columns="epoch").iloc[-1]
-        final = {str(name): float(value) for name, value in last.items()}
+        last = self.history_.drop(columns="epoch").tail(1).to_dict("records")
+        final = {str(name): float(value) for name, value in (last[0] if last else {}).items()}
         config = {
             "name": path.name,
             "licence": licence,
@@ -508,7 +404,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             "default_layer": default_layer,
             "location": dict(self.model_.location.config),
             "image": describe_tower(self.model_.visual),
-            "training": {**self._plain_params(), "final": final},
+            "training": {**self.run_, "final": final},
         }
         weights = {
             **{f"location.{k}": v for k, v in self.model_.location.state_dict().items()},
@@ -541,116 +437,82 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
                 f"({n_pairs} less {n_val} for validation); pass batch_size={n_train} or less."
             )
 
-    def _build_model(self, tower: torch.nn.Module) -> SatCLIP:
-        from skgeo_embed.nn.location import LocationEncoder
-        from skgeo_embed.nn.two_tower import SatCLIP
+    def _facts(
+        self, recipe: Recipe, pairs: Dataset[Any], seed: int, precision: str
+    ) -> dict[str, Any]:
+        from skgeo_embed.pretraining.identity import fingerprint_of_pairs
 
-        words = self._params_of(LocationEncoder)
-        grid = words.pop("feature_grid")
-        if grid is None and self.fine_waves is None:
-            return SatCLIP(tower, LocationEncoder(**words), self.temperature)
-        described = None if grid is None else grid.description()
-        location = LocationEncoder(**words, feature_grid=described, w0=1.0)
-        if grid is not None:
-            location.posenc.grid.load_state_dict(grid.state_dict())  # type: ignore[union-attr]
-        return SatCLIP(tower, location.mix_content(), self.temperature)
+        tower = self.vision_tower
+        return {
+            "recipe": recipe.describe(),
+            "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
+            "crop_size": self.crop_size,
+            "max_epochs": self.max_epochs,
+            "batch_size": self.batch_size,
+            "n_views": self.n_views,
+            "val_fraction": self.val_fraction,
+            "val_split": self.val_split,
+            "precision": precision,
+            "data": fingerprint_of_pairs(pairs),
+            "seed": seed,
+        }
 
     def _train(
-        self, model: SatCLIP, pairs: Dataset[Any], split: tuple[list[int], list[int]], seed: int
-    ) -> None:
-        from skgeo_embed.nn.inference.devices import resolve_device
+        self,
+        model: SatCLIP,
+        recipe: Recipe,
+        pairs: Dataset[Any],
+        split: tuple[list[int], list[int]],
+        facts: dict[str, Any],
+        checkpoints: Checkpoints,
+        options: dict[str, Any],
+    ) -> Outcome:
+        from skgeo_embed.pretraining import run
         from skgeo_embed.pretraining.augmentation import Views
         from skgeo_embed.pretraining.auxiliary import auxiliary_targets
-        from skgeo_embed.pretraining.features import train_on_features
-        from skgeo_embed.pretraining.module import ContrastiveTask, Recipe
-        from skgeo_embed.pretraining.run import make_logger, run_training
-        from skgeo_embed.pretraining.sampling import SharedRows, ShuffledBatches, make_loader
+        from skgeo_embed.pretraining.module import ContrastiveTask
+        from skgeo_embed.pretraining.source import open_source
 
-        views = Views(model.visual, self.crop_size, augment=self.augment)
-        plan = self._checkpoint_plan(pairs)
-        plan.prepare()  # before hours are spent on features
-        trained, cached = model, None
-        if self.feature_cache is not None:
-            trained, cached = train_on_features(
-                model,
-                pairs,
-                views,
-                n_views=self.n_views if self.augment else 1,
-                folder=None if self.feature_cache == "auto" else Path(self.feature_cache),
-                device=resolve_device("cpu" if self.accelerator == "cpu" else None),
-                progress=self.verbose == 1,
-            )
-        if cached is not None:
-            pairs = cached
-        n_views = cached.n_views if cached is not None else 1
-        recipe = Recipe(seed=seed, **self._params_of(Recipe))
-        train_rows, val_rows = split
-        shown = views if cached is None else None
+        trained, source = open_source(
+            model,
+            pairs,
+            Views(model.visual, self.crop_size, augment=recipe.augment),
+            feature_cache=self.feature_cache,
+            n_views=self.n_views if recipe.augment else 1,
+            device=run.device_for_features(options),
+            progress=self.verbose == 1,
+        )
         targets = None
-        if self.auxiliary_weight or self.soft_targets:
-            targets = auxiliary_targets(pairs, train_rows, shown, n_views, seed)
-        task = ContrastiveTask(trained, recipe, shown, targets, print_epochs=self.verbose > 1)
-        order = ShuffledBatches(
-            train_rows, self.batch_size, seed, partial(getattr, task, "global_step"), n_views
+        if recipe.auxiliary_weight:
+            targets = auxiliary_targets(source, split[0], facts["seed"])
+        task = ContrastiveTask(
+            trained,
+            recipe,
+            source.views,
+            targets,
+            seed=facts["seed"],
+            batch_size=self.batch_size,
+            micro_batch_size=self.micro_batch_size,
+            visual=None if trained is model else model.visual,
+            identity=facts,
+            print_epochs=self.verbose > 1,
         )
-        validation = SharedRows(val_rows, self.batch_size, n_views)
-        try:
-            run_training(
-                task,
-                make_loader(pairs, order, self.num_workers),
-                make_loader(pairs, validation, self.num_workers) if val_rows else None,
-                checkpoints=plan,
-                callbacks=list(self.callbacks or []),
-                progress_bar=self.verbose == 1,
-                max_epochs=self.max_epochs,
-                accelerator=self.accelerator,
-                devices=self.devices,
-                num_nodes=self.num_nodes,
-                strategy=self.strategy,
-                precision=self.precision,
-                logger=make_logger(self.logger, self.checkpoint_dir),
-            )
-        except BaseException:
-            if task.good_weights:  # what was reached is kept, whatever ended the run
-                self._keep(model, pd.DataFrame(task.rows))
-            raise
-        self._keep(model, pd.DataFrame(task.rows))
-
-    def _checkpoint_plan(self, pairs: Dataset[Any]) -> CheckpointPlan:
-        from skgeo_embed.pretraining.run import CheckpointPlan
-
-        folder = None if self.checkpoint_dir is None else Path(self.checkpoint_dir).expanduser()
-        running = {"verbose", "checkpoint_dir", "resume", "accelerator", "num_workers"}
-        settings = {k: v for k, v in self._plain_params().items() if k not in running}
-        tower = self.vision_tower
-        return CheckpointPlan(
-            folder,
-            every_n_epochs=self.checkpoint_every_n_epochs,
-            every_n_train_steps=self.checkpoint_every_n_steps,
-            resume=self.resume,
-            settings={
-                **settings,
-                "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
-                "n_pairs": len(pairs),  # type: ignore[arg-type]
-                "feature_grid": None if self.feature_grid is None else repr(self.feature_grid),
-                "fine_waves": self.fine_waves,
-            },
+        schedule = run.Schedule(
+            self.max_epochs,
+            self.batch_size,
+            self.micro_batch_size,
+            self.num_workers,
+            self.keep,
+            self.verbose,
         )
+        return run.train(task, model, source, split, schedule, checkpoints, options)
 
-    def _keep(self, model: SatCLIP, history: pd.DataFrame) -> None:
-        self.model_ = model.cpu().eval().requires_grad_(False)
-        self.history_ = history
+    def _keep(self, outcome: Outcome, facts: dict[str, Any]) -> None:
+        self.run_ = facts
+        self.model_ = outcome.model.eval().requires_grad_(False)
+        self.history_ = outcome.history
         self.location_encoder_ = SatCLIPEncoder(self.model_.location).fit()
         self.image_encoder_ = SatCLIPImageEncoder(self.model_.visual).fit()
-
-    def _params_of(self, made: type) -> dict[str, Any]:
-        """The parameters that a class of the same words takes."""
-        words = inspect.signature(made).parameters
-        return {k: v for k, v in self.get_params(deep=False).items() if k in words}
-
-    def _plain_params(self) -> dict[str, Any]:
-        plain = (bool, int, float, str)
-        return {k: v for k, v in self.get_params(deep=False).items() if isinstance(v, plain)}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,252 +1,231 @@
-"""One training run: checkpoints, resuming, interruption, and what Lightning is told."""
+"""The run behind a fit: from towers and pairs to what was reached."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import json
+import copy
 import logging
-import signal
-import threading
+import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as lightning
+import pandas as pd
 import torch
 from lightning.pytorch import loggers
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch.utils.data import DataLoader
 
 from skgeo_embed._errors import TrainingDivergedError, TrainingWarning
-from skgeo_embed._files import write_atomically
-from skgeo_embed.pretraining.module import ContrastiveTask
+from skgeo_embed.models.lightning_file import read_checkpoint
+from skgeo_embed.nn.two_tower import SatCLIP
+from skgeo_embed.pretraining.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
+from skgeo_embed.pretraining.interruption import Interruption
+from skgeo_embed.pretraining.module import HISTORY, ContrastiveTask
+from skgeo_embed.pretraining.sampling import SharedRows, ShuffledBatches, make_loader
+from skgeo_embed.pretraining.source import Source
 
-LAST, BEST, SETTINGS = "last", "best", "settings.json"
-MAY_CHANGE = {"max_epochs"}
 LOGGERS = ("CSVLogger", "TensorBoardLogger", "WandbLogger")
+OURS = (  # of Lightning's options, what a run decides itself, and by which argument
+    ("max_epochs", "max_epochs"),
+    ("min_epochs", "max_epochs"),
+    ("max_steps", "max_epochs"),
+    ("accumulate_grad_batches", "micro_batch_size"),
+    ("enable_checkpointing", "checkpoint_dir"),
+    ("default_root_dir", "checkpoint_dir"),
+    ("plugins", "checkpoint_dir"),
+    ("enable_progress_bar", "verbose"),
+    ("use_distributed_sampler", "batch_size"),
+)
+PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
 
 
-@dataclass
-class CheckpointPlan:
-    """Where and how often checkpoints are written, and whether to go on from one.
+@dataclass(frozen=True)
+class Outcome:
+    """What a run reached.
 
     Attributes
     ----------
-    folder : Path or None
-        None writes none.
-    every_n_epochs, every_n_train_steps : int or None
-        Lightning's names.
-    resume : None, "auto" or path
-        "auto" continues the folder's run where there is one.
-    settings : dict
-        What must be the same for a run to be continued, as JSON.
-    resume_from : Path or None
-        The checkpoint to go on from, once prepared.
+    model : SatCLIP
+        Both towers, on the CPU.
+    history : DataFrame
+        A row an epoch.
+    error : Exception or None
+        What ended it before its time.
     """
 
-    folder: Path | None = None
-    every_n_epochs: int = 1
-    every_n_train_steps: int | None = None
-    resume: str | Path | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    resume_from: Path | None = field(default=None, init=False)
+    model: SatCLIP
+    history: pd.DataFrame
+    error: BaseException | None = None
 
-    def prepare(self) -> None:
-        """Make the folder, check that its run is this one, and find what to resume from."""
-        self.resume_from = self._prepare()
 
-    def _prepare(self) -> Path | None:
-        if self.folder is None:
-            return self._given()
-        last, described = self.folder / f"{LAST}.ckpt", self.folder / SETTINGS
-        if last.is_file() and self.resume is None:
-            raise FileExistsError(
-                f"{self.folder} already holds the checkpoints of a run, which would be "
-                'overwritten; pass resume="auto" to continue it, or another checkpoint_dir.'
-            )
-        if last.is_file() and self.resume == "auto" and described.is_file():
-            self._compare(json.loads(described.read_text()))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(described, json.dumps(self.settings, indent=1).encode())
-        if self.resume == "auto":
-            return last if last.is_file() else None
-        return self._given()
+@dataclass(frozen=True)
+class Schedule:
+    """How long and in what portions a run goes through its pairs; see the pretrainer."""
 
-    def _given(self) -> Path | None:
-        if self.resume is None:
-            return None
-        if self.resume == "auto":
-            raise ValueError('resume="auto" needs checkpoint_dir, the folder to look in.')
-        path = Path(self.resume).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'there is no checkpoint {path} to resume from; resume="auto" looks in '
-                "checkpoint_dir, and begins anew where there is none."
-            )
-        return path
+    max_epochs: int
+    batch_size: int
+    micro_batch_size: int | None
+    num_workers: int
+    keep: Literal["last", "best"]
+    verbose: int
 
-    def _compare(self, before: dict[str, Any]) -> None:
-        now = json.loads(json.dumps(self.settings))
-        changed = [
-            f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
-            for key in sorted((before.keys() | now.keys()) - MAY_CHANGE)
-            if before.get(key) != now.get(key)
-        ]
-        if changed:
+
+def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -> dict[str, Any]:
+    """Complete Lightning's options, and refuse those that are the run's own or cannot be.
+
+    Raises
+    ------
+    ValueError
+        If an option is decided by another argument, or no device or precision fits.
+    """
+    given = dict(options or {})
+    for name, argument in OURS:
+        if name in given:
             raise ValueError(
-                f"{self.folder} holds a run with other settings ({'; '.join(changed)}); use the "
-                "same to continue it, or another checkpoint_dir."
+                f"trainer_options[{name!r}] is decided by the run; use the argument {argument}."
             )
-
-    def callbacks(self, validates: bool) -> list[lightning.Callback]:
-        """Return the callbacks that write the last checkpoint and the best one."""
-        if self.folder is None:
-            return []
-        shared: dict[str, Any] = {
-            "dirpath": self.folder,
-            "enable_version_counter": False,
-            "auto_insert_metric_name": False,
-        }
-        steps = self.every_n_train_steps
-        often: dict[str, Any] = (
-            {"every_n_train_steps": steps} if steps else {"every_n_epochs": self.every_n_epochs}
+    precision = str(given.setdefault("precision", "32-true"))
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"trainer_options['precision']={precision!r} would round the coordinates; pass one of "
+            f"{', '.join(map(repr, PRECISIONS))}."
         )
-        last = UninterruptedCheckpoint(
-            **shared, filename=LAST, save_on_train_epoch_end=None if steps else True, **often
+    given["accelerator"] = _accelerator(given.get("accelerator", "auto"))
+    given["logger"] = _logger(given.get("logger"), folder)
+    given.setdefault("devices", 1)
+    # callbacks have a state: each run has its own copies
+    given["callbacks"] = copy.deepcopy(list(given.get("callbacks") or []))
+    return given
+
+
+def _accelerator(accelerator: Any) -> Any:
+    """Choose the CPU where the only accelerator has no float64, which coordinates need."""
+    apple = torch.backends.mps.is_available() and not torch.cuda.is_available()
+    if accelerator == "mps" or (accelerator == "gpu" and apple):
+        raise ValueError(
+            f"trainer_options['accelerator']={accelerator!r}: coordinates are float64, which MPS "
+            'does not have; pass "cpu", or leave it out.'
         )
-        best = UninterruptedCheckpoint(
-            **shared, filename=BEST, monitor="val_loss", save_on_train_epoch_end=True
+    return "cpu" if accelerator == "auto" and apple else accelerator
+
+
+def _logger(logger: Any, folder: str | Path | None) -> Any:
+    if not isinstance(logger, str):
+        return logger or False
+    if logger not in LOGGERS:
+        raise ValueError(
+            f"trainer_options['logger']={logger!r} is no logger of Lightning's; pass "
+            f"{', '.join(map(repr, LOGGERS))}, or a logger object."
         )
-        return [last, best] if validates else [last]
+    return getattr(loggers, logger)(save_dir=str(folder or "."))
 
 
-class UninterruptedCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoints, but none for an epoch that an interruption cut short."""
-
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Save, unless the interruption has saved already."""
-        if not any(isinstance(c, Interruption) and c.asked for c in trainer.callbacks):  # type: ignore[attr-defined]
-            super().on_train_epoch_end(trainer, pl_module)
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the name, then rename; a full disk is reported and training goes on."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write one checkpoint."""
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(Path(path), content.getbuffer())
-        except OSError as error:
-            before = "the one before is untouched" if Path(path).exists() else "there is none yet"
-            warnings.warn(
-                f"the checkpoint {path} ({content.getbuffer().nbytes / 2**20:.0f} MiB) could not "
-                f"be written: {error}; {before}. Training goes on; make room on the disk.",
-                TrainingWarning,
-                stacklevel=2,
-            )
+def device_for_features(options: dict[str, Any]) -> torch.device:
+    """Where a frozen tower runs: this process's card, or the CPU."""
+    if options["accelerator"] == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    devices = options["devices"]
+    numbers = devices if isinstance(devices, list) else range(torch.cuda.device_count())
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    return torch.device("cuda", numbers[local % len(numbers)])
 
 
-class Interruption(lightning.Callback):
-    """Stop after the step at the first Ctrl-C, with a checkpoint where they are asked for."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self.asked = False
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save and stop, if asked to."""
-        if self.asked and not trainer.should_stop:
-            if self.folder is not None:
-                trainer.save_checkpoint(self.folder / f"{LAST}.ckpt")
-            trainer.should_stop = True
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Listen to Ctrl-C; a second one stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.getsignal(signal.SIGINT)
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.asked:
-                raise KeyboardInterrupt
-            self.asked = True
-
-        signal.signal(signal.SIGINT, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-
-def run_training(
+def train(
     task: ContrastiveTask,
-    train_loader: DataLoader[Any],
-    val_loader: DataLoader[Any] | None,
-    *,
-    checkpoints: CheckpointPlan,
-    callbacks: list[lightning.Callback],
-    progress_bar: bool,
-    **trainer_options: Any,
-) -> None:
-    """Train, and leave the task with the last good weights whatever ends the run.
+    model: SatCLIP,
+    source: Source,
+    split: tuple[list[int], list[int]],
+    schedule: Schedule,
+    checkpoints: Checkpoints,
+    options: dict[str, Any],
+) -> Outcome:
+    """Train, and return what was reached whatever ends the run.
 
     Parameters
     ----------
     task : ContrastiveTask
-        What to train; its `model` and `rows` are the result.
-    train_loader, val_loader : DataLoader
-        The pairs; no validation where the second is None.
-    checkpoints : CheckpointPlan
-        What to write and where to go on.
-    callbacks : list of lightning.pytorch.Callback
-        More callbacks.
-    progress_bar : bool
-        Show Lightning's.
-    **trainer_options
-        For :class:`lightning.pytorch.Trainer`.
-
-    Raises
-    ------
-    TrainingDivergedError
-        If a loss or gradient became NaN or infinite.
+        What to train.
+    model : SatCLIP
+        Both towers whole; the task trains them, or the head of one.
+    source : Source
+        The pairs.
+    split : tuple of list of int
+        Rows to train on, and rows to validate on.
+    schedule, checkpoints : Schedule, Checkpoints
+        How long, and what is written.
+    options : dict
+        Of :func:`checked_options`.
     """
-    interruption = Interruption(checkpoints.folder)
-    written = checkpoints.callbacks(val_loader is not None)
+    train_rows, val_rows = split
+    order = ShuffledBatches(
+        train_rows, schedule.batch_size, task.seed, lambda: task.global_step, source.n_views
+    )
+    validation = SharedRows(val_rows, schedule.batch_size, source.n_views)
+    pinned = options["accelerator"] != "cpu" and torch.cuda.is_available()
+    loaders = [
+        make_loader(source.pairs, rows, schedule.num_workers, pin_memory=pinned)
+        for rows in ([order, validation] if val_rows else [order])
+    ]
+    error: BaseException | None = None
+    try:
+        _run_lightning(task, loaders, schedule, checkpoints, options)
+        if schedule.keep == "best" and task.rows:
+            _take_best(task, checkpoints)
+    except BaseException as stop:
+        if not task.good_weights:  # it had not begun
+            raise
+        if isinstance(stop, TrainingDivergedError):
+            task.model.load_state_dict(task.good_weights, strict=False)
+        error = stop
+    return Outcome(model.cpu(), pd.DataFrame(task.rows, columns=task.columns(HISTORY)), error)
+
+
+def _take_best(task: ContrastiveTask, checkpoints: Checkpoints) -> None:
+    """Put the weights of the lowest validation loss in the place of the last."""
+    if task.best_weights:
+        task.model.load_state_dict(task.best_weights, strict=False)
+    elif checkpoints.best is not None:  # it was before this run was gone on with
+        state = read_checkpoint(checkpoints.best)["state_dict"]
+        weights = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+        task.model.load_state_dict(weights, strict=False)
+
+
+def _run_lightning(
+    task: ContrastiveTask,
+    loaders: list[Any],
+    schedule: Schedule,
+    checkpoints: Checkpoints,
+    options: dict[str, Any],
+) -> None:
+    folder = checkpoints.folder
+    interruption = Interruption(None if folder is None else folder / f"{LAST}.ckpt")
+    written = checkpoints.callbacks(len(loaders) > 1)
+    callbacks = options["callbacks"]
     own = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     with quiet_lightning(), interruption.listening():
         trainer = lightning.Trainer(
-            callbacks=[*callbacks, interruption, *written],
+            **{**options, "callbacks": [*callbacks, interruption, *written]},
+            max_epochs=schedule.max_epochs,
+            min_epochs=0,  # or an interruption would wait for the first epoch to end
             plugins=[AtomicCheckpointIO()],
             enable_checkpointing=bool(written) or own,
             enable_model_summary=False,
-            enable_progress_bar=progress_bar,
+            enable_progress_bar=schedule.verbose == 1,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the samplers here know of processes
-            min_epochs=0,  # or an interruption would wait for the first epoch to end
-            **trainer_options,
         )
+        check_shares(schedule.batch_size, trainer.world_size)
         try:
-            trainer.fit(task, train_loader, val_loader, ckpt_path=checkpoints.resume_from)
-        except TrainingDivergedError:
-            task.model.load_state_dict(task.good_weights, strict=False)
-            raise
+            trainer.fit(
+                task,
+                train_dataloaders=loaders[0],
+                val_dataloaders=loaders[1] if len(loaders) > 1 else None,
+                ckpt_path=checkpoints.resume_from,
+            )
         except SystemExit as stop:
             # Lightning turns a KeyboardInterrupt, from a second Ctrl-C or a callback, into this
             if isinstance(stop, SIGTERMException) or not trainer.interrupted:
@@ -257,38 +236,30 @@ def run_training(
             f"training was interrupted at step {trainer.global_step} of "
             f"{trainer.estimated_stepping_batches:.0f}; the pretrainer is fitted with the weights "
             "reached so far"
-            + (f', and resume="auto" continues from {checkpoints.folder}.' if written else "."),
+            + (f', and resume="auto" continues from {folder}.' if written else "."),
             TrainingWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
-def make_logger(logger: Any, folder: str | Path | None) -> Any:
-    """Return a logger, or build the one of Lightning's that is named."""
-    if not isinstance(logger, str):
-        return logger or False
-    if logger not in LOGGERS:
+def check_shares(batch_size: int, n_processes: int) -> None:
+    """Refuse batches that processes cannot share evenly, whose pairs would go unused."""
+    if batch_size % n_processes or batch_size < 2 * n_processes:
+        fits = max(2, round(batch_size / n_processes)) * n_processes
         raise ValueError(
-            f"logger={logger!r} is no logger of Lightning's; pass {', '.join(map(repr, LOGGERS))}, "
-            "or a logger object."
+            f"batch_size={batch_size} cannot be shared evenly by {n_processes} processes, at least "
+            f"2 pairs each; pass for instance batch_size={fits}."
         )
-    return getattr(loggers, logger)(save_dir=str(folder or "."))
 
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's announcements and the hints that do not fit this use."""
-    loggers = [
-        logging.getLogger(name)
-        for name in (
-            "lightning.pytorch",
-            "lightning.fabric",
-            "lightning.pytorch.utilities.rank_zero",
-        )
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    talkers = [logging.getLogger(name) for name in names]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             # the data are in memory, or read by threads: worker processes would only copy them
@@ -306,5 +277,5 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)

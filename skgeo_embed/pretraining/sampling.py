@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.nn.objectives.gather import process_count, process_rank
 from skgeo_embed.pretraining.data import Batch, collate_pairs
+from skgeo_embed.pretraining.features import read_rows
+
+MAX_BLOCK_DEGREES = 10.0
+BLOCKS_ACROSS = 10
 
 
 def split_pairs(
-    n_pairs: int, val_fraction: float, generator: torch.Generator
+    pairs: Dataset[Any], val_fraction: float, val_split: Literal["random", "blocks"], seed: int
 ) -> tuple[list[int], list[int]]:
-    """Shuffle the rows and cut them into training and validation rows."""
-    order = torch.randperm(n_pairs, generator=generator).tolist()
+    """Cut the rows into training and validation rows, row by row or by blocks of the Earth."""
+    n_pairs = len(pairs)  # type: ignore[arg-type]
     n_val = round(n_pairs * val_fraction)
-    return sorted(order[n_val:]), sorted(order[:n_val])
+    generator = torch.Generator().manual_seed(seed)
+    if val_split == "random" or not n_val:
+        order = torch.randperm(n_pairs, generator=generator).tolist()
+        return sorted(order[n_val:]), sorted(order[:n_val])
+    block = _blocks_of(pairs)
+    held_out = np.zeros(n_pairs, dtype=bool)
+    for number in torch.randperm(int(block.max()) + 1, generator=generator).tolist():
+        if held_out.sum() < n_val:
+            held_out |= block == number
+    return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
+
+
+def _blocks_of(pairs: Dataset[Any]) -> np.ndarray:
+    """Number of each pair's block: of 10°, or a tenth of a region's extent."""
+    lonlat = getattr(pairs, "lonlat", None)
+    if lonlat is None:
+        rows = range(len(pairs))  # type: ignore[arg-type]
+        lonlat = np.concatenate([read_rows(pairs, [row])["point"].numpy() for row in rows])
+    extent = np.ptp(lonlat, axis=0).max()
+    size = min(MAX_BLOCK_DEGREES, max(extent / BLOCKS_ACROSS, 1e-6))
+    blocks = SpatialBlockKFold(block_size=size).blocks(lonlat)
+    return np.unique(blocks, return_inverse=True)[1]
 
 
 class ShuffledBatches(Sampler[list[int]]):
@@ -108,7 +134,11 @@ class SharedRows(Sampler[list[int]]):
 
 
 def make_loader(
-    dataset: Dataset[Batch], sampler: Sampler[list[int]], num_workers: int = 0
+    dataset: Dataset[Batch],
+    sampler: Sampler[list[int]],
+    num_workers: int = 0,
+    *,
+    pin_memory: bool = False,
 ) -> DataLoader[Batch]:
     """Return a loader of the sampler's batches, with the row of each pair in them."""
     return DataLoader(
@@ -117,6 +147,7 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=collate_pairs,
         persistent_workers=num_workers > 0,
+        pin_memory=pin_memory,
     )
 
 

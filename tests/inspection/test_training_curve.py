@@ -8,6 +8,7 @@ from sklearn.exceptions import NotFittedError
 
 from skgeo_embed import SatCLIPPretrainer
 from skgeo_embed.inspection import TrainingCurveDisplay
+from tests.pretraining.flat import flat_pretrainer
 
 SMALL = {
     "legendre_polys": 4,
@@ -22,7 +23,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def fitted(pairs):
-    return SatCLIPPretrainer(**SMALL).fit(*pairs)
+    return flat_pretrainer(**SMALL).fit(*pairs)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def test_own_axes(fitted):
 
 
 def test_without_validation(pairs):
-    pretrainer = SatCLIPPretrainer(**SMALL, val_fraction=0).fit(*pairs)
+    pretrainer = flat_pretrainer(**SMALL, val_fraction=0).fit(*pairs)
     display = TrainingCurveDisplay.from_estimator(pretrainer)
     assert len(display.axes_) == 1
 

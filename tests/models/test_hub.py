@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder, SatCLIPPretrainer
+from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder
 from skgeo_embed._errors import (
     ModelAccessError,
     ModelDownloadError,
@@ -22,6 +22,7 @@ from skgeo_embed._errors import (
 from skgeo_embed.models.opening import open_backbone, open_location_encoder
 from skgeo_embed.models.registry import BACKBONES, PUBLISHED
 from tests.hub_server import WRITE_TOKEN, Repository
+from tests.pretraining.flat import flat_pretrainer
 from tests.published import checkpoint, to_bytes, without_vision
 
 NAME = "microsoft/SatCLIP-ResNet18-L10"
@@ -267,7 +268,7 @@ def test_unknown_backbone():
 
 @pytest.fixture(scope="module")
 def pretrainer(pairs):
-    return SatCLIPPretrainer(
+    return flat_pretrainer(
         legendre_polys=4,
         embed_dim=16,
         hidden_dim=32,
@@ -389,7 +390,7 @@ def test_training_from_moco_weights(hub, pairs):
         {backbone.file: to_bytes(weights)}, commit=backbone.revision
     )
     images = np.repeat(pairs[0][:40], 4, axis=1)  # 12 bands
-    trained = SatCLIPPretrainer(
+    trained = flat_pretrainer(
         vision_tower=repository,
         legendre_polys=4,
         hidden_dim=16,

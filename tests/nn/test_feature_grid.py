@@ -5,13 +5,14 @@ import pytest
 import torch
 from scipy.interpolate import RegularGridInterpolator
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import SatCLIPEncoder
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.folder import read_weights, write_folder
 from skgeo_embed.models.packing import pack, unpack
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.location import LocationEncoder
+from tests.pretraining.flat import flat_pretrainer
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_the_first_layer_mixes_as_it_is_told(values):
 @pytest.mark.parametrize("storage", ["int8", "float32"])
 def test_pretraining_with_a_grid(pairs, values, tmp_path, storage):
     grid = FeatureGrid(19, 36, 5, storage).fill(values)
-    trained = SatCLIPPretrainer(
+    trained = flat_pretrainer(
         legendre_polys=4, embed_dim=8, hidden_dim=16, feature_grid=grid, max_epochs=2,
         batch_size=16, learning_rate=1e-2, random_state=0, verbose=0, dropout=0.0,
         checkpoint_dir=tmp_path / "run",

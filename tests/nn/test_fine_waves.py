@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import SatCLIPEncoder
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.folder import write_folder
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM
+from tests.pretraining.flat import flat_pretrainer
 
 WAVES = {"count": 9, "longest_km": 80.0, "shortest_km": 2.0}
 
@@ -95,7 +96,7 @@ def test_the_first_layer_gives_them_the_weight_that_it_is_told():
 
 
 def test_pretraining_leaves_them_as_they_were_drawn(pairs, tmp_path):
-    pretrainer = SatCLIPPretrainer(
+    pretrainer = flat_pretrainer(
         legendre_polys=4, embed_dim=8, hidden_dim=16, fine_waves=WAVES, max_epochs=2,
         batch_size=16, learning_rate=1e-2, random_state=0, verbose=0, dropout=0.0,
         checkpoint_dir=tmp_path / "run",
@@ -109,7 +110,7 @@ def test_pretraining_leaves_them_as_they_were_drawn(pairs, tmp_path):
 
 
 def test_checkpoints_and_half_precision_keep_them(pairs, tmp_path):
-    trained = SatCLIPPretrainer(
+    trained = flat_pretrainer(
         legendre_polys=4, embed_dim=8, hidden_dim=16, fine_waves=WAVES, max_epochs=1,
         batch_size=16, random_state=0, verbose=0, dropout=0.0, checkpoint_dir=tmp_path / "run",
     ).fit(*pairs)  # fmt: skip

@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 import torch
 
-from skgeo_embed import SatCLIPPretrainer
 from skgeo_embed._errors import ImageError
 from skgeo_embed.nn.vision.resnet import resnet18
 from skgeo_embed.nn.vision.small_cnn import freeze_all_but_last, split_frozen
 from skgeo_embed.pretraining.features import FeaturePairs
+from tests.pretraining.flat import flat_pretrainer
 from tests.pretraining.test_pretrainer import PairsDataset
 
 SMALL = {
@@ -46,8 +46,8 @@ class CountingTower(torch.nn.Module):
 def fit(pairs, tower=None, **params):
     params = {"vision_tower": tower or CountingTower(), **SMALL, **params}
     if isinstance(pairs, tuple):
-        return SatCLIPPretrainer(**params).fit(*pairs)
-    return SatCLIPPretrainer(**params).fit(pairs)
+        return flat_pretrainer(**params).fit(*pairs)
+    return flat_pretrainer(**params).fit(pairs)
 
 
 def weights_of(pretrainer):

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import rasterio
 
-from skgeo_embed import SatCLIPPretrainer
 from skgeo_embed._errors import ImageError, TrainingWarning
 from skgeo_embed.datasets import load_sentinel2_patches
 from skgeo_embed.pretraining.files import check_files, list_paths, open_folder
+from tests.pretraining.flat import flat_pretrainer
 
 SMALL = {
     "legendre_polys": 4,
@@ -65,7 +65,7 @@ def shards(folder, tmp_path_factory):
 
 
 def history(images, coords=None, **params):
-    return SatCLIPPretrainer(**{**SMALL, **params}).fit(images, coords).history_
+    return flat_pretrainer(**{**SMALL, **params}).fit(images, coords).history_
 
 
 def test_every_kind_of_source_trains_the_same(folder):
@@ -82,7 +82,7 @@ def test_every_kind_of_source_trains_the_same(folder):
 
 def test_shards_are_read_without_unpacking(shards, folder):
     before = sorted(shards.rglob("*"))
-    pretrainer = SatCLIPPretrainer(**SMALL).fit(shards)
+    pretrainer = flat_pretrainer(**SMALL).fit(shards)
     assert sorted(shards.rglob("*")) == before
     files, lonlat = open_folder(shards)
     assert len(files) == len(lonlat) == 20
@@ -112,7 +112,7 @@ def spoilt(folder, tmp_path):
 
 def test_bad_images_stop_the_run_before_training(spoilt):
     with pytest.raises(ImageError) as caught:
-        SatCLIPPretrainer(**SMALL).fit(spoilt)
+        flat_pretrainer(**SMALL).fit(spoilt)
     message = str(caught.value)
     assert message.startswith("6 of 24 image files cannot be trained on:")
     for expected in (
@@ -128,7 +128,7 @@ def test_bad_images_stop_the_run_before_training(spoilt):
 
 
 def test_bad_images_are_left_out_on_request(spoilt):
-    pretrainer = SatCLIPPretrainer(**SMALL, on_bad_image="skip").fit(spoilt)
+    pretrainer = flat_pretrainer(**SMALL, on_bad_image="skip").fit(spoilt)
     assert pretrainer.bad_images_["file"].tolist() == [f"patch_{n}.tif" for n in range(1, 7)]
     assert pretrainer.bad_images_["reason"].str.len().min() > 5
     good = [n for n in range(24) if not 1 <= n <= 6]
@@ -181,7 +181,7 @@ def test_files_are_inspected_once(folder, monkeypatch):
 def test_bad_folders(tmp_path, make, expected):
     make(tmp_path)
     with pytest.raises(ImageError, match=expected):
-        SatCLIPPretrainer(**SMALL).fit(tmp_path)
+        flat_pretrainer(**SMALL).fit(tmp_path)
 
 
 def test_bad_shards(shards, tmp_path):
@@ -201,13 +201,13 @@ def test_bad_shards(shards, tmp_path):
 
 def test_bad_arguments(folder):
     with pytest.raises(ImageError, match="is no folder"):
-        SatCLIPPretrainer(**SMALL).fit("nowhere")
+        flat_pretrainer(**SMALL).fit("nowhere")
     with pytest.raises(ValueError, match=r"come from its index\.csv"):
-        SatCLIPPretrainer(**SMALL).fit(folder, [[1, 2]])
+        flat_pretrainer(**SMALL).fit(folder, [[1, 2]])
     with pytest.raises(ImageError, match="none of the 1 image files"):
         check_files(list_paths(["gone.tif"]), np.zeros((1, 2)), side=None, on_bad_image="skip")
     with pytest.raises(ValueError, match="coords are missing"):
-        SatCLIPPretrainer(**SMALL).fit([folder / "images" / "patch_0.tif"])
+        flat_pretrainer(**SMALL).fit([folder / "images" / "patch_0.tif"])
 
 
 @pytest.mark.parametrize("cut", [1024, 1536, 30_000])

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder, SatCLIPPretrainer
 from skgeo_embed._errors import CoordinateError, ImageError, ModelFormatError
+from tests.pretraining.flat import flat_pretrainer
 
 SMALL = {
     "legendre_polys": 4,
@@ -46,7 +47,7 @@ class PairsDataset(torch.utils.data.Dataset):
 
 @pytest.fixture(scope="module")
 def fitted(pairs):
-    return SatCLIPPretrainer(
+    return flat_pretrainer(
         **{**SMALL, "max_epochs": 40, "learning_rate": 1e-3, "dropout": 0.0}
     ).fit(*pairs)
 
@@ -107,13 +108,13 @@ def test_score_is_top1_retrieval(fitted, pairs):
 def test_same_seed_gives_the_same_weights_and_leaves_torch_alone(pairs):
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
-    first = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    first = flat_pretrainer(**SMALL).fit(*pairs)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.rand(3)
-    second = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    second = flat_pretrainer(**SMALL).fit(*pairs)
     assert torch.equal(weights_of(first), weights_of(second))
     pd.testing.assert_frame_equal(first.history_, second.history_)
-    other = SatCLIPPretrainer(**{**SMALL, "random_state": 1}).fit(*pairs)
+    other = flat_pretrainer(**{**SMALL, "random_state": 1}).fit(*pairs)
     assert not torch.allclose(weights_of(first), weights_of(other))
     # a user's module in the old global state is not reseeded either
     torch.random.set_rng_state(before)
@@ -121,14 +122,14 @@ def test_same_seed_gives_the_same_weights_and_leaves_torch_alone(pairs):
 
 def test_every_source_of_images_gives_the_same(pairs, tmp_path):
     images, coords = pairs
-    expected = SatCLIPPretrainer(**SMALL).fit(images, coords)
+    expected = flat_pretrainer(**SMALL).fit(images, coords)
     np.save(tmp_path / "images.npy", images)
     memmap = np.load(tmp_path / "images.npy", mmap_mode="r")
     frame = pd.DataFrame({"lat": coords[:, 1], "lon": coords[:, 0]})
     for source in ((memmap, frame), (torch.from_numpy(images), coords.tolist())):
-        result = SatCLIPPretrainer(**SMALL).fit(*source)
+        result = flat_pretrainer(**SMALL).fit(*source)
         assert torch.equal(weights_of(result), weights_of(expected))
-    dataset = SatCLIPPretrainer(**{**SMALL, "vision_tower": small_tower()})
+    dataset = flat_pretrainer(**{**SMALL, "vision_tower": small_tower()})
     dataset.fit(PairsDataset(images.astype(np.float64), coords))
     assert dataset.score(images, coords) >= 0
     assert len(dataset.history_) == 2
@@ -137,15 +138,15 @@ def test_every_source_of_images_gives_the_same(pairs, tmp_path):
 def test_integer_images_are_scaled(pairs):
     images, coords = pairs
     digital = np.clip(images * 2000 + 4000, 0, 10000).astype(np.uint16)
-    from_integers = SatCLIPPretrainer(**SMALL).fit(digital, coords)
-    from_floats = SatCLIPPretrainer(**SMALL).fit(digital.astype(np.float32) / 10000, coords)
+    from_integers = flat_pretrainer(**SMALL).fit(digital, coords)
+    from_floats = flat_pretrainer(**SMALL).fit(digital.astype(np.float32) / 10000, coords)
     torch.testing.assert_close(weights_of(from_integers), weights_of(from_floats))
 
 
 def test_own_tower_is_copied_and_projected(pairs):
     tower = small_tower(dim_out=7)
     before = tower[1].weight.clone()
-    pretrainer = SatCLIPPretrainer(**SMALL, vision_tower=tower).fit(*pairs)
+    pretrainer = flat_pretrainer(**SMALL, vision_tower=tower).fit(*pairs)
     assert torch.equal(tower[1].weight, before)
     assert tower[1].weight.requires_grad
     assert not torch.equal(pretrainer.model_.visual.tower[1].weight, before)
@@ -157,7 +158,7 @@ def test_no_files_no_noise_at_verbose_0(pairs, tmp_path, monkeypatch, capfd):
     level = logging.getLogger("lightning.pytorch").level
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        SatCLIPPretrainer(**SMALL).fit(*pairs)
+        flat_pretrainer(**SMALL).fit(*pairs)
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
     assert list(tmp_path.iterdir()) == []
@@ -165,10 +166,10 @@ def test_no_files_no_noise_at_verbose_0(pairs, tmp_path, monkeypatch, capfd):
 
 
 def test_progress(pairs, capfd):
-    SatCLIPPretrainer(**{**SMALL, "verbose": 1}).fit(*pairs)
+    flat_pretrainer(**{**SMALL, "verbose": 1}).fit(*pairs)
     out, err = capfd.readouterr()
     assert re.search(r"Epoch 1.*train_loss.*", out + err, re.DOTALL)
-    SatCLIPPretrainer(**{**SMALL, "verbose": 2}).fit(*pairs)
+    flat_pretrainer(**{**SMALL, "verbose": 2}).fit(*pairs)
     assert re.search(r"epoch 2/2: train_loss \d.*val_loss \d.*val_top1", capfd.readouterr().out)
 
 
@@ -181,11 +182,11 @@ def test_callbacks_and_loggers_reach_lightning(pairs, tmp_path):
         batches = 0
 
         def on_train_batch_end(self, *_):
-            self.batches += 1
+            Counter.batches += 1  # the run has a copy of its own
 
     counter = Counter()
     checkpoint = ModelCheckpoint(dirpath=tmp_path / "checkpoints")
-    SatCLIPPretrainer(
+    flat_pretrainer(
         **SMALL, callbacks=[counter, checkpoint], logger=CSVLogger(tmp_path / "logs")
     ).fit(*pairs)
     assert counter.batches == 2 * (108 // 16)
@@ -194,7 +195,7 @@ def test_callbacks_and_loggers_reach_lightning(pairs, tmp_path):
 
 
 def test_without_validation(pairs):
-    pretrainer = SatCLIPPretrainer(**SMALL, val_fraction=0).fit(*pairs)
+    pretrainer = flat_pretrainer(**SMALL, val_fraction=0).fit(*pairs)
     assert list(pretrainer.history_.columns) == [
         "epoch",
         "train_loss",
@@ -207,7 +208,7 @@ def test_without_validation(pairs):
 def test_save_and_open(pairs, tmp_path, own_tower):
     images, coords = pairs
     tower = small_tower(own_tower) if own_tower else "small_cnn"
-    pretrainer = SatCLIPPretrainer(**SMALL, vision_tower=tower).fit(images, coords)
+    pretrainer = flat_pretrainer(**SMALL, vision_tower=tower).fit(images, coords)
     folder = pretrainer.save_pretrained(
         tmp_path / "mine", licence="CC-BY-4.0", trained_on="synthetic colours"
     )
@@ -239,7 +240,7 @@ def test_save_and_open(pairs, tmp_path, own_tower):
 
 
 def test_saving_again_replaces_and_a_failure_keeps_the_old(pairs, tmp_path, monkeypatch, fitted):
-    first = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    first = flat_pretrainer(**SMALL).fit(*pairs)
     folder = first.save_pretrained(tmp_path / "mine")
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
 
@@ -274,7 +275,7 @@ def test_pickle_and_clone(fitted, pairs):
 )
 def test_bad_images(pairs, change, expected):
     with pytest.raises(ImageError, match=expected):
-        SatCLIPPretrainer(**SMALL).fit(change["images"], pairs[1])
+        flat_pretrainer(**SMALL).fit(change["images"], pairs[1])
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_bad_images(pairs, change, expected):
 def test_bad_sizes(pairs, n_images, n_coords, params, expected):
     images, coords = pairs
     with pytest.raises(ValueError, match=expected):
-        SatCLIPPretrainer(**{**SMALL, **params}).fit(images[:n_images], coords[:n_coords])
+        flat_pretrainer(**{**SMALL, **params}).fit(images[:n_images], coords[:n_coords])
 
 
 def test_bad_pixels_and_coordinates(pairs):
@@ -298,17 +299,17 @@ def test_bad_pixels_and_coordinates(pairs):
     images[7, 0, 0, 0] = np.nan
     images[9, 0, 0, 0] = np.inf
     with pytest.raises(ImageError, match=r"2 of 120 images contain NaN.*first: 7, 9"):
-        SatCLIPPretrainer(**SMALL).fit(images, coords)
+        flat_pretrainer(**SMALL).fit(images, coords)
     coords[3] = np.nan
     with pytest.raises(CoordinateError, match="row 3"):
-        SatCLIPPretrainer(**SMALL).fit(pairs[0], coords)
+        flat_pretrainer(**SMALL).fit(pairs[0], coords)
     with pytest.raises(ValueError, match="coords are missing"):
-        SatCLIPPretrainer(**SMALL).fit(pairs[0])
+        flat_pretrainer(**SMALL).fit(pairs[0])
 
 
 def test_bad_datasets(pairs):
     images, coords = pairs
-    pretrainer = SatCLIPPretrainer(**SMALL)
+    pretrainer = flat_pretrainer(**SMALL)
     with pytest.raises(ValueError, match="leave coords out"):
         pretrainer.fit(PairsDataset(images, coords), coords)
     with pytest.raises(TypeError, match="IterableDataset"):
@@ -331,23 +332,23 @@ def test_bad_datasets(pairs):
 )
 def test_bad_towers(pairs, tower, expected):
     with pytest.raises(ValueError, match=expected):
-        SatCLIPPretrainer(**SMALL, vision_tower=tower).fit(*pairs)
+        flat_pretrainer(**SMALL, vision_tower=tower).fit(*pairs)
 
 
 def test_bad_parameters(pairs):
     with pytest.raises(ValueError, match="'val_fraction' parameter"):
-        SatCLIPPretrainer(val_fraction=1.0).fit(*pairs)
+        flat_pretrainer(val_fraction=1.0).fit(*pairs)
 
 
 def test_named_towers_from_scratch(pairs):
     images, coords = np.repeat(np.repeat(pairs[0][:40], 5, axis=2), 5, axis=3), pairs[1][:40]
-    pretrainer = SatCLIPPretrainer(
+    pretrainer = flat_pretrainer(
         **{**SMALL, "max_epochs": 1}, vision_tower={"architecture": "resnet18"}
     )
     pretrainer.fit(images, coords)
     assert pretrainer.image_encoder_.transform(images).shape == (40, 16)
     with pytest.raises(ImageError, match="takes 224 × 224 pixels"):
-        SatCLIPPretrainer(**SMALL, vision_tower={"architecture": "vit_small_patch16"}).fit(
+        flat_pretrainer(**SMALL, vision_tower={"architecture": "vit_small_patch16"}).fit(
             images, coords
         )
 

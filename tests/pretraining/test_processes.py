@@ -3,7 +3,7 @@
 import pandas as pd
 import torch
 
-from skgeo_embed import SatCLIPPretrainer
+from tests.pretraining.flat import flat_pretrainer
 
 
 def test_two_processes_train_as_one(pairs, tmp_path):
@@ -25,8 +25,8 @@ def test_two_processes_train_as_one(pairs, tmp_path):
         "coord_jitter": 0.0,
         "accelerator": "cpu",
     }
-    one = SatCLIPPretrainer(**params).fit(*pairs)
-    two = SatCLIPPretrainer(**params, devices=2, strategy="ddp_spawn", checkpoint_dir=tmp_path).fit(
+    one = flat_pretrainer(**params).fit(*pairs)
+    two = flat_pretrainer(**params, devices=2, strategy="ddp_spawn", checkpoint_dir=tmp_path).fit(
         *pairs
     )
     pd.testing.assert_frame_equal(two.history_, one.history_, rtol=1e-4)

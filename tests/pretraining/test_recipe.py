@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.objectives.loss import contrastive_loss, gathered_contrastive_loss
+from tests.pretraining.flat import flat_pretrainer
 from tests.pretraining.test_features import CountingTower
 
 SMALL = {
@@ -23,12 +24,12 @@ SMALL = {
 
 
 def test_temperature(pairs):
-    fixed = SatCLIPPretrainer(**SMALL, temperature=0.3, learn_temperature=False).fit(*pairs)
+    fixed = flat_pretrainer(**SMALL, temperature=0.3, learn_temperature=False).fit(*pairs)
     assert fixed.history_["temperature"].tolist() == pytest.approx([0.3] * 3)
-    learned = SatCLIPPretrainer(**SMALL, temperature=0.3).fit(*pairs)
+    learned = flat_pretrainer(**SMALL, temperature=0.3).fit(*pairs)
     assert learned.history_["temperature"].iloc[-1] != pytest.approx(0.3, abs=1e-6)
     assert learned.history_["temperature"].max() < 0.4
-    floored = SatCLIPPretrainer(**SMALL, temperature=0.3, min_temperature=0.4).fit(*pairs)
+    floored = flat_pretrainer(**SMALL, temperature=0.3, min_temperature=0.4).fit(*pairs)
     assert floored.history_["temperature"].min() == pytest.approx(0.4, rel=0.01)
 
 
@@ -48,8 +49,8 @@ def test_spectral_decay():
 
 
 def test_hidden_scale(pairs, tmp_path):
-    plain = SatCLIPPretrainer(**SMALL).fit(*pairs)
-    scaled = SatCLIPPretrainer(**SMALL, hidden_scale=0.1).fit(*pairs)
+    plain = flat_pretrainer(**SMALL).fit(*pairs)
+    scaled = flat_pretrainer(**SMALL, hidden_scale=0.1).fit(*pairs)
     folder = scaled.save_pretrained(tmp_path / "scaled")
     points = np.tile(pairs[1], (200, 1))  # enough for the tabulated layer
     for source in (scaled.model_.location, folder):
@@ -68,21 +69,21 @@ def test_hidden_scale(pairs, tmp_path):
 
 def test_auxiliary_regressions_help_the_hidden_layer(pairs):
     params = {**SMALL, "max_epochs": 25}
-    helped = SatCLIPPretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
+    helped = flat_pretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
     errors = helped.history_["train_auxiliary"]
     assert errors.iloc[-5:].mean() < 0.8 * errors.iloc[:3].mean()
-    again = SatCLIPPretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
+    again = flat_pretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
     np.testing.assert_array_equal(
         again.location_encoder_.transform(pairs[1]), helped.location_encoder_.transform(pairs[1])
     )
     with pytest.raises(ValueError, match="no hidden layer"):
-        SatCLIPPretrainer(**SMALL, network="linear", auxiliary_weight=1.0).fit(*pairs)
+        flat_pretrainer(**SMALL, network="linear", auxiliary_weight=1.0).fit(*pairs)
 
 
 @pytest.mark.parametrize("more", [{"micro_batch_size": 20}, {"vision_tower": CountingTower()}])
 def test_auxiliary_regressions_with(pairs, tmp_path, more):
     params = {**SMALL, "auxiliary_weight": 5.0, "soft_targets": 0.1, **more}
-    pretrainer = SatCLIPPretrainer(**params, checkpoint_dir=tmp_path).fit(*pairs)
+    pretrainer = flat_pretrainer(**params, checkpoint_dir=tmp_path).fit(*pairs)
     assert np.isfinite(pretrainer.history_[["train_loss", "train_auxiliary"]]).all(axis=None)
     encoder = SatCLIPEncoder(tmp_path / "last.ckpt", layer="hidden").fit()
     assert encoder.transform(pairs[1]).shape == (120, 32)
@@ -107,7 +108,7 @@ def test_soft_targets_do_not_push_look_alikes_apart():
 
 
 def test_half_precision_on_disk(pairs, tmp_path):
-    pretrainer = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    pretrainer = flat_pretrainer(**SMALL).fit(*pairs)
     full = pretrainer.save_pretrained(tmp_path / "full")
     half = pretrainer.save_pretrained(tmp_path / "half", dtype="float16")
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (full, half)]

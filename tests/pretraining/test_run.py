@@ -14,8 +14,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import SatCLIPEncoder
 from skgeo_embed._errors import TrainingDivergedError, TrainingWarning
+from tests.pretraining.flat import flat_pretrainer
 
 SMALL = {
     "legendre_polys": 4,
@@ -53,7 +54,7 @@ from skgeo_embed import SatCLIPPretrainer
 
 data = np.load(sys.argv[1])
 kill = AtStep(int(sys.argv[3]), lambda trainer: os.kill(os.getpid(), signal.SIGKILL))
-SatCLIPPretrainer(
+flat_pretrainer(
     **SMALL, checkpoint_dir=sys.argv[2], checkpoint_every_n_steps=int(sys.argv[4]) or None,
     callbacks=[kill], lr_schedule="cosine", warmup_epochs=1,
 ).fit(data["images"], data["coords"])
@@ -82,10 +83,10 @@ def test_killed_and_resumed_ends_with_the_same_weights(pairs, tmp_path, step, ev
     steps = []
     seen = AtStep(step, lambda trainer: None)
     seen.on_train_batch_end = lambda trainer, *_: steps.append(trainer.global_step)
-    resumed = SatCLIPPretrainer(
+    resumed = flat_pretrainer(
         **params, checkpoint_dir=tmp_path / "run", resume="auto", callbacks=[seen]
     ).fit(images, coords)
-    expected = SatCLIPPretrainer(**params).fit(images, coords)
+    expected = flat_pretrainer(**params).fit(images, coords)
     assert 1 < steps[0] <= step + 1  # it went on, not from the start
     assert steps[-1] == 4 * STEPS_AN_EPOCH
     assert torch.equal(weights_of(resumed), weights_of(expected))
@@ -94,7 +95,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(pairs, tmp_path, step, ev
 
 
 def test_last_and_best_checkpoints(pairs, tmp_path):
-    pretrainer = SatCLIPPretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
+    pretrainer = flat_pretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt", "settings.json"]
     best = torch.load(tmp_path / "best.ckpt", weights_only=True)
     assert best["epoch"] == pretrainer.history_["val_loss"].idxmin()
@@ -105,42 +106,42 @@ def test_last_and_best_checkpoints(pairs, tmp_path):
 
 
 def test_a_finished_run_can_be_extended(pairs, tmp_path):
-    SatCLIPPretrainer(**{**SMALL, "max_epochs": 2}, checkpoint_dir=tmp_path).fit(*pairs)
-    extended = SatCLIPPretrainer(**SMALL, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
-    expected = SatCLIPPretrainer(**SMALL).fit(*pairs)
+    flat_pretrainer(**{**SMALL, "max_epochs": 2}, checkpoint_dir=tmp_path).fit(*pairs)
+    extended = flat_pretrainer(**SMALL, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
+    expected = flat_pretrainer(**SMALL).fit(*pairs)
     assert torch.equal(weights_of(extended), weights_of(expected))
     assert extended.history_["epoch"].tolist() == [0, 1, 2, 3]
-    again = SatCLIPPretrainer(**SMALL, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
+    again = flat_pretrainer(**SMALL, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
     assert torch.equal(weights_of(again), weights_of(expected))
-    from_path = SatCLIPPretrainer(**SMALL, resume=tmp_path / "last.ckpt").fit(*pairs)
+    from_path = flat_pretrainer(**SMALL, resume=tmp_path / "last.ckpt").fit(*pairs)
     assert torch.equal(weights_of(from_path), weights_of(expected))
 
 
 def test_runs_are_not_mixed_up(pairs, tmp_path):
-    SatCLIPPretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
+    flat_pretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
     before = (tmp_path / "last.ckpt").read_bytes()
     with pytest.raises(FileExistsError, match='would be overwritten; pass resume="auto"'):
-        SatCLIPPretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
+        flat_pretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
     other = {**SMALL, "batch_size": 32}
     with pytest.raises(ValueError, match=r"other settings \(batch_size: 16 then, 32 now\)"):
-        SatCLIPPretrainer(**other, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
+        flat_pretrainer(**other, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
     assert (tmp_path / "last.ckpt").read_bytes() == before
     with pytest.raises(ValueError, match='resume="auto" needs checkpoint_dir'):
-        SatCLIPPretrainer(**SMALL, resume="auto").fit(*pairs)
+        flat_pretrainer(**SMALL, resume="auto").fit(*pairs)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        SatCLIPPretrainer(**SMALL, resume=tmp_path / "gone.ckpt").fit(*pairs)
+        flat_pretrainer(**SMALL, resume=tmp_path / "gone.ckpt").fit(*pairs)
 
 
 def test_ctrl_c_leaves_a_fitted_estimator(pairs, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     press = AtStep(8, lambda trainer: signal.raise_signal(signal.SIGINT))
-    pretrainer = SatCLIPPretrainer(**SMALL, callbacks=[press], checkpoint_dir=tmp_path)
+    pretrainer = flat_pretrainer(**SMALL, callbacks=[press], checkpoint_dir=tmp_path)
     with pytest.warns(TrainingWarning, match=r"interrupted at step 8 of 24.*resume=.auto."):
         pretrainer.fit(*pairs)
     assert signal.getsignal(signal.SIGINT) is before
     assert pretrainer.location_encoder_.transform(pairs[1]).shape == (120, 16)
-    resumed = SatCLIPPretrainer(**SMALL, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
-    assert torch.equal(weights_of(resumed), weights_of(SatCLIPPretrainer(**SMALL).fit(*pairs)))
+    resumed = flat_pretrainer(**SMALL, checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
+    assert torch.equal(weights_of(resumed), weights_of(flat_pretrainer(**SMALL).fit(*pairs)))
 
 
 def test_keyboard_interrupt_at_once(pairs):
@@ -148,7 +149,7 @@ def test_keyboard_interrupt_at_once(pairs):
         raise KeyboardInterrupt
 
     before = signal.getsignal(signal.SIGINT)
-    pretrainer = SatCLIPPretrainer(**SMALL, callbacks=[AtStep(8, interrupt)])
+    pretrainer = flat_pretrainer(**SMALL, callbacks=[AtStep(8, interrupt)])
     with pytest.warns(TrainingWarning, match="interrupted at step 8"):
         pretrainer.fit(*pairs)
     assert signal.getsignal(signal.SIGINT) is before
@@ -157,7 +158,7 @@ def test_keyboard_interrupt_at_once(pairs):
 
 def test_sigterm_ends_the_process(pairs):
     stop = AtStep(8, lambda trainer: signal.raise_signal(signal.SIGTERM))
-    pretrainer = SatCLIPPretrainer(**SMALL, callbacks=[stop])
+    pretrainer = flat_pretrainer(**SMALL, callbacks=[stop])
     with pytest.raises(SystemExit):
         pretrainer.fit(*pairs)
     assert pretrainer.score(*pairs) >= 0  # whoever catches it has the weights
@@ -185,12 +186,12 @@ class Exploding(torch.nn.Module):
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_nan_stops_with_the_last_good_weights(pairs, where):
-    pretrainer = SatCLIPPretrainer(**SMALL, vision_tower=Exploding(where))
+    pretrainer = flat_pretrainer(**SMALL, vision_tower=Exploding(where))
     with pytest.raises(
         TrainingDivergedError, match=rf"{where} became (nan|inf) at step 8 \(epoch 1\).*rate 0.001"
     ):
         pretrainer.fit(*pairs)
-    one_epoch = SatCLIPPretrainer(**{**SMALL, "max_epochs": 1}, vision_tower=Exploding(where)).fit(
+    one_epoch = flat_pretrainer(**{**SMALL, "max_epochs": 1}, vision_tower=Exploding(where)).fit(
         *pairs
     )
     assert torch.equal(weights_of(pretrainer), weights_of(one_epoch))
@@ -213,7 +214,7 @@ def test_full_disk_keeps_the_checkpoint_before(pairs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "write_atomically", full_after_two)
     with pytest.warns(TrainingWarning, match=r"No space left.*the one before is untouched"):
-        pretrainer = SatCLIPPretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
+        pretrainer = flat_pretrainer(**SMALL, checkpoint_dir=tmp_path).fit(*pairs)
     assert len(pretrainer.history_) == 4
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
@@ -221,7 +222,7 @@ def test_full_disk_keeps_the_checkpoint_before(pairs, tmp_path, monkeypatch):
 
 def test_schedule(pairs):
     params = {**SMALL, "max_epochs": 6}
-    rates = SatCLIPPretrainer(**params, warmup_epochs=2, lr_schedule="cosine").fit(*pairs)
+    rates = flat_pretrainer(**params, warmup_epochs=2, lr_schedule="cosine").fit(*pairs)
     rates = rates.history_["learning_rate"]
     assert rates.idxmax() in (1, 2)
     assert rates.iloc[0] == pytest.approx(1e-3 * 7 / 12)
@@ -231,34 +232,34 @@ def test_schedule(pairs):
 
 def test_early_stopping_by_lightnings_name(pairs):
     stopping = EarlyStopping("val_loss", patience=1, min_delta=100.0)
-    pretrainer = SatCLIPPretrainer(**SMALL, callbacks=[stopping]).fit(*pairs)
+    pretrainer = flat_pretrainer(**SMALL, callbacks=[stopping]).fit(*pairs)
     assert len(pretrainer.history_) == 2
 
 
 def test_loggers_by_lightnings_names(pairs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    SatCLIPPretrainer(**SMALL, logger="CSVLogger", checkpoint_dir=tmp_path / "run").fit(*pairs)
+    flat_pretrainer(**SMALL, logger="CSVLogger", checkpoint_dir=tmp_path / "run").fit(*pairs)
     (metrics,) = (tmp_path / "run").rglob("metrics.csv")
     assert {"val_loss", "val_median_km"} <= set(pd.read_csv(metrics).columns)
     with pytest.raises(ValueError, match="is no logger of Lightning"):
-        SatCLIPPretrainer(**SMALL, logger="Nonsense").fit(*pairs)
+        flat_pretrainer(**SMALL, logger="Nonsense").fit(*pairs)
 
 
 def test_micro_batches_train_the_same(pairs):
     tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
     params = {**SMALL, "vision_tower": tower, "dropout": 0.0, "augment": False, "coord_jitter": 0.0}
-    whole = SatCLIPPretrainer(**params).fit(*pairs)
-    pieces = SatCLIPPretrainer(**params, micro_batch_size=5).fit(*pairs)
+    whole = flat_pretrainer(**params).fit(*pairs)
+    pieces = flat_pretrainer(**params, micro_batch_size=5).fit(*pairs)
     torch.testing.assert_close(weights_of(pieces), weights_of(whole), atol=1e-4, rtol=0)
     pd.testing.assert_frame_equal(pieces.history_, whole.history_, rtol=1e-3)
 
 
 def test_half_precision_is_refused_where_coordinates_would_suffer(pairs):
     with pytest.raises(ValueError, match="'precision' parameter"):
-        SatCLIPPretrainer(**SMALL, precision="bf16-true").fit(*pairs)
+        flat_pretrainer(**SMALL, precision="bf16-true").fit(*pairs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # no convolution: torch 2.13's on the CPU leaves bfloat16 gradients of 1 × 1 maps unset
         tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
-        mixed = SatCLIPPretrainer(**SMALL, precision="bf16-mixed", vision_tower=tower).fit(*pairs)
+        mixed = flat_pretrainer(**SMALL, precision="bf16-mixed", vision_tower=tower).fit(*pairs)
     assert mixed.history_["train_loss"].notna().all()

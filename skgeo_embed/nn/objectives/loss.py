@@ -15,7 +15,6 @@ def contrastive_loss(
     all_images: Tensor | None = None,
     all_places: Tensor | None = None,
     first_row: int = 0,
-    targets: Tensor | None = None,
 ) -> Tensor:
     r"""Symmetric cross-entropy over cosine similarities (Radford et al. 2021, arXiv 2103.00020).
 
@@ -35,17 +34,13 @@ def contrastive_loss(
         over all processes.
     first_row : int, default=0
         Where `images` and `places` begin in them.
-    targets : Tensor of shape (n, N), default=None
-        How likely each of all is the match of a row, rows sum to 1; None is row i's own.
 
     Returns
     -------
     loss : Tensor of shape ()
         The mean over the rows and over both directions.
     """
-    target = targets
-    if target is None:
-        target = torch.arange(first_row, first_row + len(images), device=images.device)
+    target = torch.arange(first_row, first_row + len(images), device=images.device)
     scale = logit_scale.exp()
     to_places = scale * images @ (places if all_places is None else all_places).T  # (n, N)
     to_images = to_places.T if all_images is None else scale * places @ all_images.T
@@ -53,13 +48,7 @@ def contrastive_loss(
     return (cross_entropy(to_places, target) + cross_entropy(to_images, target)) / 2
 
 
-def gathered_contrastive_loss(
-    images: Tensor,
-    places: Tensor,
-    logit_scale: Tensor,
-    descriptions: Tensor | None = None,
-    softness: float = 0.0,
-) -> Tensor:
+def gathered_contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tensor) -> Tensor:
     """Contrastive loss of this process's rows against the rows of all processes.
 
     The mean of it over the processes is :func:`contrastive_loss` of the whole batch, and the
@@ -69,20 +58,12 @@ def gathered_contrastive_loss(
     ----------
     images, places, logit_scale : Tensor
         As for :func:`contrastive_loss`.
-    descriptions : Tensor of shape (n, d), default=None
-        What the images look like; look-alikes are then not held against a pair.
-    softness : float, default=0.0
-        Temperature of the targets, the softmax of the descriptions' cosine similarity.
     """
-    targets = None
-    if descriptions is not None:
-        unit = torch.nn.functional.normalize(descriptions, dim=1)
-        targets = (unit @ gather_rows(unit).T / softness).softmax(dim=1)
     if process_count() == 1:
-        return contrastive_loss(images, places, logit_scale, targets=targets)
+        return contrastive_loss(images, places, logit_scale)
     first_row = process_rank() * len(images)
     everything = gather_rows(images), gather_rows(places)
-    return contrastive_loss(images, places, logit_scale, *everything, first_row, targets)
+    return contrastive_loss(images, places, logit_scale, *everything, first_row)
 
 
 def retrieval_ranks(queries: Tensor, keys: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:

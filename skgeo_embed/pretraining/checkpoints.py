@@ -1,0 +1,159 @@
+"""Checkpoints of a run: the last and the best, written whole, and found again."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from skgeo_embed._errors import TrainingWarning
+from skgeo_embed._files import write_atomically
+from skgeo_embed.models.lightning_file import read_checkpoint
+from skgeo_embed.pretraining.interruption import was_interrupted
+
+LAST, BEST = "last", "best"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often checkpoints are written, and what to go on from.
+
+    Attributes
+    ----------
+    folder : Path or None
+        None writes none.
+    every_n_epochs, every_n_train_steps : int or None
+        Lightning's names.
+    resume_from : Path or None
+        The checkpoint to go on from.
+    """
+
+    folder: Path | None = None
+    every_n_epochs: int = 1
+    every_n_train_steps: int | None = None
+    resume_from: Path | None = None
+
+    @property
+    def best(self) -> Path | None:
+        """The checkpoint of the lowest validation loss, if there is one."""
+        path = None if self.folder is None else self.folder / f"{BEST}.ckpt"
+        return path if path is not None and path.is_file() else None
+
+    def callbacks(self, validates: bool) -> list[lightning.Callback]:
+        """Return the callbacks that write the best checkpoint and the last one."""
+        if self.folder is None:
+            return []
+        steps = self.every_n_train_steps
+        often: dict[str, Any] = (
+            {"every_n_train_steps": steps} if steps else {"every_n_epochs": self.every_n_epochs}
+        )
+        last = UninterruptedCheckpoint(
+            dirpath=self.folder,
+            filename=LAST,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+            save_on_train_epoch_end=None if steps else True,
+            **often,
+        )
+        return [BestCheckpoint(self.folder), last] if validates else [last]
+
+
+def find_checkpoints(
+    folder: str | Path | None,
+    resume: str | Path | None,
+    every_n_epochs: int,
+    every_n_train_steps: int | None,
+) -> Checkpoints:
+    """Find what to go on from, and see that no other run is overwritten.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds a run that is not gone on with.
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If resume is "auto" without a folder.
+    """
+    root = None if folder is None else Path(folder).expanduser()
+    last = None if root is None else root / f"{LAST}.ckpt"
+    exists = last is not None and last.is_file()
+    if resume == "auto":
+        if last is None:
+            raise ValueError('resume="auto" needs checkpoint_dir, the folder to look in.')
+        source = last if exists else None
+    else:
+        source = None if resume is None else Path(resume).expanduser()
+        if source is not None and not source.is_file():
+            raise FileNotFoundError(
+                f'there is no checkpoint {source} to resume from; resume="auto" looks in '
+                "checkpoint_dir, and begins anew where there is none."
+            )
+        own = source is not None and root is not None and source.resolve().parent == root.resolve()
+        if exists and not own:
+            raise FileExistsError(
+                f"{root} already holds the checkpoints of a run, which would be overwritten; pass "
+                'resume="auto" to continue it, or another checkpoint_dir.'
+            )
+    if root is not None:
+        root.mkdir(parents=True, exist_ok=True)
+    return Checkpoints(root, every_n_epochs, every_n_train_steps, source)
+
+
+class UninterruptedCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoints, but none for an epoch that an interruption cut short."""
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Save, unless the interruption has saved already."""
+        if not was_interrupted(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+class BestCheckpoint(Checkpoint):
+    """The epoch of the lowest validation loss, by the history that travels with a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Save if this epoch is the best so far."""
+        losses = [row["val_loss"] for row in pl_module.rows if "val_loss" in row]
+        if losses and losses[-1] <= min(losses) and not was_interrupted(trainer):
+            trainer.save_checkpoint(self.folder / f"{BEST}.ckpt")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the name, then rename; a full disk is reported and training goes on."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write one checkpoint."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(Path(path), content.getbuffer())
+        except OSError as error:
+            before = "the one before is untouched" if Path(path).exists() else "there is none yet"
+            warnings.warn(
+                f"the checkpoint {path} ({content.getbuffer().nbytes / 2**20:.0f} MiB) could not "
+                f"be written: {error}; {before}. Training goes on; make room on the disk.",
+                TrainingWarning,
+                stacklevel=2,
+            )
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read one, running no code from it."""
+        return read_checkpoint(Path(path))
