@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -5,15 +6,19 @@ from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.nn.vision.small_cnn import SmallConvNet
 from skgeo_embed.pretraining.augmentation import Views
-from skgeo_embed.pretraining.module import ContrastiveTask, Recipe
+from skgeo_embed.pretraining.data import ArrayPairs
+from skgeo_embed.pretraining.module import ContrastiveTask
+from skgeo_embed.pretraining.recipe import Recipe
 from skgeo_embed.pretraining.sampling import split_pairs
 
-RECIPE = Recipe(learning_rate=1e-4, weight_decay=0.01, batch_size=8, coord_jitter=0.01, seed=0)
+
+def make_task(model, **recipe):
+    return ContrastiveTask(model, Recipe(**recipe), Views(model.visual), seed=0, batch_size=8)
 
 
 def test_optimizer_groups():
     model = SatCLIP(SmallConvNet(3, 8, widths=(4,)), LocationEncoder(4, 8, 16))
-    task = ContrastiveTask(model, RECIPE, Views(model.visual))
+    task = make_task(model)
     optimizer = task.configure_optimizers()
     assert isinstance(optimizer, torch.optim.AdamW)
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -35,13 +40,46 @@ def test_optimizer_groups():
 def test_frozen_parameters_are_left_out():
     model = SatCLIP(SmallConvNet(3, 8, widths=(4,)), LocationEncoder(4, 8, 16))
     model.visual.requires_grad_(False)
-    task = ContrastiveTask(model, RECIPE, Views(model.visual))
+    task = make_task(model)
     chosen = {id(p) for g in task.configure_optimizers().param_groups for p in g["params"]}
     assert chosen.isdisjoint({id(p) for p in model.visual.parameters()})
 
 
+@pytest.mark.parametrize("kind", ["random", "blocks"])
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5])
-def test_split_is_a_partition(fraction):
-    train, val = split_pairs(50, fraction, torch.Generator().manual_seed(0))
-    assert sorted(train + val) == list(range(50))
-    assert len(val) == round(50 * fraction)
+def test_split_is_a_partition(pairs, kind, fraction):
+    train, val = split_pairs(ArrayPairs(*pairs), fraction, kind, seed=0)
+    assert sorted(train + val) == list(range(120))
+    if kind == "random":
+        assert len(val) == round(120 * fraction)
+    assert len(val) == pytest.approx(120 * fraction, abs=5)
+    assert split_pairs(ArrayPairs(*pairs), fraction, kind, seed=0) == (train, val)
+    if fraction:
+        assert split_pairs(ArrayPairs(*pairs), fraction, kind, seed=1) != (train, val)
+
+
+def test_blocks_are_held_out_whole(pairs):
+    lonlat = np.random.RandomState(0).uniform([10, 40], [12, 42], (400, 2))  # a region
+    held = ArrayPairs(np.zeros((400, 1, 2, 2), np.float32), lonlat)
+    train, val = split_pairs(held, 0.2, "blocks", seed=0)
+    distance = np.abs(lonlat[val][:, None] - lonlat[train][None]).max(axis=2).min(axis=1)
+    near = np.abs(lonlat[val[::2]][:, None] - lonlat[val[1::2]][None]).max(axis=2).min(axis=1)
+    assert 60 < len(val) < 100
+    assert np.median(near) < np.median(distance)
+
+
+class NoLightning:
+    training = True
+
+
+def test_batches_are_moved_before_they_are_cut_up():
+    """The states of a device are kept for what is recomputed only if the batch is there."""
+    model = SatCLIP(SmallConvNet(3, 8, widths=(4,)), LocationEncoder(4, 8, 16))
+    task = ContrastiveTask(
+        model, Recipe(), Views(model.visual), seed=0, batch_size=8, micro_batch_size=2
+    )
+    task._fabric = None
+    task._trainer = NoLightning()
+    batch = {"image": torch.zeros(8, 3, 4, 4), "point": torch.zeros(8, 2, dtype=torch.float64)}
+    moved = task.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert {value.device.type for value in moved.values()} == {"meta"}
