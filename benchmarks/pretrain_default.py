@@ -11,7 +11,7 @@ skgeo_embed/weights.
 import argparse
 import time
 
-from skgeo_embed import SatCLIPPretrainer
+from skgeo_embed import Recipe, SatCLIPPretrainer
 from skgeo_embed.datasets import load_earth_tiles
 from skgeo_embed.pretraining.content import earth_grid
 
@@ -34,20 +34,22 @@ def main():
     tiles = load_earth_tiles(arguments.tiles, tile_size=12, km_per_pixel=SCALES, random_state=0)
     print(f"tiles {tiles.images.shape}: {time.perf_counter() - started:.0f} s", flush=True)
     pretrainer = SatCLIPPretrainer(
-        legendre_polys=20,
-        hidden_dim=1024,
-        feature_grid=grid,
-        fine_waves={"count": 128, "longest_km": 156.0, "shortest_km": 5.0},
+        Recipe(
+            legendre_polys=20,
+            hidden_dim=1024,
+            dropout=0.0,
+            feature_grid=grid,
+            fine_waves={"count": 128, "longest_km": 156.0, "shortest_km": 5.0},
+            hidden_scale=0.1,
+            temperature=0.2,
+            learn_temperature=False,
+            auxiliary_weight=30.0,
+            learning_rate=1e-3,
+            warmup_epochs=1,
+            lr_schedule="cosine",
+        ),
         vision_tower={"architecture": "small_cnn", "widths": [32, 64, 128]},
-        dropout=0.0,
-        hidden_scale=0.1,
-        temperature=0.2,
-        learn_temperature=False,
-        auxiliary_weight=30.0,
         batch_size=2048,
-        learning_rate=1e-3,
-        warmup_epochs=1,
-        lr_schedule="cosine",
         max_epochs=arguments.epochs,
         val_fraction=0.02,
         random_state=0,

@@ -14,26 +14,10 @@ import pandas as pd
 from downstream import OUTPUT, cell, evaluate, fill_in, summarize
 from labels import load_tasks
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import Recipe, SatCLIPEncoder, SatCLIPPretrainer
 from skgeo_embed.datasets import load_blue_marble
+from skgeo_embed.pretraining.recipe import RECIPES
 
-RECIPE = {
-    "legendre_polys": 20,
-    "hidden_dim": 1024,
-    "dropout": 0.0,
-    "spectral_decay": 1.0,
-    "temperature": 0.2,
-    "learn_temperature": False,
-    "auxiliary_weight": 30.0,
-    "batch_size": 1024,
-    "learning_rate": 1e-3,
-    "warmup_epochs": 1,
-    "lr_schedule": "cosine",
-    "max_epochs": 6,
-    "val_fraction": 0.05,
-    "random_state": 0,
-    "verbose": 0,
-}
 SCALES = (5, 20, 80, 320)
 CHANGES = {
     "the bundled recipe": {},
@@ -43,7 +27,6 @@ CHANGES = {
         "temperature": 0.07,
         "learn_temperature": True,
     },
-    "no auxiliary, soft targets": {"auxiliary_weight": 0.0, "soft_targets": 0.1},
     "no spectral decay": {"spectral_decay": 0.0},
     "dropout 0.1": {"dropout": 0.1},
     "one scale (20 km a pixel)": {"km_per_pixel": 20},
@@ -59,15 +42,17 @@ SPLITS = (
 
 
 def train(change):
-    params = {**RECIPE, **change}
+    words = {**RECIPES["episodes"], **change}
     tiles = load_blue_marble(
         10_000,
         tile_size=12,
-        km_per_pixel=params.pop("km_per_pixel", SCALES),
+        km_per_pixel=words.pop("km_per_pixel", SCALES),
         night_lights=True,
         random_state=0,
     )
-    return SatCLIPPretrainer(**params).fit(tiles.images, tiles.coords)
+    return SatCLIPPretrainer(
+        Recipe(**words), batch_size=1024, max_epochs=6, val_fraction=0.05, random_state=0, verbose=0
+    ).fit(tiles.images, tiles.coords)
 
 
 def draw(summary, path):

@@ -24,7 +24,7 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import Recipe, SatCLIPEncoder, SatCLIPPretrainer
 from skgeo_embed.datasets import load_earth_tiles
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.pretraining.content import earth_grid
@@ -46,20 +46,22 @@ tiles = load_earth_tiles(
     arguments.tiles, tile_size=12, km_per_pixel=(5, 20, 80), bounds=COUNTRY, random_state=0
 )
 pretrainer = SatCLIPPretrainer(
-    legendre_polys=20,
-    hidden_dim=512,
-    feature_grid=grid,
-    fine_waves={"count": 128, "longest_km": 156.0, "shortest_km": 5.0},
+    Recipe(
+        legendre_polys=20,
+        hidden_dim=512,
+        dropout=0.0,
+        feature_grid=grid,
+        fine_waves={"count": 128, "longest_km": 156.0, "shortest_km": 5.0},
+        hidden_scale=0.1,
+        temperature=0.2,
+        learn_temperature=False,
+        auxiliary_weight=30.0,
+        learning_rate=1e-3,
+        warmup_epochs=1,
+        lr_schedule="cosine",
+    ),
     vision_tower={"architecture": "small_cnn", "widths": [32, 64, 128]},
-    dropout=0.0,
-    hidden_scale=0.1,
-    temperature=0.2,
-    learn_temperature=False,
-    auxiliary_weight=30.0,
     batch_size=1024,
-    learning_rate=1e-3,
-    warmup_epochs=1,
-    lr_schedule="cosine",
     max_epochs=arguments.epochs,
     val_fraction=0.0,
     random_state=0,
@@ -82,7 +84,7 @@ encoders = {
 }
 splits = {
     "random counties": KFold(5, shuffle=True, random_state=0),
-    "held-out blocks of 5°": SpatialBlockKFold(5, block_size=5, random_state=0),
+    "held-out blocks of 5°": SpatialBlockKFold(5, block_size=5),
 }
 rows = []
 for name, encoder in encoders.items():

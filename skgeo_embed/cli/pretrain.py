@@ -9,19 +9,22 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed import SatCLIPPretrainer
+from skgeo_embed.pretraining.recipe import RECIPES, Recipe
 
 
 def parse(prog: str, arguments: list[str]) -> dict[str, Any]:
     """Read the arguments: every one of the pretrainer is a key of the file and a flag."""
+    import lightning.pytorch as lightning
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(
         prog=prog,
         description=(
             "Pretrain a location encoder on images and coordinates. Every argument of "
-            "SatCLIPPretrainer is a flag here and a key of the config file; flags after --config "
-            "win. For example: skgeo-embed pretrain --config vit16-l40.yaml --images s2-100k "
-            "--output my-encoder --checkpoint_dir run --resume auto"
+            "SatCLIPPretrainer and of its Recipe is a flag and a key of the config file; flags "
+            "after --config win. For example: skgeo-embed pretrain --config vit16-l40.yaml "
+            "--images s2-100k --output my-encoder --recipe.temperature 0.1 --checkpoint_dir run "
+            "--resume auto"
         ),
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
@@ -42,7 +45,15 @@ def parse(prog: str, arguments: list[str]) -> dict[str, Any]:
     parser.add_argument(
         "--trained_on", type=str | None, default=None, help="what the images are, and their credit"
     )
-    parser.add_class_arguments(SatCLIPPretrainer)
+    parser.add_argument(
+        "--callbacks",
+        type=list[lightning.Callback] | None,
+        default=None,
+        help="Lightning's, by class_path and init_args, for trainer_options",
+    )
+    parser.add_class_arguments(SatCLIPPretrainer, skip={"recipe"})
+    parser.add_class_arguments(Recipe, "recipe")
+    parser.set_defaults({f"recipe.{key}": value for key, value in RECIPES["episodes"].items()})
     settings = parser.instantiate(parser.parse_args(arguments))
     return {key: value for key, value in settings.as_dict().items() if key != "config"}
 
@@ -50,9 +61,12 @@ def parse(prog: str, arguments: list[str]) -> dict[str, Any]:
 def run(settings: dict[str, Any]) -> None:
     """Train as the settings say, and write the encoders."""
     given = dict(settings)
-    images, coords, output, licence, trained_on = (
-        given.pop(key) for key in ("images", "coords", "output", "licence", "trained_on")
+    images, coords, output, licence, trained_on, callbacks = (
+        given.pop(key)
+        for key in ("images", "coords", "output", "licence", "trained_on", "callbacks")
     )
+    if callbacks:
+        given["trainer_options"] = {**(given["trainer_options"] or {}), "callbacks": callbacks}
     folder = Path(output).expanduser()
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"--output {output} is not empty; choose a new folder.")

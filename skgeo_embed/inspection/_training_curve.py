@@ -44,7 +44,7 @@ class TrainingCurveDisplay:
     >>> from skgeo_embed.inspection import TrainingCurveDisplay
     >>> tiles = load_blue_marble(n_tiles=64, tile_size=16, random_state=0)
     >>> pretrainer = SatCLIPPretrainer(
-    ...     hidden_dim=64, max_epochs=2, batch_size=16, random_state=0, verbose=0
+    ...     "satclip", max_epochs=2, batch_size=16, random_state=0, verbose=0
     ... ).fit(tiles.images, tiles.coords)
     >>> display = TrainingCurveDisplay.from_estimator(pretrainer)
     >>> len(display.axes_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -247,6 +247,9 @@ class LeaveOneRegionOut(_SpatialSplitter):
     [0 1 2] [3]
     [3] [2]
     """
+
+    # as scikit-learn's own splitters by groups: they are routed without being asked for
+    __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
 
     def __init__(self, *, buffer_km: float = 0.0) -> None:
         self.buffer_km = buffer_km

@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from skgeo_embed._errors import TrainingWarning
 from skgeo_embed._files import write_atomically
-from skgeo_embed.models.lightning_file import read_checkpoint
+from skgeo_embed.models.lightning_file import read_tensors
 from skgeo_embed.pretraining.interruption import was_interrupted
 
 LAST, BEST = "last", "best"
@@ -156,4 +156,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read one, running no code from it."""
-        return read_checkpoint(Path(path))
+        return read_tensors(Path(path))

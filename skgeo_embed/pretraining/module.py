@@ -104,6 +104,10 @@ class ContrastiveTask(lightning.LightningModule):
         self._sums = dict(state.get("sums", {}))
         self._sums_epoch = state.get("sums_epoch", -1)
 
+    def steps_done(self) -> int:
+        """Steps of the run so far; a method, which a spawned process can be sent."""
+        return self.global_step
+
     def on_train_start(self) -> None:
         """Remember the weights before the first step."""
         self.good_weights = self._weights()

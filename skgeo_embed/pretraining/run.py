@@ -161,8 +161,9 @@ def train(
         Of :func:`checked_options`.
     """
     train_rows, val_rows = split
+    _check_keep(schedule.keep, val_rows, checkpoints, options)
     order = ShuffledBatches(
-        train_rows, schedule.batch_size, task.seed, lambda: task.global_step, source.n_views
+        train_rows, schedule.batch_size, task.seed, task.steps_done, source.n_views
     )
     validation = SharedRows(val_rows, schedule.batch_size, source.n_views)
     pinned = options["accelerator"] != "cpu" and torch.cuda.is_available()
@@ -182,6 +183,20 @@ def train(
             task.model.load_state_dict(task.good_weights, strict=False)
         error = stop
     return Outcome(model.cpu(), pd.DataFrame(task.rows, columns=task.columns(HISTORY)), error)
+
+
+def _check_keep(
+    keep: str, val_rows: list[int], checkpoints: Checkpoints, options: dict[str, Any]
+) -> None:
+    if keep == "last":
+        return
+    if not val_rows:
+        raise ValueError('keep="best" goes by the validation loss; pass val_fraction above 0.')
+    if "spawn" in str(options.get("strategy")) and checkpoints.folder is None:
+        raise ValueError(
+            'keep="best" with processes that are spawned needs checkpoint_dir, where they leave '
+            "the best weights."
+        )
 
 
 def _take_best(task: ContrastiveTask, checkpoints: Checkpoints) -> None:

@@ -8,14 +8,16 @@ import pytest
 import yaml
 
 import skgeo_embed
-from skgeo_embed import SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import Recipe, SatCLIPEncoder, SatCLIPPretrainer
 from skgeo_embed.cli import main
+from skgeo_embed.pretraining.recipe import RECIPES
 
 CONFIGS = Path(__file__).parents[2] / "examples" / "configs"
 SMALL = """
-legendre_polys: 4
-embed_dim: 8
-hidden_dim: 16
+recipe:
+  legendre_polys: 4
+  embed_dim: 8
+  hidden_dim: 16
 max_epochs: 2
 batch_size: 16
 random_state: 0
@@ -43,10 +45,12 @@ def pretrain(files, *more):
 
 
 def test_pretrain_writes_encoders(files, pairs, capsys):
-    assert pretrain(files, "--licence", "CC-BY-4.0", "--hidden_dim", "24") == 0
+    assert pretrain(files, "--licence", "CC-BY-4.0", "--recipe.hidden_dim", "24") == 0
     assert "open it with SatCLIPEncoder" in capsys.readouterr().out
     encoder = SatCLIPEncoder(files / "out").fit()
-    expected = SatCLIPPretrainer(**{**yaml.safe_load(SMALL), "hidden_dim": 24}).fit(*pairs)
+    settings = yaml.safe_load(SMALL)
+    words = {**RECIPES["episodes"], **settings.pop("recipe"), "hidden_dim": 24}
+    expected = SatCLIPPretrainer(Recipe(**words), **settings).fit(*pairs)
     np.testing.assert_allclose(
         encoder.transform(pairs[1]), expected.location_encoder_.transform(pairs[1]), atol=1e-6
     )
@@ -67,8 +71,9 @@ def test_print_config_names_every_argument(files, capsys):
     assert pretrain(files, "--print_config") == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert set(SatCLIPPretrainer().get_params()) <= set(printed)
-    assert printed["hidden_dim"] == 16
-    assert printed["learning_rate"] == 1e-4
+    assert set(Recipe().get_params()) == set(printed["recipe"])
+    assert printed["recipe"]["hidden_dim"] == 16
+    assert printed["recipe"]["learning_rate"] == 1e-3  # of the default recipe
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
@@ -77,10 +82,14 @@ def test_example_configs_are_valid(config, capsys):
     assert main(["pretrain", *arguments]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["max_epochs"] == 500
-    pretrainer = SatCLIPPretrainer(
-        **{key: printed[key] for key in SatCLIPPretrainer().get_params()}
-    )
-    pretrainer._validate_params()
+    recipe = Recipe(**printed["recipe"])
+    recipe.check()
+    own = {key: printed[key] for key in SatCLIPPretrainer().get_params() if key != "recipe"}
+    SatCLIPPretrainer(recipe, **own)._validate_params()
+    published = {"embed_dim", "dropout", "temperature", "learning_rate", "auxiliary_weight"}
+    assert {key: getattr(recipe, key) for key in published} == {
+        key: getattr(Recipe(), key) for key in published
+    }
 
 
 def test_errors_have_no_traceback(files, capsys):

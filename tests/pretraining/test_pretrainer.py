@@ -260,7 +260,7 @@ def test_saving_again_replaces_and_a_failure_keeps_the_old(pairs, tmp_path, monk
 def test_pickle_and_clone(fitted, pairs):
     again = pickle.loads(pickle.dumps(fitted))
     assert again.score(*pairs) == fitted.score(*pairs)
-    assert clone(fitted).get_params()["embed_dim"] == 16
+    assert clone(fitted).get_params()["recipe__embed_dim"] == 16
 
 
 @pytest.mark.parametrize(
