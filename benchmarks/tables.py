@@ -156,6 +156,8 @@ def main():
         (table, np.asarray(lonlat, dtype=float), np.asarray(y, dtype=float))
         for table, lonlat, y in load_tables(arguments.folder)
     ]
+    for columns in (64, 256):
+        rows[f"earth-l20, {columns} columns"] = SatCLIPEncoder(n_components=columns)
     found = []
     for name, encoder in rows.items():
         if arguments.only and arguments.only not in name:

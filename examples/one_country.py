@@ -30,7 +30,7 @@ from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.pretraining.content import earth_grid
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-parser.add_argument("--tiles", type=int, default=12_000)
+parser.add_argument("--tiles", type=int, default=8_000)
 parser.add_argument("--epochs", type=int, default=4)
 parser.add_argument("--figure", default="one_country.png")
 parser.add_argument("--save", help="folder to write the encoder to")
@@ -103,7 +103,10 @@ print(scores.groupby(level="split", sort=False).mean().round(3).to_string())
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
 for axis, (split, part) in zip(axes, scores.groupby(level="split", sort=False), strict=True):
-    part.droplevel("split").plot.bar(ax=axis, rot=20, legend=axis is axes[0], title=split)
+    bars = part.droplevel("split").rename(index={"home_ownership": "home\nownership"})
+    bars.plot.bar(ax=axis, rot=0, legend=False, title=split)
     axis.set(xlabel="", ylabel="R²")
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
 figure.savefig(arguments.figure, dpi=110)

@@ -118,28 +118,34 @@ def summarize_layer(
     for band in np.moveaxis(picture, -1, 0):
         values = band.astype(np.float64)
         centred = values - values.mean()  # or the difference of squares would lose its digits
+        sums, sums_of_squares = running_sums(centred), running_sums(centred**2)
         for km in sorted({*MEANS_KM, *DEVIATIONS_KM}):
-            mean = box_means(centred, lon, lat, km)
+            mean = box_means(sums, lon, lat, km)
             if km in MEANS_KM:
                 shown = mean + values.mean()
                 parts.append(np.sqrt(np.maximum(shown, 0)) if root else shown)
             if km in DEVIATIONS_KM:
-                variance = np.maximum(box_means(centred**2, lon, lat, km) - mean**2, 0)
+                variance = np.maximum(box_means(sums_of_squares, lon, lat, km) - mean**2, 0)
                 parts.append(variance**0.25 if root else np.sqrt(variance))
     return np.stack([part.astype(np.float32) for part in parts], axis=2)
 
 
-def box_means(picture: np.ndarray, lon: np.ndarray, lat: np.ndarray, km: float) -> np.ndarray:
+def running_sums(picture: np.ndarray) -> np.ndarray:
+    """Sums of the pixels above, (height + 1, width)."""
+    return np.concatenate([np.zeros((1, picture.shape[1])), picture.cumsum(axis=0)])
+
+
+def box_means(sums: np.ndarray, lon: np.ndarray, lat: np.ndarray, km: float) -> np.ndarray:
     """Mean over a box `km` wide and high on the ground around each node, (n_lat, n_lon).
 
-    Boxes end between pixels, which then count in part; towards the poles they go once around.
+    It is read off a picture's :func:`running_sums`. Boxes end between pixels, which then count in
+    part; towards the poles they go once around.
     """
-    height, width = picture.shape
+    height, width = sums.shape[0] - 1, sums.shape[1]
     half = km / 2 / KM_PER_DEGREE
     top = np.clip((90 - np.minimum(lat + half, 90)) * height / 180, 0, height)
     bottom = np.clip((90 - np.maximum(lat - half, -90)) * height / 180, 0, height)
-    down = np.concatenate([np.zeros((1, width)), picture.cumsum(axis=0)])
-    strips = (_between(down, bottom) - _between(down, top)) / (bottom - top)[:, None]
+    strips = (_between(sums, bottom) - _between(sums, top)) / (bottom - top)[:, None]
     wide = np.minimum(half / np.maximum(np.cos(np.deg2rad(lat)), 1e-9), 180) * width / 360
     centre = (lon + 180) * width / 360
     means = np.empty((len(lat), len(lon)))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skgeo_embed.datasets import load_air_temperature, load_blue_marble
+from skgeo_embed.datasets import load_air_temperature, load_blue_marble, load_earth_tiles
 from skgeo_embed.datasets._blue_marble import (
     KM_PER_DEGREE,
     cut_tiles,
@@ -135,3 +135,23 @@ def test_sentinel2_patches():
     images, coords = load_sentinel2_patches(return_X_y=True)
     np.testing.assert_array_equal(images, patches.images)
     pd.testing.assert_frame_equal(coords, patches.coords)
+
+
+@pytest.mark.parametrize("bounds", [(-10, 36, 3, 44), (170, 60, -170, 70)])
+def test_tiles_of_a_region(bounds):
+    coords = load_earth_tiles(200, tile_size=2, bounds=bounds, random_state=0).coords
+    west, south, east, north = bounds
+    assert ((coords[:, 1] >= south) & (coords[:, 1] <= north)).all()
+    assert ((coords[:, 0] - west) % 360 <= (east - west) % 360).all()
+    whole = load_earth_tiles(200, tile_size=2, random_state=0).coords
+    assert np.ptp(whole[:, 0]) > 300
+
+
+def test_impossible_regions():
+    for bounds, message in (
+        ((0, 50, 10, 40), "bounds must be"),
+        ((0, -80, 10, 40), "between 60°S"),
+        ((-150, -30, -145, -28), "no land within"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_earth_tiles(5, tile_size=2, bounds=bounds, random_state=0)

@@ -403,3 +403,36 @@ def test_location_encoder_is_a_torch_module():
     out.sum().backward()
     assert all(p.grad is not None for p in module.parameters())
     assert module.double()(points).dtype == torch.float64
+
+
+@pytest.mark.parametrize("layer", ["hidden", "embedding"])
+def test_components_are_the_first_columns(layer, sphere_points):
+    whole = SatCLIPEncoder(layer=layer).fit()
+    some = SatCLIPEncoder(layer=layer, n_components=7).fit()
+    expected = whole.transform(sphere_points)[:, :7]
+    np.testing.assert_allclose(some.transform(sphere_points), expected, atol=2e-6)
+    np.testing.assert_allclose(
+        some.transform_grid([3.0, 8.0], [40.0, 50.0, 90.0]),
+        whole.transform_grid([3.0, 8.0], [40.0, 50.0, 90.0])[:, :, :7],
+        atol=2e-6,
+    )
+    assert list(some.get_feature_names_out()) == [f"satclip00{i}" for i in range(7)]
+    again = pickle.loads(pickle.dumps(some))
+    np.testing.assert_array_equal(again.transform([[3, 4]]), some.transform([[3, 4]]))
+    unit = SatCLIPEncoder(layer=layer, n_components=7, normalize=True).fit_transform([[3, 4]])
+    assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-6)
+
+
+def test_components_of_a_network_of_any_kind():
+    torch.manual_seed(0)
+    for words in ({"network": "fcnet"}, {"num_hidden_layers": 1}):
+        module = LocationEncoder(4, 8, 16, **words)
+        for layer in ("hidden", "embedding"):
+            some = SatCLIPEncoder(module, layer=layer, n_components=3).fit_transform([[3, 4]])
+            whole = SatCLIPEncoder(module, layer=layer).fit_transform([[3, 4]])
+            np.testing.assert_allclose(some, whole[:, :3], atol=1e-6)
+
+
+def test_more_components_than_there_are():
+    with pytest.raises(ValueError, match="n_components=257, but the embedding layer.*256 columns"):
+        SatCLIPEncoder(layer="embedding", n_components=257).fit()
