@@ -434,5 +434,5 @@ def test_components_of_a_network_of_any_kind():
 
 
 def test_more_components_than_there_are():
-    with pytest.raises(ValueError, match="n_components=257, but the embedding layer.*256 columns"):
+    with pytest.raises(ValueError, match=r"n_components=257, but the embedding layer.*256 columns"):
         SatCLIPEncoder(layer="embedding", n_components=257).fit()

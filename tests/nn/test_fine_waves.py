@@ -102,7 +102,7 @@ def test_pretraining_leaves_them_as_they_were_drawn(pairs, tmp_path):
         checkpoint_dir=tmp_path / "run",
     )  # fmt: skip
     first = pretrainer.fit(*pairs).model_.location.nnet.layers[0].weight
-    pretrainer.set_params(learning_rate=1e-9, checkpoint_dir=None)
+    pretrainer.set_params(recipe__learning_rate=1e-9, checkpoint_dir=None)
     before = pretrainer.fit(*pairs).model_.location.nnet.layers[0].weight
     # what is left is the weight decay of twelve steps
     torch.testing.assert_close(first[:, 16:], before[:, 16:], atol=0, rtol=2e-3)
