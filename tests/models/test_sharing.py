@@ -266,3 +266,40 @@ def test_a_child_forked_while_a_lock_is_held_can_take_it():
 def _take(lock):
     with lock:
         pass
+
+
+FORKS = """
+import os, signal, threading, time, torch
+torch.set_num_threads(1)  # torch itself hangs in forks of a process with several
+from skgeo_embed import SatCLIPEncoder
+
+SatCLIPEncoder().fit_transform([[3.0, 4.0]])
+stopped = threading.Event()
+
+def keep_fitting():
+    while not stopped.is_set():
+        SatCLIPEncoder().fit()
+
+thread = threading.Thread(target=keep_fitting)
+thread.start()
+finished = 0
+for _ in range(12):
+    time.sleep(0.01)
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        SatCLIPEncoder().fit_transform([[3.0, 4.0]])
+        os._exit(0)
+    finished += os.waitpid(child, 0)[1] == 0
+stopped.set()
+thread.join()
+print(finished)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_children_of_a_process_that_is_fitting_can_fit():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, timeout=280
+    )
+    assert done.stdout.strip() == "12", done.stderr
