@@ -24,6 +24,7 @@ RANK = {  # a room imports from rooms of lower rank, and from itself
     "encoders": 4,
     "pretraining": 5,
     "geolocation": 5,
+    "prediction": 5,
     "inspection": 6,
     "_versions": 6,
     "cli": 7,

@@ -1,0 +1,178 @@
+"""Residuals of neighbours help where they tell something, and do nothing where they do not."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skgeo_embed import ResidualInterpolator, SatCLIPEncoder
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.datasets import load_air_temperature
+from skgeo_embed.model_selection import SpatialBlockKFold
+from skgeo_embed.places.sphere import great_circle_km
+
+
+@pytest.fixture(scope="module")
+def places():
+    rng = np.random.RandomState(0)
+    return np.column_stack([rng.uniform(5, 15, 600), rng.uniform(45, 55, 600)])
+
+
+def waves_of(places):
+    return np.sin(places[:, 0] * 2) + np.cos(places[:, 1] * 2)
+
+
+def test_neighbours_tell_what_the_regressor_does_not(places):
+    y = waves_of(places) + 0.1 * np.random.RandomState(1).randn(600)
+    model = ResidualInterpolator(LinearRegression()).fit(places[:400], y[:400])
+    assert LinearRegression().fit(places[:400], y[:400]).score(places[400:], y[400:]) < 0.2
+    assert model.score(places[400:], y[400:]) > 0.8
+    assert model.weighting_.n_neighbors > 1
+    plain = model.estimator_.predict(places[400:])
+    np.testing.assert_allclose(
+        model.predict(places[400:]), plain + model.predict_residuals(places[400:])
+    )
+
+
+def test_noise_is_not_interpolated(places):
+    chosen = []
+    for seed in range(10):
+        noise = np.random.RandomState(seed).randn(600)
+        model = ResidualInterpolator(DummyRegressor()).fit(places, noise)
+        if model.weighting_ is None:
+            np.testing.assert_array_equal(model.predict(places), noise.mean())
+        chosen.append(model.weighting_)
+    assert chosen.count(None) >= 7
+
+
+def test_far_away_there_is_no_correction(places):
+    model = ResidualInterpolator(DummyRegressor()).fit(places, 5 + waves_of(places))
+    near = model.predict_residuals(places)
+    far = model.predict_residuals([[-150.0, -40.0], [100.0, -80.0]])
+    assert np.abs(far).max() < 0.05 * np.abs(near).max()
+
+
+def test_the_average_is_that_of_the_formula(places):
+    y = waves_of(places)
+    model = ResidualInterpolator(Ridge()).fit(places[:300], y[:300])
+    k, softening, shrinkage = model.weighting_
+    for query, found in zip(places[300:310], model.predict_residuals(places[300:310]), strict=True):
+        km = great_circle_km(np.tile(query, (300, 1)), places[:300])
+        nearest = np.argsort(km)[:k]
+        weights = 1 / (km[nearest] / model.spacing_km_ + softening)
+        expected = (weights * model.residuals_[nearest]).sum() / (weights.sum() + shrinkage)
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_residuals_are_out_of_fold(places):
+    y = waves_of(places)
+
+    class Memory(RegressorMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.known_ = {tuple(row): value for row, value in zip(X, y, strict=True)}
+            return self
+
+        def predict(self, X):
+            return np.array([self.known_.get(tuple(row), 0.0) for row in X])
+
+    model = ResidualInterpolator(Memory()).fit(places, y)
+    np.testing.assert_allclose(model.residuals_, y)  # each was predicted without being seen
+
+
+def test_many_rows_at_one_place(places):
+    repeated = np.repeat(places[:20], 50, axis=0)
+    y = np.repeat(waves_of(places[:20]), 50) + 0.1 * np.random.RandomState(0).randn(1000)
+    model = ResidualInterpolator(DummyRegressor()).fit(repeated, y)
+    assert np.isfinite(model.predict(repeated)).all()
+    assert model.score(repeated, y) > 0.8
+
+
+@pytest.mark.parametrize("n", [5, 6])
+def test_few_rows(places, n):
+    model = ResidualInterpolator(DummyRegressor()).fit(places[:n], waves_of(places[:n]))
+    assert np.isfinite(model.predict(places)).all()
+
+
+def test_columns_by_name_and_coordinates_beside(places):
+    y = waves_of(places)
+    expected = ResidualInterpolator(LinearRegression()).fit(places, y).predict(places)
+    frame = pd.DataFrame({"lat": places[:, 1], "lon": places[:, 0], "size": 0.0})
+    named = ResidualInterpolator(LinearRegression()).fit(frame, y)
+    np.testing.assert_allclose(named.predict(frame), expected)
+    assert list(named.feature_names_in_) == ["lat", "lon", "size"]
+    other = frame.rename(columns={"lon": "east", "lat": "north"})
+    chosen = ResidualInterpolator(LinearRegression(), lon="east", lat="north").fit(other, y)
+    np.testing.assert_allclose(chosen.predict(other), expected)
+    beside = ResidualInterpolator(LinearRegression()).fit(frame.to_numpy(), y, coords=places)
+    np.testing.assert_allclose(beside.predict(frame.to_numpy(), coords=places), expected)
+    with pytest.raises(CoordinateError, match="no two columns that are longitude and latitude"):
+        ResidualInterpolator(LinearRegression()).fit(other, y)
+    with pytest.raises(CoordinateError):
+        beside.predict(frame.to_numpy())
+
+
+def test_real_temperatures_in_every_kind_of_fold():
+    X, y = load_air_temperature(return_X_y=True)
+    plain = make_pipeline(SatCLIPEncoder(n_components=256), Ridge(10.0))
+    for cv, gain in (
+        (KFold(3, shuffle=True, random_state=0), 0.003),
+        (SpatialBlockKFold(3), -0.01),
+    ):
+        with_residuals = cross_val_score(ResidualInterpolator(plain), X, y, cv=cv).mean()
+        assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + gain
+
+
+def test_scikit_learns_habits(places):
+    y = waves_of(places)
+    model = ResidualInterpolator(Ridge(), cv=SpatialBlockKFold(4, block_size=2)).fit(places, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(places), model.predict(places))
+    assert not hasattr(clone(model), "estimator_")
+    search = GridSearchCV(ResidualInterpolator(Ridge()), {"estimator__alpha": [1, 100]}, cv=3)
+    assert search.fit(places, y).best_params_
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = ResidualInterpolator(Ridge()).set_fit_request(coords=True)
+        routed.set_predict_request(coords=True).set_score_request(coords=True)
+        scores = cross_val_score(
+            routed, places**2, y, params={"coords": places}, cv=3, error_score="raise"
+        )
+    assert len(scores) == 3
+    with pytest.raises(ValueError, match="'estimator' parameter"):
+        ResidualInterpolator("ridge").fit(places, y)
+    failed = ResidualInterpolator(Ridge()).fit(places, y)
+    with pytest.raises(CoordinateError):
+        failed.fit(np.full_like(places, 200.0), y)
+    assert not hasattr(failed, "estimator_")
+
+
+class OnTheSphere(ResidualInterpolator):
+    """Takes any columns for places, so that scikit-learn's own data can be used."""
+
+    def _places(self, X, coords):
+        values = np.asarray(X, dtype=float)
+        values = np.column_stack([values, np.zeros(len(values))])[:, :2]
+        return np.column_stack([values[:, 0] % 360 - 180, np.clip(values[:, 1], -90, 90)])
+
+
+@parametrize_with_checks(
+    [OnTheSphere(Ridge())],
+    expected_failed_checks=lambda estimator: dict.fromkeys(
+        (
+            "check_estimator_sparse_array",
+            "check_estimator_sparse_matrix",
+            "check_estimator_sparse_tag",
+            "check_estimators_empty_data_messages",
+        ),
+        "places are read before the regressor checks its data, by what stands in for that here",
+    ),
+)
+def test_common_checks(estimator, check):
+    check(estimator)
