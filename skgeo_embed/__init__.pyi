@@ -47,6 +47,7 @@ from .encoders.positional import PositionalEncoder as PositionalEncoder
 from .encoders.satclip import SatCLIPEncoder as SatCLIPEncoder
 from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
 from .geolocation import ImageGeolocator as ImageGeolocator
+from .prediction.applicability import AreaOfApplicability as AreaOfApplicability
 from .prediction.residuals import ResidualInterpolator as ResidualInterpolator
 from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
 from .pretraining.recipe import Recipe as Recipe

@@ -1,0 +1,224 @@
+"""Where a model of places should not be believed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.model_selection import KFold, check_cv
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skgeo_embed.encoders.fitting import fitting
+from skgeo_embed.model_selection._spatial import find_coordinates
+
+PAIRED_ROWS = 5000  # of more rows the mean distance is that of a sample
+
+
+class AreaOfApplicability(OutlierMixin, BaseEstimator):
+    r"""How unlike its training data a model's features are, and from where on that is too much.
+
+    The dissimilarity index of a row is its distance to the nearest training row over the mean
+    distance between training rows, in features that are standardised and weighted by their
+    importance [1]_. Training rows themselves are compared with those of other folds; the largest
+    of their indices that is no outlier (at most 1.5 interquartile ranges above the third quartile)
+    is the threshold: within it, errors like those of the cross-validation may be expected.
+
+    Parameters
+    ----------
+    importance : array-like of shape (d,), default=None
+        Weight of each feature, not negative, such as a forest's `feature_importances_` or the
+        absolute coefficients of a linear model of standardised features. None weighs all alike.
+    cv : int, splitter or None, default=None
+        The folds of the model's cross-validation. None is five shuffled folds.
+
+    Attributes
+    ----------
+    threshold_ : float
+        The largest dissimilarity index inside of the area.
+    train_dissimilarity_ : ndarray of shape (n,)
+        Indices of the training rows, to the nearest row of another fold.
+    mean_distance_ : float
+        Between training rows, in weighted standardised features.
+    offset_ : float
+        ``-threshold_``, in scikit-learn's words: ``decision_function = score_samples - offset_``.
+    n_features_in_ : int
+        Features.
+    feature_names_in_ : ndarray of shape (d,)
+        Their names, where they are all text.
+
+    References
+    ----------
+    .. [1] H. Meyer, E. Pebesma (2021). "Predicting into unknown space? Estimating the area of
+       applicability of spatial prediction models". Methods in Ecology and Evolution 12.
+       doi 10.1111/2041-210X.13650.
+
+    Examples
+    --------
+    >>> from skgeo_embed import AreaOfApplicability, SatCLIPEncoder
+    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> places, _ = load_air_temperature(return_X_y=True)
+    >>> encoder = SatCLIPEncoder(n_components=64).fit()
+    >>> europe = places[places["lon"].between(-10, 30) & places["lat"].between(35, 60)]
+    >>> area = AreaOfApplicability().fit(encoder.transform(europe))
+    >>> inside = area.predict(encoder.transform([[10.0, 50.0], [-60.0, -3.0]]))
+    >>> inside.tolist()  # the middle of Germany, and the Amazon
+    [1, -1]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "importance": ["array-like", None],
+        "cv": ["cv_object"],
+    }
+
+    def __init__(self, *, importance: Any = None, cv: Any = None) -> None:
+        self.importance = importance
+        self.cv = cv
+
+    def fit(self, X: Any, y: Any = None, coords: Any = None) -> AreaOfApplicability:
+        """Learn the features of the training rows, and the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            The model's features, as it was trained on.
+        y : None
+            Ignored.
+        coords : array-like of shape (n, 2), default=None
+            Longitude and latitude of the rows, for a `cv` of spatial blocks.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two rows, or `importance` does not weigh the features.
+        """
+        with fitting(self):
+            features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            self._mean = features.mean(axis=0)
+            spread = features.std(axis=0)
+            self._weights = _checked_importance(self.importance, features.shape[1])
+            self._weights = self._weights / np.where(spread > 0, spread, 1.0)
+            scaled = self._scale(features)
+            self.mean_distance_ = _mean_distance(scaled)
+            self.train_dissimilarity_ = self._to_other_folds(scaled, coords) / self.mean_distance_
+            low, high = np.quantile(self.train_dissimilarity_, [0.25, 0.75])
+            usual = self.train_dissimilarity_ <= high + 1.5 * (high - low)
+            self.threshold_ = float(self.train_dissimilarity_[usual].max())
+            self.offset_ = -self.threshold_
+            self._nearest = NearestNeighbors(n_neighbors=1).fit(scaled)
+        return self
+
+    def dissimilarity(self, X: Any) -> np.ndarray:
+        """Return the dissimilarity index of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        index : ndarray of shape (n,)
+            0 for a row of the training data; 1 is as far from all as these are from each other.
+        """
+        check_is_fitted(self)
+        features = validate_data(self, X, dtype=np.float64, reset=False)
+        distance, _ = self._nearest.kneighbors(self._scale(features))
+        return distance[:, 0] / self.mean_distance_
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return minus the dissimilarity index: the higher, the more like the training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,)
+            At most 0.
+        """
+        return -self.dissimilarity(X)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the threshold less the dissimilarity index: negative outside of the area.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,)
+            Negative outside.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Say which rows the model is applicable to.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        inside : ndarray of shape (n,), int
+            1 inside of the area, -1 outside.
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def _scale(self, features: np.ndarray) -> np.ndarray:
+        return (features - self._mean) * self._weights
+
+    def _to_other_folds(self, scaled: np.ndarray, coords: Any) -> np.ndarray:
+        """Distance of each training row to the nearest row that is not of its fold."""
+        n_rows = len(scaled)
+        cv = self.cv
+        if cv is None:
+            cv = KFold(min(5, n_rows), shuffle=True, random_state=0)
+        places = scaled if coords is None else find_coordinates(scaled, coords)
+        distance = np.full(n_rows, np.nan)
+        for train, test in check_cv(cv).split(places):
+            nearest = NearestNeighbors(n_neighbors=1).fit(scaled[train])
+            distance[test] = nearest.kneighbors(scaled[test])[0][:, 0]
+        if np.isnan(distance).any():
+            raise ValueError(
+                f"cv leaves {np.isnan(distance).sum()} row(s) in no test fold; each must be in one."
+            )
+        return distance
+
+
+def _checked_importance(importance: Any, n_features: int) -> np.ndarray:
+    if importance is None:
+        return np.ones(n_features)
+    weights = np.asarray(importance, dtype=np.float64)
+    if weights.shape != (n_features,):
+        raise ValueError(
+            f"importance must be a weight for each of the {n_features} features, got shape "
+            f"{weights.shape}."
+        )
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError("importance must be finite, not negative, and not all zero.")
+    return weights
+
+
+def _mean_distance(scaled: np.ndarray) -> float:
+    """Mean distance between two different rows."""
+    if len(scaled) > PAIRED_ROWS:
+        rows = check_random_state(0).choice(len(scaled), PAIRED_ROWS, replace=False)
+        scaled = scaled[rows]
+    total = sum(part.sum() for part in pairwise_distances_chunked(scaled))
+    mean = total / (len(scaled) * (len(scaled) - 1))
+    return mean if mean > 0 else 1.0  # all rows are alike

@@ -1,0 +1,100 @@
+"""The area of applicability, by its formula and by scikit-learn's outlier convention."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist, pdist
+from sklearn.model_selection import KFold
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skgeo_embed import AreaOfApplicability
+from skgeo_embed.model_selection import SpatialBlockKFold
+from skgeo_embed.prediction import applicability
+
+
+@pytest.fixture(scope="module")
+def features():
+    return np.random.RandomState(0).randn(300, 4) * [1, 10, 0.1, 3] + [5, 0, 0, -2]
+
+
+def test_it_is_the_published_index(features):
+    weights = np.array([1.0, 0.0, 2.0, 0.5])
+    cv = KFold(3, shuffle=True, random_state=1)
+    area = AreaOfApplicability(importance=weights, cv=cv).fit(features[:200])
+    mean, spread = features[:200].mean(axis=0), features[:200].std(axis=0)
+    train, new = ((part - mean) / spread * weights for part in (features[:200], features[200:]))
+    average = pdist(train).mean()
+    assert area.mean_distance_ == pytest.approx(average)
+    np.testing.assert_allclose(
+        area.dissimilarity(features[200:]), cdist(new, train).min(axis=1) / average
+    )
+    expected = np.empty(200)
+    for others, fold in cv.split(train):
+        expected[fold] = cdist(train[fold], train[others]).min(axis=1) / average
+    np.testing.assert_allclose(area.train_dissimilarity_, expected)
+    low, high = np.quantile(expected, [0.25, 0.75])
+    usual = expected[expected <= high + 1.5 * (high - low)]
+    assert area.threshold_ == pytest.approx(usual.max())
+
+
+def test_the_outlier_convention(features):
+    area = AreaOfApplicability().fit(features)
+    far = features + 100 * features.std(axis=0)
+    assert (area.predict(features) == 1).all()
+    assert (area.predict(far) == -1).all()
+    np.testing.assert_array_equal(area.score_samples(far), -area.dissimilarity(far))
+    np.testing.assert_allclose(area.decision_function(far), area.score_samples(far) - area.offset_)
+    assert ((area.decision_function(features) >= 0) == (area.predict(features) == 1)).all()
+
+
+def test_features_of_no_importance_do_not_count(features):
+    area = AreaOfApplicability(importance=[1, 0, 1, 1]).fit(features)
+    moved = features + np.array([0, 1e6, 0, 0])
+    assert (area.predict(moved) == 1).all()
+
+
+def test_spatial_folds_widen_the_area():
+    rng = np.random.RandomState(0)
+    places = rng.uniform([0, 40], [20, 60], (400, 2))
+    features = np.column_stack([np.sin(places), np.cos(places / 3)])  # neighbours are alike
+    random = AreaOfApplicability().fit(features)
+    blocks = AreaOfApplicability(cv=SpatialBlockKFold(5, block_size=5)).fit(features, coords=places)
+    assert blocks.threshold_ > 1.2 * random.threshold_
+
+
+def test_mean_distance_of_a_sample(features, monkeypatch):
+    whole = applicability._mean_distance(features)
+    monkeypatch.setattr(applicability, "PAIRED_ROWS", 200)
+    assert applicability._mean_distance(features) == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("importance", "message"),
+    [
+        ([1, 2], r"each of the 4 features, got shape \(2,\)"),
+        ([1, -1, 1, 1], "not negative"),
+        ([0, 0, 0, 0], "not all zero"),
+        ([1, np.nan, 1, 1], "finite"),
+    ],
+)
+def test_bad_importance(features, importance, message):
+    area = AreaOfApplicability().fit(features).set_params(importance=importance)
+    with pytest.raises(ValueError, match=message):
+        area.fit(features)
+    assert not hasattr(area, "threshold_")
+
+
+def test_constant_features():
+    area = AreaOfApplicability().fit(np.ones((10, 3)))
+    assert area.predict(np.ones((2, 3))).tolist() == [1, 1]
+    assert area.predict(np.full((1, 3), 2.0)).tolist() == [-1]
+
+
+@parametrize_with_checks(
+    [AreaOfApplicability()],
+    expected_failed_checks=lambda estimator: dict.fromkeys(
+        ("check_outliers_train", "check_outliers_fit_predict"),
+        "rows of the training data are inside of the area, every one",
+    ),
+)
+def test_common_checks(estimator, check):
+    check(estimator)
