@@ -479,8 +479,9 @@ trained = SatCLIPPretrainer(
 import os
 rank = os.environ["LOCAL_RANK"]
 first = next(trained.model_.location.parameters()).sum().item()
-print("RESULT", rank, trained.run_["seed"], f"{first:.6f}",
-      f"{trained.history_['val_loss'].iloc[-1]:.6f}", flush=True)
+loss = trained.history_["val_loss"].iloc[-1]
+# in one piece, or the lines of two processes mix
+sys.stdout.write(f"RESULT {rank} {trained.run_['seed']} {first:.6f} {loss:.6f}\\n")
 """
 
 
