@@ -23,7 +23,7 @@ from skgeo_embed import AreaOfApplicability, ResidualInterpolator, SatCLIPEncode
 from skgeo_embed.datasets import land_mask, load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+parser = argparse.ArgumentParser(description="A map you can defend")
 parser.add_argument("--figure", default="defended_map.png")
 arguments = parser.parse_args()
 

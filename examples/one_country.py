@@ -29,7 +29,7 @@ from skgeo_embed.datasets import load_earth_tiles
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.pretraining.content import earth_grid
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+parser = argparse.ArgumentParser(description="One country at 5 km")
 parser.add_argument("--tiles", type=int, default=8_000)
 parser.add_argument("--epochs", type=int, default=4)
 parser.add_argument("--figure", default="one_country.png")
