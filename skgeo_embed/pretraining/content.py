@@ -14,7 +14,7 @@ import torch
 
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import BANDS, NORTH, SOUTH, read_band
-from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, checked_bounds
 from skgeo_embed.places.sphere import KM_PER_DEGREE
 
 MEANS_KM = (10.0, 40.0, 160.0, 640.0)
@@ -104,8 +104,7 @@ def _nodes(step: float, bounds: Sequence[float] | None) -> tuple[np.ndarray, np.
     if bounds is None:
         rows = round(180 / step)
         return -180 + 360 / (2 * rows) * np.arange(2 * rows), np.linspace(-90, 90, rows + 1)
-    west, south, east, north = bounds
-    east = east if east > west else east + 360
+    west, south, east, north = checked_bounds(bounds)
     across, up = round((east - west) / step), round((north - south) / step)
     return np.linspace(west, east, across + 1), np.linspace(south, north, up + 1)
 

@@ -52,10 +52,12 @@ class ArrayPairs(Dataset[Batch]):
 
     def fingerprint(self) -> str:
         """Hash of the images: of all their bytes, or of a file's name, size and time."""
-        if isinstance(self.images, np.memmap) and self.images.filename:
-            described = [self.images.dtype.str, self.images.shape, self.images.strides]
-            start = self.images.__array_interface__["data"][0] - address_of(self.images)
-            return fingerprint_of(str([*described, start]), [self.images.filename])
+        images = self.images
+        # edits of a copy-on-write map are not in its file
+        if isinstance(images, np.memmap) and images.filename and images.mode != "c":
+            described = [images.dtype.str, images.shape, images.strides]
+            start = images.__array_interface__["data"][0] - address_of(images)
+            return fingerprint_of(str([*described, start]), [images.filename])
         digest = hashlib.blake2b(f"{self.images.dtype.str}{self.images.shape}".encode())
         for image in self.images:
             digest.update(np.ascontiguousarray(image).data)

@@ -109,10 +109,8 @@ def cache_features(
 def _describe_features(pairs: Dataset[Any], body: nn.Module, views: Views) -> bytes:
     """Features of the first images to two digits, which do not depend on the machine."""
     images = views(read_rows(pairs, range(min(SAMPLE, len(pairs))))["image"], random=False)  # type: ignore[arg-type]
-    was_training = body.training
     with torch.no_grad():
         found = body.cpu().eval()(images).float().numpy()
-    body.train(was_training)
     return np.round(found / max(np.abs(found).max(), 1e-12), 2).tobytes()
 
 

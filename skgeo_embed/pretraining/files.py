@@ -138,7 +138,8 @@ def _find_in_folder(images: Path, listed: Sequence[str]) -> list[ImageFile]:
     files = []
     for name in listed:
         flat = images / os.path.basename(name)
-        given = [images / name, images.parent / name] if not os.path.isabs(name) else []
+        inside = not os.path.isabs(name) and ".." not in Path(name).parts
+        given = [images / name, images.parent / name] if inside else []
         path = next((p for p in given if p.is_file()), flat)
         files.append(ImageFile(str(path), name))
     twice = [path for path, count in Counter(f.path for f in files).items() if count > 1]
@@ -271,25 +272,27 @@ def _reason(report: list[int] | str, bands: int, side: int) -> str | None:
 
 
 def _inspect_all(files: Sequence[ImageFile], progress: bool) -> list[Any]:
-    """Shape of each image, or what is wrong with it; remembered for files that do not change."""
+    """Shape of each image, or what is wrong with it; good ones are remembered till they change."""
     readable = [f.path for f in files if os.path.isfile(f.path)]
     members = [(f.path, f.offset, f.size) for f in files]
     key = fingerprint_of(f"inspection 1 {members}", sorted(set(readable)))
     memory = cache_folder("inspections") / f"{key}.json"
+    reports: list[Any] = [None] * len(files)
     if memory.is_file():
-        return json.loads(memory.read_text())
+        reports = json.loads(memory.read_text())
+    # what was wrong may have passed: a drive that was away
+    open_rows = [row for row, report in enumerate(reports) if not isinstance(report, list)]
     with ThreadPoolExecutor(READERS) as pool:
-        results = pool.map(_inspect, files)
-        reports = list(
-            tqdm(
-                results,
-                total=len(files),
-                desc="checking images",
-                unit="image",
-                disable=not progress,
-            )
+        results = tqdm(
+            pool.map(_inspect, [files[row] for row in open_rows]),
+            total=len(open_rows),
+            desc="checking images",
+            unit="image",
+            disable=not progress or not open_rows,
         )
-    if not any(isinstance(report, str) for report in reports):  # a bad one may have been mended
+        for row, report in zip(open_rows, results, strict=True):
+            reports[row] = report
+    if open_rows:
         write_atomically(memory, json.dumps(reports).encode())
     return reports
 

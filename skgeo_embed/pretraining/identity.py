@@ -34,17 +34,25 @@ SAMPLES = 16  # pairs whose images are hashed
 SEED_VARIABLE = "SKGEO_EMBED_RUN_SEED"  # how a script's first process tells the others
 
 
+def plain_words(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts as they come back from a file: plain numbers, lists and text."""
+    return json.loads(json.dumps(facts, default=lambda number: number.item()))
+
+
 def fingerprint_of_pairs(pairs: Dataset[Any]) -> str:
     """Hash the number of pairs, a sample of the images and all coordinates that are at hand.
 
-    It depends on contents alone: data that were moved or copied are the same data.
+    It depends on contents alone: data that were moved or copied are the same data. The images of a
+    user's own dataset are left out, since it may augment them.
     """
     n_pairs = len(pairs)  # type: ignore[arg-type]
     rows = np.unique(np.linspace(0, n_pairs - 1, SAMPLES).astype(int)).tolist()
     sample = read_rows(pairs, rows)
     digest = hashlib.blake2b(str(n_pairs).encode(), digest_size=16)
-    points = getattr(pairs, "lonlat", sample["point"].numpy())
-    for values in (sample["image"].numpy(), points):
+    lonlat = getattr(pairs, "lonlat", None)
+    images = np.array(sample["image"].shape) if lonlat is None else sample["image"].numpy()
+    points = sample["point"].numpy() if lonlat is None else lonlat
+    for values in (images, points):
         digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 
@@ -69,14 +77,14 @@ def compare_identities(before: dict[str, Any], now: dict[str, Any], where: Path)
     ValueError
         If something that must match does not; it names what, then and now.
     """
-    now = json.loads(json.dumps(now))
-    before = json.loads(json.dumps(before))
     changed = []
     for key in MUST_MATCH:
         if key not in before or before[key] == now[key]:
             continue
         then, new = before[key], now[key]
-        if isinstance(then, dict) and isinstance(new, dict):
+        if key == "data":
+            changed.append("data: other images or coordinates than then")
+        elif isinstance(then, dict) and isinstance(new, dict):
             inner = sorted(k for k in then.keys() | new.keys() if then.get(k) != new.get(k))
             changed += [f"{k}: {then.get(k)!r} then, {new.get(k)!r} now" for k in inner]
         else:
@@ -88,7 +96,7 @@ def compare_identities(before: dict[str, Any], now: dict[str, Any], where: Path)
         )
 
 
-def drawn_seed(random_state: Any, before: dict[str, Any]) -> int:
+def drawn_seed(random_state: Any, before: dict[str, Any], num_nodes: int = 1) -> int:
     """Return the seed of a run: its own if it is gone on with, or a new one for all processes.
 
     Parameters
@@ -97,11 +105,23 @@ def drawn_seed(random_state: Any, before: dict[str, Any]) -> int:
         The user's. None takes the seed of the run that is gone on with.
     before : dict
         What a checkpoint says of that run; empty for a new one.
+    num_nodes : int, default=1
+        Machines that train together.
+
+    Raises
+    ------
+    ValueError
+        If several machines would each draw their own.
     """
     if "seed" in before and not isinstance(random_state, (int, np.integer)):
         return int(before["seed"])
     if isinstance(random_state, (int, np.integer)):
         return int(check_random_state(random_state).randint(2**31 - 1))
+    if num_nodes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        raise ValueError(
+            f"num_nodes={num_nodes}: every machine would draw a seed, and so a split, of its own; "
+            "pass random_state, the same number on each, or start them with torchrun."
+        )
     return _shared(int(check_random_state(random_state).randint(2**31 - 1)))
 
 

@@ -284,7 +284,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             )
             source = checkpoints.resume_from
             before = {} if source is None else read_identity(source)
-            seed = drawn_seed(self.random_state, before)
+            seed = drawn_seed(self.random_state, before, options.get("num_nodes", 1))
             facts = self._facts(recipe, pairs, seed, str(options["precision"]))
             if source is not None:
                 compare_identities(before, facts, source.parent)
@@ -440,10 +440,10 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
     def _facts(
         self, recipe: Recipe, pairs: Dataset[Any], seed: int, precision: str
     ) -> dict[str, Any]:
-        from skgeo_embed.pretraining.identity import fingerprint_of_pairs
+        from skgeo_embed.pretraining.identity import fingerprint_of_pairs, plain_words
 
         tower = self.vision_tower
-        return {
+        facts = {
             "recipe": recipe.describe(),
             "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
             "crop_size": self.crop_size,
@@ -456,6 +456,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             "data": fingerprint_of_pairs(pairs),
             "seed": seed,
         }
+        return plain_words(facts)
 
     def _train(
         self,
@@ -491,15 +492,15 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             source.views,
             targets,
             seed=facts["seed"],
-            batch_size=self.batch_size,
+            batch_size=facts["batch_size"],
             micro_batch_size=self.micro_batch_size,
             visual=None if trained is model else model.visual,
             identity=facts,
             print_epochs=self.verbose > 1,
         )
         schedule = run.Schedule(
-            self.max_epochs,
-            self.batch_size,
+            facts["max_epochs"],
+            facts["batch_size"],
             self.micro_batch_size,
             self.num_workers,
             self.keep,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -21,8 +22,8 @@ class Recipe(BaseEstimator):
     """What a pretraining run optimises.
 
     It is nested in :class:`SatCLIPPretrainer`, so ``recipe__temperature`` is a name for
-    `GridSearchCV`. As it stands it is the published recipe, SatCLIP's; :func:`named_recipe` has
-    the others.
+    `GridSearchCV`. As it stands it is the published recipe, SatCLIP's; the pretrainer knows this
+    one and "episodes" by name.
 
     Parameters
     ----------
@@ -184,10 +185,11 @@ class Recipe(BaseEstimator):
             If a value cannot be, or belongs to another network or encoding than the one chosen.
         """
         self._validate_params()
+        mixed = self.feature_grid is not None or self.fine_waves is not None
         unread = {
             "legendre_polys": self.positional_encoding != "sphericalharmonics",
             "harmonics_calculation": self.positional_encoding != "sphericalharmonics",
-            "spectral_decay": self.positional_encoding != "sphericalharmonics",
+            "spectral_decay": mixed or self.positional_encoding != "sphericalharmonics",
             "n_frequencies": self.positional_encoding in _WITHOUT_SCALES,
             "min_radius": self.positional_encoding in _WITHOUT_SCALES,
             "max_radius": self.positional_encoding in _WITHOUT_SCALES,
@@ -202,8 +204,9 @@ class Recipe(BaseEstimator):
         if idle:
             raise ValueError(
                 f"{', '.join(f'{name}={getattr(self, name)!r}' for name in idle)} would be ignored "
-                f"with positional_encoding={self.positional_encoding!r} and "
-                f"network={self.network!r}; leave out what does not apply."
+                f"with positional_encoding={self.positional_encoding!r}, network={self.network!r} "
+                f"and {'a' if mixed else 'no'} feature grid or fine waves; leave out what does not "
+                "apply."
             )
 
     def build_location(self) -> LocationEncoder:
@@ -284,4 +287,5 @@ def named_recipe(recipe: str | Recipe) -> Recipe:
             f"recipe must be {' or '.join(map(repr, RECIPES))}, or a Recipe, got {recipe!r}"
         )
     made.check()
-    return made
+    numbers = {k: v.item() for k, v in made.get_params().items() if isinstance(v, np.generic)}
+    return made.set_params(**numbers)  # files hold plain ones

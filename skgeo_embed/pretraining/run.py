@@ -98,7 +98,9 @@ def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -
     given["logger"] = _logger(given.get("logger"), folder)
     given.setdefault("devices", 1)
     # callbacks have a state: each run has its own copies
-    given["callbacks"] = copy.deepcopy(list(given.get("callbacks") or []))
+    callbacks = given.get("callbacks") or []
+    alone = isinstance(callbacks, lightning.Callback)
+    given["callbacks"] = copy.deepcopy([callbacks] if alone else list(callbacks))
     return given
 
 

@@ -12,6 +12,7 @@ from skgeo_embed.models.packing import pack, unpack
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.location import LocationEncoder
+from tests.engine import assert_every_way_agrees
 from tests.pretraining.flat import flat_pretrainer
 
 
@@ -114,19 +115,7 @@ def module(request, values):
 
 
 def test_every_way_through_gives_what_the_module_gives(module, sphere_points, monkeypatch):
-    points = sphere_points[(np.abs(sphere_points[:, 1]) < 90) & (sphere_points[:, 0] < 180)]
-    with torch.no_grad():
-        expected = module.double().eval()(torch.from_numpy(points)).numpy()
-    rms = np.sqrt((expected**2).mean())
-    double = SatCLIPEncoder(module, dtype="float64").fit()
-    np.testing.assert_allclose(double.transform(points), expected, atol=1e-12)
-    single = SatCLIPEncoder(module.float()).fit()
-    np.testing.assert_allclose(single.transform(points), expected, atol=2e-5 * rms, rtol=0)
-    monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POINTS", 0)
-    np.testing.assert_allclose(single.transform(points), expected, atol=2e-5 * rms, rtol=0)
-    grid = single.transform_grid(points[:7, 0], points[:9, 1])
-    same = single.transform(np.stack(np.meshgrid(points[:7, 0], points[:9, 1]), -1).reshape(-1, 2))
-    np.testing.assert_allclose(grid.reshape(same.shape), same, atol=2e-5 * rms, rtol=0)
+    assert_every_way_agrees(module, sphere_points, monkeypatch)
 
 
 def test_folders_keep_it(module, tmp_path):

@@ -10,6 +10,7 @@ from skgeo_embed.models.folder import write_folder
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM
+from tests.engine import assert_every_way_agrees
 from tests.pretraining.flat import flat_pretrainer
 
 WAVES = {"count": 9, "longest_km": 80.0, "shortest_km": 2.0}
@@ -47,17 +48,7 @@ def test_wavelengths_run_from_the_longest_to_the_shortest():
 
 
 def test_every_way_through_gives_what_the_module_gives(module, sphere_points, monkeypatch):
-    points = sphere_points[(np.abs(sphere_points[:, 1]) < 90) & (sphere_points[:, 0] < 180)]
-    with torch.no_grad():
-        expected = module.double().eval()(torch.from_numpy(points)).numpy()
-    rms = np.sqrt((expected**2).mean())
-    single = SatCLIPEncoder(module.float()).fit()
-    np.testing.assert_allclose(single.transform(points), expected, atol=2e-5 * rms, rtol=0)
-    monkeypatch.setattr("skgeo_embed.nn.inference.networks.MIN_TABULATED_POINTS", 0)
-    np.testing.assert_allclose(single.transform(points), expected, atol=2e-5 * rms, rtol=0)
-    grid = single.transform_grid(points[:7, 0], points[:9, 1])
-    same = single.transform(np.stack(np.meshgrid(points[:7, 0], points[:9, 1]), -1).reshape(-1, 2))
-    np.testing.assert_allclose(grid.reshape(same.shape), same, atol=2e-5 * rms, rtol=0)
+    assert_every_way_agrees(module, sphere_points, monkeypatch)
 
 
 def test_folders_keep_them(module, tmp_path):

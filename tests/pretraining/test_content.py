@@ -84,3 +84,8 @@ def test_channels_are_principal_components_over_land(picture):
     off_diagonal = covariance - np.diag(np.diag(covariance))
     assert np.abs(off_diagonal).max() < 0.02
     assert (np.diff(np.diag(covariance)) < 0.01).all()
+
+
+def test_impossible_regions_are_said_before_the_work(picture):
+    with pytest.raises(ValueError, match="bounds must be west, south, east and north"):
+        content_grid({"august": picture}, step=1.0, bounds=(0, 50, 10, 40))

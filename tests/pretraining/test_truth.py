@@ -499,3 +499,93 @@ def test_a_script_of_two_processes_is_one_run(pairs, tmp_path):
     results = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("RESULT")]
     assert {rank for rank, *_ in results} == {"0", "1"}
     assert results[0][1:] == results[1][1:]  # seed, weights, validation
+
+
+def test_numbers_of_numpy_are_numbers(pairs, tmp_path):
+    """What a search hands over: checkpoints and folders hold plain numbers."""
+    words = {**SMALL, "hidden_dim": np.int64(32), "learning_rate": np.float64(1e-3)}
+    words |= {"batch_size": np.int64(16), "max_epochs": 1, "checkpoint_dir": tmp_path / "run"}
+    flat_pretrainer(**words).fit(*pairs)
+    resumed = flat_pretrainer(**{**words, "max_epochs": 2}, resume="auto").fit(*pairs)
+    folder = resumed.save_pretrained(tmp_path / "saved")
+    expected = resumed.location_encoder_.transform(pairs[1])
+    for source in (folder, tmp_path / "run" / "last.ckpt"):
+        np.testing.assert_allclose(SatCLIPEncoder(source).fit_transform(pairs[1]), expected, 1e-5)
+
+
+def test_one_callback_needs_no_list(pairs):
+    stopping = EarlyStopping("val_loss", patience=1, min_delta=100.0)
+    assert len(flat_pretrainer(**SMALL, callbacks=stopping).fit(*pairs).history_) == 2
+
+
+def test_edits_of_a_private_map_have_features_of_their_own(pairs, tmp_path):
+    np.save(tmp_path / "images.npy", pairs[0])
+    private = np.load(tmp_path / "images.npy", mmap_mode="c")
+    before = ArrayPairs(private, pairs[1]).fingerprint()
+    private[:] = 7.0
+    assert ArrayPairs(private, pairs[1]).fingerprint() != before
+
+
+class Noisy(torch.utils.data.Dataset):
+    """A user's own, which augments what it gives."""
+
+    def __init__(self, images, coords):
+        self.images, self.coords = images, coords
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        noise = np.random.default_rng().normal(0, 0.01, self.images[index].shape)
+        return {"image": (self.images[index] + noise).astype(np.float32),
+                "point": self.coords[index]}  # fmt: skip
+
+
+def test_data_that_augment_themselves_can_be_gone_on_with(pairs, tmp_path):
+    words = {**SMALL, "checkpoint_dir": tmp_path, "feature_cache": None}
+    flat_pretrainer(**{**words, "max_epochs": 1}).fit(Noisy(*pairs))
+    resumed = flat_pretrainer(**{**words, "max_epochs": 2}, resume="auto").fit(Noisy(*pairs))
+    assert len(resumed.history_) == 2
+    with pytest.raises(ValueError, match="data: "):
+        flat_pretrainer(**words, resume="auto").fit(Noisy(pairs[0], pairs[1] + 0.5))
+
+
+def test_good_images_are_read_once_beside_bad_ones(pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKGEO_EMBED_CACHE", str(tmp_path / "cache"))
+    files = [tmp_path / f"{row}.tif" for row in range(24)]
+    for path in files:
+        write_tif(path, np.full((3, 8, 8), 9, np.uint16))
+    files[3].write_bytes(b"no picture")
+    from skgeo_embed.pretraining import files as reading
+
+    inspected = []
+    real = reading._inspect
+    monkeypatch.setattr(reading, "_inspect", lambda file: inspected.append(file.name) or real(file))
+    words = {**SMALL, "batch_size": 8, "max_epochs": 1, "on_bad_image": "skip"}
+    for expected in (24, 1):
+        inspected.clear()
+        trained = flat_pretrainer(**words).fit(files, pairs[1][:24])
+        assert len(inspected) == expected
+        assert trained.bad_images_["file"].tolist() == [str(files[3])]
+
+
+def test_an_index_does_not_lead_out_of_its_folder(pairs, tmp_path):
+    write_tif(tmp_path / "secret.tif", np.full((3, 8, 8), 9, np.uint16))
+    root = tmp_path / "data"
+    (root / "images").mkdir(parents=True)
+    table = pd.DataFrame({"fn": ["../../secret.tif"] * 24, "lon": 1.0, "lat": 2.0})
+    table.to_csv(root / "index.csv", index=False)
+    with pytest.raises(ImageError, match="there is no such file"):
+        flat_pretrainer(**{**SMALL, "batch_size": 8}).fit(root)
+
+
+def test_several_machines_need_a_seed(pairs, monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with pytest.raises(ValueError, match="random_state"):
+        flat_pretrainer(**{**SMALL, "random_state": None}, num_nodes=2).fit(*pairs)
+
+
+def test_a_smooth_start_beside_waves_would_be_ignored(pairs):
+    recipe = Recipe(spectral_decay=1.0, fine_waves={"count": 4, "longest_km": 9, "shortest_km": 5})
+    with pytest.raises(ValueError, match=r"spectral_decay=1\.0 would be ignored"):
+        SatCLIPPretrainer(recipe, verbose=0).fit(*pairs)

@@ -48,10 +48,10 @@ class FeatureGrid(nn.Module):
         super().__init__()
         if storage not in ("int8", "float16", "float32"):
             raise ValueError(f'storage must be "int8", "float16" or "float32", got {storage!r}')
-        if height < 2 or width < 1 or channels < 1:
+        if height < 2 or width < (1 if bounds is None else 2) or channels < 1:
             raise ValueError(f"a grid of {height} × {width} nodes, {channels} channels, is none")
         self.height, self.width, self.storage = height, width, storage
-        self.bounds = None if bounds is None else _checked_bounds(bounds, width)
+        self.bounds = None if bounds is None else checked_bounds(bounds)
         self.embedding_dim = channels
         values = torch.zeros(height, width, channels, dtype=getattr(torch, storage))
         if storage == "float32":
@@ -148,7 +148,7 @@ class FeatureGrid(nn.Module):
         return facts if self.bounds is None else f"{facts}, bounds={self.bounds}"
 
 
-def _checked_bounds(bounds: Sequence[float], width: int) -> tuple[float, float, float, float]:
+def checked_bounds(bounds: Sequence[float]) -> tuple[float, float, float, float]:
     """Return west, south, east, north with east above west, beyond 180 where they cross it."""
     west, south, east, north = (float(edge) for edge in bounds)
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -POLE <= south < north <= POLE):
@@ -156,9 +156,8 @@ def _checked_bounds(bounds: Sequence[float], width: int) -> tuple[float, float, 
             "bounds must be west, south, east and north in degrees, south below north, got "
             f"{tuple(bounds)!r}"
         )
-    if east == west or width < 2:
+    if east == west:
         raise ValueError(
-            f"bounds {tuple(bounds)!r} on {width} column(s) are no region; leave them out for the "
-            "whole sphere"
+            f"bounds {tuple(bounds)!r} are no region; leave them out for the whole sphere"
         )
     return west, south, east if east > west else east + 360, north
