@@ -17,3 +17,9 @@ def great_circle_km(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
     )
     return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))
+
+
+def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
+    """Points on the unit sphere, (n, 3), of (n, 2) degrees."""
+    lon, lat = np.deg2rad(lonlat).T
+    return np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])

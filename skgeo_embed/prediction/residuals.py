@@ -1,62 +1,65 @@
-"""What a regressor leaves unexplained, taken over from the nearest places."""
+"""A model's predictions, corrected by the labels of the nearest places."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.metrics import r2_score
-from sklearn.model_selection import KFold, check_cv, cross_val_predict
-from sklearn.neighbors import BallTree
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv, cross_val_predict
 from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.model_selection._spatial import find_coordinates
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM
-
-N_NEIGHBORS = (2, 4, 8, 16, 32)
-SOFTENINGS = (0.05, 0.5, 2.0)  # of the distance, in typical distances between places
-SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # how much weight "no residual" has
-MIN_DISTANCE_KM = 1e-3
-QUERIES = 16_384  # at a time
+from skgeo_embed.prediction.corrections import NeighborCorrection, SurfaceCorrection
 
 
-class Weighting(NamedTuple):
-    """How neighbours' residuals are averaged."""
-
-    n_neighbors: int
-    softening: float
-    shrinkage: float
+def _has_probabilities(model: ResidualInterpolator) -> bool:
+    return is_classifier(model.estimator) and hasattr(model.estimator, "predict_proba")
 
 
-class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
-    r"""A regressor, and the residuals of the nearest places added to its predictions.
+class ResidualInterpolator(MetaEstimatorMixin, BaseEstimator):
+    r"""A regressor or classifier whose predictions the nearest places correct.
 
     A model of features knows what carries over to other places; its neighbours know the rest. The
-    regressor's out-of-fold residuals r are averaged over the k nearest training places by great
-    circle, with weights that fall with the distance d, and shrunk to zero:
+    estimator's out-of-fold predictions p and their residuals r = y - p are averaged over the k
+    nearest training places by great circle, with weights that fall with the distance d, and the
+    prediction f of a new place becomes
 
     .. math::
-        \hat r = \frac{\sum_j w_j r_j}{\sum_j w_j + s / \bar d}, \qquad
-        w_j = \frac{1}{d_j + c \bar d}
+        f + \frac{\sum_j w_j}{\sum_j w_j + s / \bar d}
+            \bigl(\bar r - b\,(f - \bar p)\bigr), \qquad
+        \bar r = \frac{\sum_j w_j r_j}{\sum_j w_j}, \qquad w_j = \frac{1}{d_j + c \bar d}
 
-    where :math:`\bar d` is the median distance between a place and its nearest other one. Far from
-    all training places the correction vanishes. k, c and s are chosen by leaving out one residual
-    at a time; where residuals of neighbours do not tell more than noise would, there is no
-    correction, and the estimator is the plain regressor.
+    where :math:`\bar d` is the median distance between a place and its nearest other one. With
+    b = 0 neighbours' residuals are added [1]_, with b = 1 their labels are averaged. Far from all
+    training places the correction vanishes. k, c, s and b are chosen by leaving out one place at a
+    time; where neighbours do not tell more than chance would, there is no correction, and the
+    estimator stands as it is.
+
+    Of a classifier the probabilities are corrected in the same way, each class a column, by least
+    Brier score, and brought back to sum to 1.
 
     Parameters
     ----------
     estimator : estimator object
-        Any regressor, such as a pipeline of an encoder and a ridge.
+        Any regressor, or classifier with `predict_proba`, such as a pipeline of an encoder and a
+        ridge.
+    interpolator : regressor, default=None
+        What interpolates residuals in place of neighbours, such as
+        :class:`~sklearn.gaussian_process.GaussianProcessRegressor` (up to a few thousand rows). It
+        is fitted on points of a sphere, (n, 3), in units of the typical distance between places,
+        and used if it predicts residuals of folds that it has not seen.
     cv : int, splitter or None, default=None
-        Folds of the out-of-fold residuals; they are given the places. None is five shuffled folds.
+        Folds of the out-of-fold predictions; they are given the places. None is five shuffled
+        folds, stratified for a classifier.
         :class:`~skgeo_embed.model_selection.SpatialBlockKFold` makes residuals what they are where
         nobody has measured.
     lon, lat : str or int, default=None
@@ -68,12 +71,16 @@ class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     ----------
     estimator_ : estimator object
         Fitted on all rows.
-    residuals_ : ndarray of shape (n,)
-        Out of fold, in the units of y.
+    residuals_ : ndarray of shape (n,), or (n, n_classes) of a classifier
+        Out of fold: in the units of y, or 1 for the class of the row less the probabilities.
     weighting_ : Weighting or None
-        Neighbours, softening c and shrinkage s; None for no correction.
+        Neighbours k, softening c, shrinkage s and share of labels b; None for no correction.
+    interpolator_ : regressor or None
+        Fitted on all residuals, where an `interpolator` was given; None for no correction.
     spacing_km_ : float
         Median distance to the nearest other place.
+    classes_ : ndarray of shape (n_classes,)
+        Of a classifier.
     n_features_in_, feature_names_in_
         Of the estimator, where it has them.
 
@@ -97,6 +104,7 @@ class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [HasMethods(["fit", "predict"])],
+        "interpolator": [HasMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
         "lon": "no_validation",
         "lat": "no_validation",
@@ -107,27 +115,29 @@ class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self,
         estimator: Any,
         *,
+        interpolator: Any = None,
         cv: Any = None,
         lon: str | int | None = None,
         lat: str | int | None = None,
         n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
+        self.interpolator = interpolator
         self.cv = cv
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any, coords: Any = None) -> ResidualInterpolator:
-        """Fit the regressor, and choose how its residuals are interpolated.
+        """Fit the estimator, and choose how its predictions are corrected.
 
         Parameters
         ----------
         X : array-like or frame of shape (n, d)
-            The regressor's features; longitude and latitude are among the columns, unless `coords`
+            The estimator's features; longitude and latitude are among the columns, unless `coords`
             gives them.
         y : array-like of shape (n,)
-            Targets.
+            Targets, or classes.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the rows, degrees, where X does not hold them.
 
@@ -140,20 +150,33 @@ class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ------
         CoordinateError
             If there are no coordinates, or they cannot be read.
+        TypeError
+            If a classifier has no `predict_proba`.
         """
         with fitting(self):
-            y = column_or_1d(y, dtype=np.float64, warn=True)
+            y = column_or_1d(y, warn=True)
+            target = self._read_target(y)
             self._columns = self.lon, self.lat
             lonlat = self._places(X, coords)
-            folds = check_cv(KFold(5, shuffle=True, random_state=0) if self.cv is None else self.cv)
             predicted = cross_val_predict(
-                clone(self.estimator), X, y, cv=list(folds.split(lonlat, y)), n_jobs=self.n_jobs
-            )
-            self.residuals_ = y - column_or_1d(predicted)
-            self._tree = BallTree(_radians(lonlat), metric="haversine")
-            distance, neighbor = _others(self._tree, _radians(lonlat))
-            self.spacing_km_ = max(float(np.median(distance[:, 0])), MIN_DISTANCE_KM)
-            self.weighting_ = _choose(distance / self.spacing_km_, neighbor, self.residuals_)
+                clone(self.estimator),
+                X,
+                y,
+                cv=list(self._folds().split(lonlat, y)),
+                n_jobs=self.n_jobs,
+                method="predict_proba" if is_classifier(self.estimator) else "predict",
+            ).reshape(target.shape)
+            self.residuals_ = target - predicted
+            if not is_classifier(self.estimator):
+                self.residuals_ = self.residuals_[:, 0]
+            if self.interpolator is None:
+                neighbors = NeighborCorrection(lonlat, target, predicted)
+                self._correction, self.weighting_ = neighbors.correct, neighbors.weighting
+                self.spacing_km_ = neighbors.spacing_km
+            else:
+                surface = SurfaceCorrection(self.interpolator, lonlat, target, predicted)
+                self._correction, self.interpolator_ = surface.correct, surface.regressor
+                self.spacing_km_ = surface.spacing_km
             self.estimator_ = clone(self.estimator).fit(X, y)
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(self.estimator_, name):
@@ -161,7 +184,7 @@ class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
-        """Predict, corrected by the residuals of the nearest training places.
+        """Predict, corrected by the nearest training places.
 
         Parameters
         ----------
@@ -171,55 +194,75 @@ class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         y : ndarray of shape (n,)
-            Predictions.
+            Predictions, or classes.
         """
         check_is_fitted(self)
-        return self.estimator_.predict(X) + self.predict_residuals(X, coords)
+        if is_classifier(self.estimator_):
+            return self.classes_[self.predict_proba(X, coords).argmax(axis=1)]
+        plain = np.asarray(self.estimator_.predict(X))
+        return plain + self._corrections(X, coords, plain.reshape(len(plain), 1))[:, 0]
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any, coords: Any = None) -> np.ndarray:
+        """Predict probabilities of the classes, corrected by the nearest training places.
+
+        Parameters
+        ----------
+        X, coords
+            As for `fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes)
+            In the order of `classes_`; rows sum to 1.
+        """
+        check_is_fitted(self)
+        plain = self.estimator_.predict_proba(X)
+        corrected = np.clip(plain + self._corrections(X, coords, plain), 0, None)
+        return corrected / corrected.sum(axis=1, keepdims=True)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, coords: Any = None) -> float:
-        """Return R² of the predictions.
+        """Return R² of the predictions, of a classifier the accuracy.
 
         Parameters
         ----------
         X, coords
             As for `fit`.
         y : array-like of shape (n,)
-            True values.
+            True values, or classes.
         sample_weight : array-like of shape (n,), default=None
             Weights of the rows.
 
         Returns
         -------
-        r2 : float
+        score : float
             1 at best.
         """
-        return float(r2_score(y, self.predict(X, coords), sample_weight=sample_weight))
+        metric = accuracy_score if is_classifier(self.estimator) else r2_score
+        return float(metric(y, self.predict(X, coords), sample_weight=sample_weight))
 
-    def predict_residuals(self, X: Any, coords: Any = None) -> np.ndarray:
-        """Return the correction alone.
+    def _corrections(self, X: Any, coords: Any, predicted: np.ndarray) -> np.ndarray:
+        return self._correction(self._places(X, coords), predicted)
 
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
+    def _read_target(self, y: np.ndarray) -> np.ndarray:
+        """The target as columns: y itself, or one column a class."""
+        if not is_classifier(self.estimator):
+            return column_or_1d(y, dtype=np.float64)[:, None]
+        if not hasattr(self.estimator, "predict_proba"):
+            raise TypeError(
+                f"a classifier is corrected by its probabilities, and "
+                f"{type(self.estimator).__name__} has no predict_proba; wrap it in "
+                "CalibratedClassifierCV."
+            )
+        check_classification_targets(y)
+        self.classes_, number = np.unique(y, return_inverse=True)
+        return np.eye(len(self.classes_))[number]
 
-        Returns
-        -------
-        correction : ndarray of shape (n,)
-            What `predict` adds to the regressor's predictions.
-        """
-        check_is_fitted(self)
-        lonlat = self._places(X, coords)
-        if self.weighting_ is None:
-            return np.zeros(len(lonlat))
-        parts = []
-        for start in range(0, len(lonlat), QUERIES):
-            places = _radians(lonlat[start : start + QUERIES])
-            count = min(self.weighting_.n_neighbors, len(self.residuals_))
-            distance, neighbor = self._tree.query(places, k=count)
-            distance = distance * (EARTH_RADIUS_KM / self.spacing_km_)
-            parts.append(_average(distance, self.residuals_[neighbor], self.weighting_))
-        return np.concatenate(parts)
+    def _folds(self) -> Any:
+        if self.cv is not None:
+            return check_cv(self.cv)
+        kind = StratifiedKFold if is_classifier(self.estimator) else KFold
+        return kind(5, shuffle=True, random_state=0)
 
     def _places(self, X: Any, coords: Any) -> np.ndarray:
         lon, lat = self._columns
@@ -239,50 +282,10 @@ class ResidualInterpolator(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator).input_tags
-        tags.input_tags.allow_nan = inner.allow_nan
+        inner = get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.regressor_tags, tags.classifier_tags = inner.regressor_tags, inner.classifier_tags
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
         tags.input_tags.sparse = False
         return tags
-
-
-def _radians(lonlat: np.ndarray) -> np.ndarray:
-    return np.deg2rad(lonlat[:, ::-1])  # haversine takes (lat, lon)
-
-
-def _others(tree: BallTree, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (km) and rows of each training place's nearest others, (n, k)."""
-    count = min(N_NEIGHBORS[-1] + 1, len(places))
-    distance, neighbor = tree.query(places, k=count)
-    itself = neighbor == np.arange(len(places))[:, None]
-    itself[~itself.any(axis=1), -1] = True  # among many at one place it may not be listed
-    kept = (len(places), count - 1)
-    return distance[~itself].reshape(kept) * EARTH_RADIUS_KM, neighbor[~itself].reshape(kept)
-
-
-def _average(distance: np.ndarray, residuals: np.ndarray, weighting: Weighting) -> np.ndarray:
-    """Weighted mean of neighbours' residuals (n, k), shrunk; distances in typical spacings."""
-    k = weighting.n_neighbors
-    weights = 1 / (distance[:, :k] + weighting.softening)
-    return (weights * residuals[:, :k]).sum(axis=1) / (weights.sum(axis=1) + weighting.shrinkage)
-
-
-def _choices(most: int) -> Iterator[Weighting]:
-    for n_neighbors in N_NEIGHBORS:
-        if n_neighbors <= most:
-            for softening in SOFTENINGS:
-                for shrinkage in SHRINKAGES:
-                    yield Weighting(n_neighbors, softening, shrinkage)
-
-
-def _choose(distance: np.ndarray, neighbor: np.ndarray, residuals: np.ndarray) -> Weighting | None:
-    """The weighting of least error on residuals left out one by one, if it beats none at all."""
-    around = residuals[neighbor]
-    best, least = None, np.inf
-    for weighting in _choices(neighbor.shape[1]):
-        error = (residuals - _average(distance, around, weighting)) ** 2
-        if error.mean() < least:
-            best, least = weighting, error.mean()
-            gain = residuals**2 - error
-    if best is None or gain.mean() <= gain.std() / np.sqrt(len(gain)):
-        return None
-    return best

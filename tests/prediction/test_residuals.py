@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.dummy import DummyRegressor
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.base import BaseEstimator, RegressorMixin, clone, is_classifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -18,6 +21,10 @@ from skgeo_embed._errors import CoordinateError
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.places.sphere import great_circle_km
+
+
+def corrections(model, places):
+    return model.predict(places) - model.estimator_.predict(places)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +43,6 @@ def test_neighbours_tell_what_the_regressor_does_not(places):
     assert LinearRegression().fit(places[:400], y[:400]).score(places[400:], y[400:]) < 0.2
     assert model.score(places[400:], y[400:]) > 0.8
     assert model.weighting_.n_neighbors > 1
-    plain = model.estimator_.predict(places[400:])
-    np.testing.assert_allclose(
-        model.predict(places[400:]), plain + model.predict_residuals(places[400:])
-    )
 
 
 def test_noise_is_not_interpolated(places):
@@ -55,21 +58,41 @@ def test_noise_is_not_interpolated(places):
 
 def test_far_away_there_is_no_correction(places):
     model = ResidualInterpolator(DummyRegressor()).fit(places, 5 + waves_of(places))
-    near = model.predict_residuals(places)
-    far = model.predict_residuals([[-150.0, -40.0], [100.0, -80.0]])
+    near = corrections(model, places)
+    far = corrections(model, np.array([[-150.0, -40.0], [100.0, -80.0]]))
     assert np.abs(far).max() < 0.05 * np.abs(near).max()
 
 
 def test_the_average_is_that_of_the_formula(places):
     y = waves_of(places)
     model = ResidualInterpolator(Ridge()).fit(places[:300], y[:300])
-    k, softening, shrinkage = model.weighting_
-    for query, found in zip(places[300:310], model.predict_residuals(places[300:310]), strict=True):
+    k, softening, shrinkage, label_share = model.weighting_
+    assert 0 < label_share <= 1
+    plain = model.estimator_.predict(places[300:310])
+    for query, f, found in zip(places[300:310], plain, model.predict(places[300:310]), strict=True):
         km = great_circle_km(np.tile(query, (300, 1)), places[:300])
         nearest = np.argsort(km)[:k]
         weights = 1 / (km[nearest] / model.spacing_km_ + softening)
-        expected = (weights * model.residuals_[nearest]).sum() / (weights.sum() + shrinkage)
-        assert found == pytest.approx(expected, rel=1e-6)
+        expected = (y[:300] - model.residuals_)[nearest]
+        residual = np.average(model.residuals_[nearest], weights=weights)
+        apart = f - np.average(expected, weights=weights)
+        hold = weights.sum() / (weights.sum() + shrinkage)
+        assert found == pytest.approx(f + hold * (residual - label_share * apart), rel=1e-6)
+
+
+def test_labels_are_averaged_where_the_regressor_overfits(places):
+    class Wild(RegressorMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.fitted_ = True
+            return self
+
+        def predict(self, X):
+            return 5 * np.random.RandomState(len(X)).randn(len(X))
+
+    y = waves_of(places)
+    model = ResidualInterpolator(Wild()).fit(places[:400], y[:400])
+    assert model.weighting_.label_share > 0.9
+    assert model.score(places[400:], y[400:]) > 0.5  # the residuals alone are mostly noise
 
 
 def test_residuals_are_out_of_fold(places):
@@ -119,6 +142,62 @@ def test_columns_by_name_and_coordinates_beside(places):
         beside.predict(frame.to_numpy())
 
 
+def test_probabilities_of_a_classifier(places):
+    label = np.array(["low", "middle", "high"])[np.digitize(waves_of(places), [-0.7, 0.7])]
+    model = ResidualInterpolator(LogisticRegression()).fit(places[:400], label[:400])
+    plain = model.estimator_.predict_proba(places[400:])
+    found = model.predict_proba(places[400:])
+    truth = label[400:, None] == model.classes_
+    assert ((found - truth) ** 2).sum(axis=1).mean() < 0.5 * ((plain - truth) ** 2).sum(1).mean()
+    assert (
+        model.score(places[400:], label[400:])
+        > 0.75
+        > (model.estimator_.score(places[400:], label[400:]))
+    )
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert found.min() >= 0
+    assert model.residuals_.shape == (400, 3)
+    assert set(model.predict(places)) == {"low", "middle", "high"}
+    assert is_classifier(model)
+    assert not is_classifier(ResidualInterpolator(Ridge()))
+
+
+def test_noise_in_classes_is_not_interpolated(places):
+    chosen = []
+    for seed in range(10):
+        label = np.random.RandomState(seed).randint(0, 2, 600)
+        model = ResidualInterpolator(DummyClassifier(strategy="prior")).fit(places, label)
+        chosen.append(model.weighting_)
+    assert chosen.count(None) >= 7
+
+
+def test_a_classifier_without_probabilities_is_refused(places):
+    model = ResidualInterpolator(RidgeClassifier())
+    assert not hasattr(model, "predict_proba")
+    with pytest.raises(TypeError, match=r"RidgeClassifier has no predict_proba; wrap it"):
+        model.fit(places, np.arange(600) % 2)
+    assert not hasattr(ResidualInterpolator(Ridge()), "predict_proba")
+
+
+def test_a_gaussian_process_of_residuals(places):
+    y = waves_of(places)
+    process = GaussianProcessRegressor(
+        Matern(5.0, nu=1.5) + WhiteKernel(0.1), optimizer=None, normalize_y=True
+    )
+    model = ResidualInterpolator(LinearRegression(), interpolator=process)
+    model.fit(places[:200], y[:200])
+    assert model.score(places[400:], y[400:]) > 0.8
+    assert not hasattr(process, "X_train_")  # it was cloned
+    noise = np.random.RandomState(0).randn(200)
+    plain = ResidualInterpolator(DummyRegressor(), interpolator=process).fit(places[:200], noise)
+    assert plain.interpolator_ is None
+    np.testing.assert_array_equal(plain.predict(places), noise.mean())
+    nearest = KNeighborsRegressor(5, weights="distance")  # a surface for each of the classes
+    classes = ResidualInterpolator(LogisticRegression(), interpolator=nearest)
+    classes.fit(places[:400], y[:400] > 0)
+    assert classes.score(places[400:], y[400:] > 0) > 0.8
+
+
 def test_real_temperatures_in_every_kind_of_fold():
     X, y = (table[::2] for table in load_air_temperature(return_X_y=True))
     plain = make_pipeline(SatCLIPEncoder(n_components=128), Ridge(10.0))
@@ -163,7 +242,7 @@ class OnTheSphere(ResidualInterpolator):
 
 
 @parametrize_with_checks(
-    [OnTheSphere(Ridge())],
+    [OnTheSphere(Ridge()), OnTheSphere(LogisticRegression())],
     expected_failed_checks=lambda estimator: dict.fromkeys(
         (
             "check_estimator_sparse_array",
