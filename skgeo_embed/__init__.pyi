@@ -48,6 +48,8 @@ from .encoders.satclip import SatCLIPEncoder as SatCLIPEncoder
 from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
 from .geolocation import ImageGeolocator as ImageGeolocator
 from .prediction.applicability import AreaOfApplicability as AreaOfApplicability
+from .prediction.intervals import SpatialConformalRegressor as SpatialConformalRegressor
+from .prediction.pipeline import spatial_pipeline as spatial_pipeline
 from .prediction.residuals import ResidualInterpolator as ResidualInterpolator
 from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
 from .pretraining.recipe import Recipe as Recipe

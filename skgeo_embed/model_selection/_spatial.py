@@ -20,6 +20,7 @@ from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 
 Split = tuple[np.ndarray, np.ndarray]
+SMALLEST = 1e-6  # of a block, degrees or km
 
 
 class _SpatialSplitter(BaseCrossValidator):
@@ -58,8 +59,9 @@ class SpatialBlockKFold(_SpatialSplitter):
     ----------
     n_splits : int, default=5
         Number of folds.
-    block_size : float, default=10.0
-        Side of a block, in `unit`.
+    block_size : float or "auto", default=10.0
+        Side of a block, in `unit`. "auto" is a tenth of what the places span, or less where they
+        lie so close together that this makes fewer than three blocks a fold; of nearly equal areas.
     unit : {"degrees", "km"}, default="degrees"
         Of `block_size`; 1° of latitude is 111.2 km.
     equal_area : bool, default=False
@@ -104,7 +106,7 @@ class SpatialBlockKFold(_SpatialSplitter):
         self,
         n_splits: int = 5,
         *,
-        block_size: float = 10.0,
+        block_size: float | Literal["auto"] = 10.0,
         unit: Literal["degrees", "km"] = "degrees",
         equal_area: bool = False,
         buffer_km: float = 0.0,
@@ -183,18 +185,16 @@ class SpatialBlockKFold(_SpatialSplitter):
             antimeridian is a border like any other whichever way it is written.
         """
         self._check_parameters()
-        lon, lat = read_coordinates(coords).lonlat.T
-        degrees = self.block_size / (KM_PER_DEGREE if self.unit == "km" else 1)
-        n_bands = max(1, round(180 / degrees))
-        band = np.minimum(((lat + 90) / 180 * n_bands).astype(int), n_bands - 1)
-        n_columns = np.full(n_bands, max(1, round(360 / degrees)))
-        if self.equal_area or self.unit == "km":
-            edges = np.linspace(-np.pi / 2, np.pi / 2, n_bands + 1)
-            area = np.diff(np.sin(edges)) / (edges[1] - edges[0])  # mean cosine of the latitude
-            n_columns = np.maximum(1, np.round(360 / degrees * area)).astype(int)
-        at_pole = np.abs(lat) == 90
-        share = np.where(at_pole, 0.0, (lon + 180) / 360) % 1
-        return band * n_columns.max() + (share * n_columns[band]).astype(int)
+        lonlat = read_coordinates(coords).lonlat
+        if self.block_size != "auto":
+            degrees = self.block_size / (KM_PER_DEGREE if self.unit == "km" else 1)
+            return _number_blocks(lonlat, degrees, self.equal_area or self.unit == "km")
+        degrees = _span(lonlat) / 10
+        block = _number_blocks(lonlat, degrees, equal_area=True)
+        while degrees > 2 * SMALLEST and len(np.unique(block)) < 3 * self.n_splits:
+            degrees /= 2
+            block = _number_blocks(lonlat, degrees, equal_area=True)
+        return block
 
     def _deal(self, block: np.ndarray) -> np.ndarray:
         """Fold of each row: block by block to the fold that holds fewest rows."""
@@ -202,7 +202,8 @@ class SpatialBlockKFold(_SpatialSplitter):
         if len(counts) < self.n_splits:
             raise ValueError(
                 f"the points lie in {len(counts)} block(s) of {self.block_size} {self.unit}, but "
-                f"n_splits={self.n_splits}; make block_size smaller, or n_splits."
+                f'n_splits={self.n_splits}; make block_size smaller ("auto" fits it to them), or '
+                "n_splits."
             )
         order = np.argsort(-counts, kind="stable")
         if self.shuffle:
@@ -220,11 +221,34 @@ class SpatialBlockKFold(_SpatialSplitter):
         if self.unit not in ("degrees", "km"):
             raise ValueError(f'unit must be "degrees" or "km", got {self.unit!r}.')
         largest = 180 * (KM_PER_DEGREE if self.unit == "km" else 1)
-        if not isinstance(self.block_size, Real) or not 1e-6 <= self.block_size <= largest:
+        size = self.block_size
+        if size != "auto" and not (isinstance(size, Real) and SMALLEST <= size <= largest):
             raise ValueError(
-                f"block_size must be at least 1e-6 and at most {largest:.0f} {self.unit}, got "
-                f"{self.block_size!r}."
+                f'block_size must be "auto", or at least 1e-6 and at most {largest:.0f} '
+                f"{self.unit}, got {size!r}."
             )
+
+
+def _number_blocks(lonlat: np.ndarray, degrees: float, equal_area: bool) -> np.ndarray:
+    lon, lat = lonlat.T
+    n_bands = max(1, round(180 / degrees))
+    band = np.minimum(((lat + 90) / 180 * n_bands).astype(int), n_bands - 1)
+    n_columns = np.full(n_bands, max(1, round(360 / degrees)))
+    if equal_area:
+        edges = np.linspace(-np.pi / 2, np.pi / 2, n_bands + 1)
+        area = np.diff(np.sin(edges)) / (edges[1] - edges[0])  # mean cosine of the latitude
+        n_columns = np.maximum(1, np.round(360 / degrees * area)).astype(int)
+    at_pole = np.abs(lat) == 90
+    share = np.where(at_pole, 0.0, (lon + 180) / 360) % 1
+    return band * n_columns.max() + (share * n_columns[band]).astype(int)
+
+
+def _span(lonlat: np.ndarray) -> float:
+    """Degrees of a great circle from end to end of the places, the longer of both directions."""
+    lon, lat = np.sort(lonlat[:, 0] % 360), lonlat[:, 1]
+    gap = np.diff(np.append(lon, lon[0] + 360)).max()  # the rest of the circle holds all places
+    width = (360 - gap) * np.cos(np.deg2rad((lat.min() + lat.max()) / 2))
+    return float(max(width, np.ptp(lat), 10 * SMALLEST))
 
 
 class LeaveOneRegionOut(_SpatialSplitter):

@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv, cross_val_predict
-from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgeo_embed.encoders.fitting import fitting
-from skgeo_embed.model_selection._spatial import find_coordinates
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.prediction.base import PlacesMetaEstimator
 from skgeo_embed.prediction.corrections import NeighborCorrection, SurfaceCorrection
 
 
@@ -25,7 +22,7 @@ def _has_probabilities(model: ResidualInterpolator) -> bool:
     return is_classifier(model.estimator) and hasattr(model.estimator, "predict_proba")
 
 
-class ResidualInterpolator(MetaEstimatorMixin, BaseEstimator):
+class ResidualInterpolator(PlacesMetaEstimator):
     r"""A regressor or classifier whose predictions the nearest places correct.
 
     A model of features knows what carries over to other places; its neighbours know the rest. The
@@ -156,8 +153,7 @@ class ResidualInterpolator(MetaEstimatorMixin, BaseEstimator):
         with fitting(self):
             y = column_or_1d(y, warn=True)
             target = self._read_target(y)
-            self._columns = self.lon, self.lat
-            lonlat = self._places(X, coords)
+            lonlat = self._fit_places(X, coords)
             predicted = cross_val_predict(
                 clone(self.estimator),
                 X,
@@ -178,9 +174,7 @@ class ResidualInterpolator(MetaEstimatorMixin, BaseEstimator):
                 self._correction, self.interpolator_ = surface.correct, surface.regressor
                 self.spacing_km_ = surface.spacing_km
             self.estimator_ = clone(self.estimator).fit(X, y)
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(self.estimator_, name):
-                    setattr(self, name, getattr(self.estimator_, name))
+            self._take_names()
         return self
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
@@ -263,29 +257,3 @@ class ResidualInterpolator(MetaEstimatorMixin, BaseEstimator):
             return check_cv(self.cv)
         kind = StratifiedKFold if is_classifier(self.estimator) else KFold
         return kind(5, shuffle=True, random_state=0)
-
-    def _places(self, X: Any, coords: Any) -> np.ndarray:
-        lon, lat = self._columns
-        if coords is not None or (lon is None and lat is None):
-            return find_coordinates(X, coords)
-        return read_coordinates(X, lon=lon, lat=lat).lonlat
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Return the routing of metadata: `coords` is for this estimator itself.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            Of this estimator.
-        """
-        return MetadataRouter(owner=type(self).__name__).add_self_request(self)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.estimator_type = inner.estimator_type
-        tags.regressor_tags, tags.classifier_tags = inner.regressor_tags, inner.classifier_tags
-        tags.target_tags.required = True
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
-        tags.input_tags.sparse = False
-        return tags

@@ -1,0 +1,57 @@
+"""What meta-estimators of places share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.utils import Tags, get_tags
+from sklearn.utils.metadata_routing import MetadataRouter
+
+from skgeo_embed.model_selection._spatial import find_coordinates
+from skgeo_embed.places.reading import read_coordinates
+
+
+class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
+    """An estimator around another one, which takes places from columns of X or from `coords`."""
+
+    estimator: Any
+    estimator_: Any
+    lon: str | int | None
+    lat: str | int | None
+
+    def _fit_places(self, X: Any, coords: Any) -> np.ndarray:
+        self._columns = self.lon, self.lat
+        return self._places(X, coords)
+
+    def _places(self, X: Any, coords: Any) -> np.ndarray:
+        lon, lat = self._columns
+        if coords is not None or (lon is None and lat is None):
+            return find_coordinates(X, coords)
+        return read_coordinates(X, lon=lon, lat=lat).lonlat
+
+    def _take_names(self) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.estimator_, name):
+                setattr(self, name, getattr(self.estimator_, name))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return the routing of metadata: `coords` is for this estimator itself.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            Of this estimator.
+        """
+        return MetadataRouter(owner=type(self).__name__).add_self_request(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.regressor_tags, tags.classifier_tags = inner.regressor_tags, inner.classifier_tags
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags.input_tags.sparse = False
+        return tags

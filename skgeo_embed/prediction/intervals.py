@@ -1,0 +1,248 @@
+"""Prediction intervals that widen with the distance to known places."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import RegressorMixin, clone
+from sklearn.isotonic import isotonic_regression
+from sklearn.model_selection import KFold
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from skgeo_embed.encoders.fitting import fitting
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold
+from skgeo_embed.places.sphere import EARTH_RADIUS_KM, unit_vectors
+from skgeo_embed.prediction.base import PlacesMetaEstimator
+
+N_NEAREST = 5
+ROWS_IN_A_BAND = 100  # of remoteness, at least
+MOST_BANDS = 16
+MIN_DISTANCE_KM = 1e-3
+
+
+class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
+    r"""A regressor with intervals that hold what they promise near labels and far from them.
+
+    Cross-conformal intervals [1]_ promise a share of rows that are like those they were made from:
+    with random folds places among known ones, with blocks places where nobody has measured. Here
+    both kinds of folds are predicted, and each absolute error is kept with how remote its row is
+    from the places that the fold was trained on: the mean distance to the five nearest, and the
+    distance to their centre, which is large where they all lie on one side. Within bands of
+    remoteness the interval's half-width is the conformal quantile of the errors, made to grow:
+
+    .. math::
+        q(d) = \text{the } \lceil (m + 1)\, c \rceil \text{-th smallest of the } m
+        \text{ errors around } d
+
+    for confidence level c; between the bands' medians it is interpolated, and beyond the last it
+    stays: further away than any fold reached, nothing is promised
+    (:class:`~skgeo_embed.AreaOfApplicability` says where).
+
+    Parameters
+    ----------
+    estimator : estimator object
+        Any regressor, such as a :class:`~skgeo_embed.ResidualInterpolator` or what
+        :func:`~skgeo_embed.spatial_pipeline` returns.
+    confidence_level : float, default=0.9
+        Share of true values that lie within, in (0, 1).
+    cv : list of splitters, default=None
+        Each must put every row into one test fold; they are given the places. None is five random
+        folds, and five of blocks of a tenth of what the places span.
+    lon, lat : str or int, default=None
+        Columns of longitude and latitude where their names do not tell.
+    n_jobs : int, default=None
+        Processes for the folds.
+
+    Attributes
+    ----------
+    estimator_ : estimator object
+        Fitted on all rows.
+    remoteness_km_ : ndarray of shape (n_bands,)
+        Middles of the bands.
+    half_widths_ : ndarray of shape (n_bands,)
+        Of the interval there, in the units of y.
+    n_features_in_, feature_names_in_
+        Of the estimator, where it has them.
+
+    References
+    ----------
+    .. [1] V. Vovk (2015). "Cross-conformal predictors". Annals of Mathematics and Artificial
+       Intelligence 74. doi 10.1007/s10472-013-9368-4.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skgeo_embed import SatCLIPEncoder, SpatialConformalRegressor
+    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> X, y = load_air_temperature(return_X_y=True)
+    >>> model = SpatialConformalRegressor(make_pipeline(SatCLIPEncoder(n_components=64), Ridge()))
+    >>> low, high = model.fit(X[::2], y[::2]).predict_interval(X[1::2]).T
+    >>> bool(0.85 < ((low <= y[1::2]) & (y[1::2] <= high)).mean() < 0.95)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+        "cv": [list, tuple, None],
+        "lon": "no_validation",
+        "lat": "no_validation",
+        "n_jobs": [int, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        confidence_level: float = 0.9,
+        cv: Any = None,
+        lon: str | int | None = None,
+        lat: str | int | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.confidence_level = confidence_level
+        self.cv = cv
+        self.lon = lon
+        self.lat = lat
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, coords: Any = None) -> SpatialConformalRegressor:
+        """Fit the regressor on all rows and on each fold, and learn its errors by remoteness.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, d)
+            The regressor's features; longitude and latitude are among the columns, unless `coords`
+            gives them.
+        y : array-like of shape (n,)
+            Targets.
+        coords : array-like of shape (n, 2), default=None
+            Longitude and latitude of the rows, degrees, where X does not hold them.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        CoordinateError
+            If there are no coordinates, or they cannot be read.
+        ValueError
+            If a splitter leaves a row in no test fold.
+        """
+        with fitting(self):
+            X, y = indexable(X, column_or_1d(y, dtype=np.float64, warn=True))
+            lonlat = self._fit_places(X, coords)
+            splitters = self.cv
+            if splitters is None:
+                splitters = [
+                    KFold(5, shuffle=True, random_state=0),
+                    SpatialBlockKFold(block_size="auto"),
+                ]
+            folds = [fold for splitter in splitters for fold in _complete(splitter, lonlat)]
+            errors = Parallel(n_jobs=self.n_jobs)(
+                delayed(_errors)(self.estimator, X, y, train, test) for train, test in folds
+            )
+            remoteness = [
+                _remoteness_km(_nearest(lonlat[train]), lonlat[test]) for train, test in folds
+            ]
+            self.remoteness_km_, self.half_widths_ = _quantiles_in_bands(
+                np.concatenate(remoteness), np.concatenate(errors), self.confidence_level
+            )
+            self._known = _nearest(lonlat)
+            self.estimator_ = clone(self.estimator).fit(X, y)
+            self._take_names()
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict, as the regressor does.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, d)
+            As for `fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n,)
+            Predictions.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    def predict_interval(self, X: Any, coords: Any = None) -> np.ndarray:
+        """Return the interval of each row.
+
+        Parameters
+        ----------
+        X, coords
+            As for `fit`.
+
+        Returns
+        -------
+        interval : ndarray of shape (n, 2)
+            Lower and upper bound, in the units of y.
+        """
+        check_is_fitted(self)
+        remoteness = _remoteness_km(self._known, self._places(X, coords))
+        half = np.interp(np.log(remoteness), np.log(self.remoteness_km_), self.half_widths_)
+        middle = self.predict(X)
+        return np.column_stack([middle - half, middle + half])
+
+
+def _complete(splitter: Any, lonlat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    folds = [(train, test) for train, test in splitter.split(lonlat)]
+    counts = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(lonlat))
+    if (counts != 1).any():
+        raise ValueError(
+            f"{splitter} must put each row into one test fold; row {int((counts != 1).argmax())} "
+            f"is in {counts[counts != 1][0]}."
+        )
+    return folds
+
+
+def _errors(
+    estimator: Any, X: Any, y: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    fitted = clone(estimator).fit(_safe_indexing(X, train), y[train])
+    return np.abs(y[test] - column_or_1d(fitted.predict(_safe_indexing(X, test))))
+
+
+def _nearest(lonlat: np.ndarray) -> tuple[np.ndarray, NearestNeighbors]:
+    """Points on the unit sphere, and what finds the five nearest of them."""
+    points = unit_vectors(lonlat)
+    return points, NearestNeighbors(n_neighbors=min(N_NEAREST, len(points))).fit(points)
+
+
+def _remoteness_km(known: tuple[np.ndarray, NearestNeighbors], lonlat: np.ndarray) -> np.ndarray:
+    points, nearest = known
+    here = unit_vectors(lonlat)
+    distance, neighbor = nearest.kneighbors(here)
+    to_centre = np.linalg.norm(points[neighbor].mean(axis=1) - here, axis=1)
+    remoteness = (distance.mean(axis=1) + to_centre) * EARTH_RADIUS_KM
+    return np.maximum(remoteness, MIN_DISTANCE_KM)
+
+
+def _quantiles_in_bands(
+    distance: np.ndarray, error: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Middles of bands of equally many rows, and the conformal quantile of each, not falling."""
+    n_bands = int(np.clip(len(error) // ROWS_IN_A_BAND, 1, MOST_BANDS))
+    middles, quantiles = [], []
+    for rows in np.array_split(np.argsort(distance, kind="stable"), n_bands):
+        rank = min(int(np.ceil((len(rows) + 1) * level)), len(rows))
+        middles.append(np.median(distance[rows]))
+        quantiles.append(np.sort(error[rows])[rank - 1])
+    middle, first = np.unique(middles, return_inverse=True)  # many rows at one distance
+    together = np.bincount(first, quantiles) / np.bincount(first)
+    rising = isotonic_regression(together, sample_weight=np.bincount(first))
+    return middle, rising

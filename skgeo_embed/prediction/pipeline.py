@@ -1,0 +1,231 @@
+"""One call from a table with places to a model of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.encoders.satclip import SatCLIPEncoder
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, find_coordinates
+from skgeo_embed.places.columns import find_lonlat
+from skgeo_embed.places.geometries import is_geo
+from skgeo_embed.prediction.residuals import ResidualInterpolator
+
+N_COMPONENTS = 256
+N_FOR_TREES = 40  # they split one column at a time: few columns, among which place and others
+MOST_CATEGORIES = 40
+ALPHAS = np.logspace(0, 5, 6)
+
+
+def spatial_pipeline(
+    estimator: str | BaseEstimator = "regressor",
+    *,
+    encoder: Any = None,
+    lon: Any = None,
+    lat: Any = None,
+    n_jobs: int | None = None,
+) -> Pipeline:
+    """Build a pipeline for a table with places and columns of any kind.
+
+    A plain scikit-learn pipeline of two steps, which can be changed like any other:
+
+    - "features", a ColumnTransformer: longitude and latitude, the encoder's features, numbers
+      (dates in days, truth values as 0 and 1, the median for what is missing, and a column that
+      says so), and categories as columns of 0 and 1, the rare ones together;
+    - "model", a :class:`~skgeo_embed.ResidualInterpolator` around the learner: the mean of a ridge,
+      its strength chosen on blocks, and of gradient boosting.
+
+    Parameters
+    ----------
+    estimator : {"regressor", "classifier"} or estimator object, default="regressor"
+        What learns. For "classifier" it is the mean of logistic regression and gradient boosting.
+    encoder : transformer of places, default=None
+        None is the bundled :class:`~skgeo_embed.SatCLIPEncoder`.
+    lon, lat : str, default=None
+        Columns of longitude and latitude where their names do not tell.
+    n_jobs : int, default=None
+        Processes for the folds of the residuals.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        Not fitted. It takes a frame (pandas or polars), a GeoDataFrame of points, or an array
+        whose first two columns are longitude and latitude.
+
+    Raises
+    ------
+    ValueError
+        If `estimator` is another word.
+
+    Examples
+    --------
+    >>> from skgeo_embed import spatial_pipeline
+    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> stations = load_air_temperature().frame[::5]
+    >>> rain = stations.pop("mean_precipitation_mm")
+    >>> model = spatial_pipeline("regressor").fit(stations[::2], rain[::2])
+    >>> model.score(stations[1::2], rain[1::2]) > 0.5
+    True
+    """
+    if isinstance(estimator, str):
+        if estimator not in ("regressor", "classifier"):
+            raise ValueError(
+                f'estimator must be "regressor", "classifier" or an estimator, got {estimator!r}.'
+            )
+        estimator = _regressor() if estimator == "regressor" else _classifier()
+    if encoder is None:
+        encoder = SatCLIPEncoder(n_components=N_COMPONENTS)
+    place = partial(place_columns, lon=lon, lat=lat)
+    read_place = FunctionTransformer(
+        partial(read_places, lon=lon, lat=lat), feature_names_out=_lonlat_names
+    )
+    as_numbers = FunctionTransformer(numbers_of, feature_names_out="one-to-one")
+    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    as_text = FunctionTransformer(text_of, feature_names_out="one-to-one")
+    one_hot = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False
+    )
+    features = ColumnTransformer(
+        [
+            ("place", read_place, place),
+            ("encoder", make_pipeline(read_place, encoder), place),
+            ("numbers", make_pipeline(as_numbers, fill), partial(number_columns, place=place)),
+            ("categories", make_pipeline(as_text, one_hot), partial(text_columns, place=place)),
+        ],
+        verbose_feature_names_out=True,
+    ).set_output(transform="pandas")
+    model = ResidualInterpolator(estimator, lon="place__lon", lat="place__lat", n_jobs=n_jobs)
+    return Pipeline([("features", features), ("model", model)])
+
+
+def place_columns(X: Any, lon: Any, lat: Any) -> list[Any]:
+    """Names (of an array numbers) of the columns that hold the place."""
+    if is_geo(X) and lon is None and lat is None:
+        return [X.geometry.name]
+    if not hasattr(X, "columns"):
+        return [0, 1]
+    names = list(X.columns)
+    found = find_lonlat(names, lon, lat)
+    if found is None:
+        find_coordinates(X[:0], None)  # says which columns may be meant
+        raise CoordinateError(f"say which of {names} are lon and lat.")
+    return [names[position] for position in found]
+
+
+def read_places(X: Any, lon: Any, lat: Any) -> pd.DataFrame:
+    """Longitude and latitude, degrees, as a frame of two columns."""
+    index = X.index if isinstance(X, pd.DataFrame) else None
+    lonlat = find_coordinates(np.asarray(X) if lon is not None or lat is not None else X, None)
+    return pd.DataFrame(lonlat, columns=["lon", "lat"], index=index)
+
+
+def number_columns(X: Any, place: Any) -> list[Any]:
+    """Names of the other columns that are numbers, truth values, dates or durations."""
+    frame, taken = as_pandas(X), place(X)
+    return [name for name in frame if name not in taken and _is_numeric(frame[name])]
+
+
+def text_columns(X: Any, place: Any) -> list[Any]:
+    """Names of the columns that are neither the place nor numbers."""
+    frame, taken = as_pandas(X), place(X)
+    return [name for name in frame if name not in taken and not _is_numeric(frame[name])]
+
+
+def numbers_of(X: Any) -> pd.DataFrame:
+    """Columns as float64: dates and durations in days, truth values as 0 and 1."""
+    return as_pandas(X).apply(_numbers)
+
+
+def text_of(X: Any) -> pd.DataFrame:
+    """Columns as text; what is missing is a category too."""
+    return as_pandas(X).apply(
+        lambda column: column.astype(object).where(column.notna(), "missing").astype(str)
+    )
+
+
+def as_pandas(X: Any) -> pd.DataFrame:
+    """A table of any kind as a pandas frame, without pyarrow."""
+    if isinstance(X, pd.DataFrame):
+        return X
+    if hasattr(X, "columns"):
+        return pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
+    return pd.DataFrame(np.asarray(X))
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    if column.dtype == object:
+        column = column.dropna().infer_objects()
+    return column.dtype.kind in "biufmM" or isinstance(column.dtype, pd.DatetimeTZDtype)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    if column.dtype == object:
+        column = column.infer_objects()
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if column.dtype.kind == "M":
+        column = column - pd.Timestamp(0)
+    if column.dtype.kind == "m":
+        return column.dt.total_seconds() / 86_400
+    return pd.to_numeric(column).astype("float64")
+
+
+def _lonlat_names(transformer: Any, names: Any) -> list[str]:
+    return ["lon", "lat"]
+
+
+class BlocksOfFeatures(SpatialBlockKFold):
+    """Blocks of the places in the first two columns; random folds of too few places."""
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None, coords: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the training and test rows of each fold."""
+        places = X.iloc[:, :2].to_numpy()
+        if len(np.unique(places, axis=0)) < 3 * self.n_splits:
+            return KFold(self.n_splits, shuffle=True, random_state=0).split(places)
+        return super().split(places)
+
+
+def _regressor() -> BaseEstimator:
+    ridge = GridSearchCV(
+        make_pipeline(StandardScaler(), Ridge()),
+        {"ridge__alpha": ALPHAS},
+        cv=BlocksOfFeatures(3, block_size="auto"),
+    )
+    trees = make_pipeline(_columns_for_trees(), HistGradientBoostingRegressor(random_state=0))
+    return VotingRegressor([("ridge", ridge), ("trees", trees)])
+
+
+def _classifier() -> BaseEstimator:
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    trees = make_pipeline(_columns_for_trees(), HistGradientBoostingClassifier(random_state=0))
+    return VotingClassifier([("linear", linear), ("trees", trees)], voting="soft")
+
+
+def _columns_for_trees() -> ColumnTransformer:
+    return ColumnTransformer([("few", "passthrough", few_columns)])
+
+
+def few_columns(X: Any) -> list[str]:
+    """All columns but those of the encoder beyond the first 40."""
+    encoded = [name for name in X if name.startswith("encoder__")]
+    return [name for name in X if name not in set(encoded[N_FOR_TREES:])]

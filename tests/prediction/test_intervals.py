@@ -1,0 +1,153 @@
+"""Intervals hold what they promise, near labels and far from them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import KFold
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skgeo_embed import ResidualInterpolator, SpatialConformalRegressor
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.model_selection import SpatialBlockKFold
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Smooth values and noise: neighbours know them, far places do not."""
+    rng = np.random.RandomState(0)
+    places = np.column_stack([rng.uniform(5, 15, 1200), rng.uniform(45, 55, 1200)])
+    y = np.sin(places[:, 0] * 2) + np.cos(places[:, 1] * 2) + 0.1 * rng.randn(1200)
+    return places, y
+
+
+def coverage(interval, y):
+    low, high = interval.T
+    return ((low <= y) & (y <= high)).mean()
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_the_promised_share_in_random_folds_and_in_blocks(table, level):
+    X, y = table
+    model = SpatialConformalRegressor(KNeighborsRegressor(5), confidence_level=level)
+    for cv, tolerance in (
+        (KFold(4, shuffle=True, random_state=5), 0.04),
+        (SpatialBlockKFold(4, block_size=1.2), 0.06),
+    ):
+        held = [
+            coverage(model.fit(X[train], y[train]).predict_interval(X[test]), y[test])
+            for train, test in cv.split(X)
+        ]
+        assert np.mean(held) == pytest.approx(level, abs=tolerance)
+
+
+def test_intervals_widen_with_the_distance_and_then_stay(table):
+    X, y = table
+    model = SpatialConformalRegressor(KNeighborsRegressor(5)).fit(X, y)
+    width = np.diff(model.predict_interval([[10.0, 50.0], [16.5, 50.0], [100.0, 0.0]]))[:, 0]
+    assert width[0] < 0.6 * width[1]
+    assert width[1] <= width[2] == pytest.approx(2 * model.half_widths_[-1])
+    assert (np.diff(model.half_widths_) >= 0).all()
+    assert (np.diff(model.remoteness_km_) > 0).all()
+
+
+def test_the_half_width_is_the_conformal_quantile(table):
+    X, y = (values[:90] for values in table)  # too few for more than one band
+    model = SpatialConformalRegressor(
+        DummyRegressor(), confidence_level=0.8, cv=[KFold(5), KFold(3)]
+    ).fit(X, y)
+    errors = [
+        np.abs(y[test] - y[train].mean())
+        for cv in (KFold(5), KFold(3))
+        for train, test in cv.split(X)
+    ]
+    errors = np.sort(np.concatenate(errors))
+    expected = errors[int(np.ceil(181 * 0.8)) - 1]
+    np.testing.assert_allclose(model.half_widths_, [expected])
+    np.testing.assert_allclose(
+        model.predict_interval(X), np.tile([y.mean() - expected, y.mean() + expected], (90, 1))
+    )
+
+
+def test_errors_are_of_rows_that_were_not_seen(table):
+    X, y = table
+
+    class Memory(RegressorMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.known_ = {tuple(row): value for row, value in zip(X, y, strict=True)}
+            return self
+
+        def predict(self, X):
+            return np.array([self.known_.get(tuple(row), 0.0) for row in X])
+
+    model = SpatialConformalRegressor(Memory()).fit(X, y)
+    assert model.half_widths_.min() > 1
+
+
+def test_columns_by_name_coordinates_beside_and_other_names(table):
+    X, y = (values[:300] for values in table)
+    expected = SpatialConformalRegressor(LinearRegression()).fit(X, y).predict_interval(X)
+    frame = pd.DataFrame({"lat": X[:, 1], "lon": X[:, 0]})
+    named = SpatialConformalRegressor(LinearRegression()).fit(frame, y)
+    np.testing.assert_allclose(named.predict_interval(frame), expected)
+    assert list(named.feature_names_in_) == ["lat", "lon"]
+    other = frame.set_axis(["north", "east"], axis=1)
+    chosen = SpatialConformalRegressor(LinearRegression(), lon="east", lat="north").fit(other, y)
+    np.testing.assert_allclose(chosen.predict_interval(other), expected)
+    beside = SpatialConformalRegressor(LinearRegression()).fit(frame.to_numpy(), y, coords=X)
+    np.testing.assert_allclose(beside.predict_interval(frame.to_numpy(), coords=X), expected)
+    with pytest.raises(CoordinateError):
+        SpatialConformalRegressor(LinearRegression()).fit(other, y)
+
+
+def test_around_a_residual_interpolator_and_in_processes(table):
+    X, y = (values[:400] for values in table)
+    inner = ResidualInterpolator(Ridge())
+    model = SpatialConformalRegressor(inner).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), inner.fit(X, y).predict(X))
+    again = SpatialConformalRegressor(inner, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
+
+
+def test_bad_folds_and_levels_are_refused(table):
+    X, y = (values[:60] for values in table)
+    for level in (0, 1, 90):
+        with pytest.raises(ValueError, match="'confidence_level' parameter"):
+            SpatialConformalRegressor(Ridge(), confidence_level=level).fit(X, y)
+
+    class Half(KFold):
+        def split(self, X, y=None, groups=None):
+            yield np.arange(30), np.arange(30, 60)
+
+    model = SpatialConformalRegressor(Ridge(), cv=[Half(2)])
+    with pytest.raises(ValueError, match=r"must put each row into one test fold; row 0 is in 0"):
+        model.fit(X, y)
+    assert not hasattr(model, "half_widths_")
+
+
+class OnTheSphere(SpatialConformalRegressor):
+    """Takes any columns for places, so that scikit-learn's own data can be used."""
+
+    def _places(self, X, coords):
+        values = np.asarray(X, dtype=float)
+        values = np.column_stack([values, np.zeros(len(values))])[:, :2]
+        return np.column_stack([values[:, 0] % 360 - 180, np.clip(values[:, 1], -90, 90)])
+
+
+@parametrize_with_checks(
+    [OnTheSphere(Ridge(), cv=[KFold(3)])],
+    expected_failed_checks=lambda estimator: dict.fromkeys(
+        (
+            "check_estimator_sparse_array",
+            "check_estimator_sparse_matrix",
+            "check_estimator_sparse_tag",
+            "check_estimators_empty_data_messages",
+        ),
+        "places are read before the regressor checks its data, by what stands in for that here",
+    ),
+)
+def test_common_checks(estimator, check):
+    check(estimator)
