@@ -5,11 +5,13 @@ from __future__ import annotations
 from skgeo_embed.inspection._embedding_map import EmbeddingMapDisplay
 from skgeo_embed.inspection._geolocation import GeolocationDisplay
 from skgeo_embed.inspection._similarity_map import SimilarityMapDisplay
+from skgeo_embed.inspection._spatial_error import SpatialErrorDisplay
 from skgeo_embed.inspection._training_curve import TrainingCurveDisplay
 
 __all__ = [
     "EmbeddingMapDisplay",
     "GeolocationDisplay",
     "SimilarityMapDisplay",
+    "SpatialErrorDisplay",
     "TrainingCurveDisplay",
 ]
