@@ -364,7 +364,10 @@ def find_coordinates(X: Any, coords: Any) -> np.ndarray:
     else:
         found = find_lonlat(names, None, None)
         if found is None:
-            raise CoordinateError(_no_coordinates_message(names))
+            raise CoordinateError(
+                f"{unclear_columns(names)}; pass coords, with cross-validation functions as "
+                "set_split_request(coords=True)."
+            )
         lon, lat = (names[position] for position in found)
         lonlat = read_coordinates(X, lon=lon, lat=lat).lonlat
     n_rows = len(lonlat) if X is None else _num_samples(X)
@@ -382,14 +385,12 @@ def _read_alone(X: Any) -> np.ndarray:
         ) from error
 
 
-def _no_coordinates_message(names: list[Any]) -> str:
+def unclear_columns(names: list[Any]) -> str:
+    """Say why no two names are those of longitude and latitude."""
     several = [
         f"{kind} may be {', '.join(map(str, matches))}"
         for kind in ("lon", "lat")
         if len(matches := [name for name in names if classify_column(name) == kind]) > 1
     ]
     what = "; ".join(several) or f"it has {', '.join(map(str, names))}"
-    return (
-        f"X has no two columns that are longitude and latitude ({what}); pass coords, with "
-        "cross-validation functions as set_split_request(coords=True)."
-    )
+    return f"X has no two columns that are longitude and latitude ({what})"

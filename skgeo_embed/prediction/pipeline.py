@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -21,18 +21,24 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, find_coordinates
-from skgeo_embed.places.columns import find_lonlat
+from skgeo_embed.model_selection._spatial import (
+    SpatialBlockKFold,
+    find_coordinates,
+    unclear_columns,
+)
+from skgeo_embed.places.columns import column_names, find_lonlat
 from skgeo_embed.places.geometries import is_geo
 from skgeo_embed.prediction.residuals import ResidualInterpolator
 
 N_COMPONENTS = 256
 N_FOR_TREES = 40  # they split one column at a time: few columns, among which place and others
 MOST_CATEGORIES = 40
-ALPHAS = np.logspace(0, 5, 6)
+ALPHAS = (10.0, 100.0, 1e3, 1e4)
 
 
 def spatial_pipeline(
@@ -45,8 +51,9 @@ def spatial_pipeline(
 ) -> Pipeline:
     """Build a pipeline for a table with places and columns of any kind.
 
-    A plain scikit-learn pipeline of two steps, which can be changed like any other:
+    A plain scikit-learn pipeline of three steps, which can be changed like any other:
 
+    - "table" makes a pandas frame of whatever holds the table;
     - "features", a ColumnTransformer: longitude and latitude, the encoder's features, numbers
       (dates in days, truth values as 0 and 1, the median for what is missing, and a column that
       says so), and categories as columns of 0 and 1, the rare ones together;
@@ -113,61 +120,97 @@ def spatial_pipeline(
         verbose_feature_names_out=True,
     ).set_output(transform="pandas")
     model = ResidualInterpolator(estimator, lon="place__lon", lat="place__lat", n_jobs=n_jobs)
-    return Pipeline([("features", features), ("model", model)])
+    return Pipeline([("table", TableReader()), ("features", features), ("model", model)])
 
 
-def place_columns(X: Any, lon: Any, lat: Any) -> list[Any]:
-    """Names (of an array numbers) of the columns that hold the place."""
+def place_columns(X: pd.DataFrame, lon: Any, lat: Any) -> list[Any]:
+    """Names of the columns that hold the place."""
     if is_geo(X) and lon is None and lat is None:
         return [X.geometry.name]
-    if not hasattr(X, "columns"):
-        return [0, 1]
-    names = list(X.columns)
+    names = list(X)
     found = find_lonlat(names, lon, lat)
     if found is None:
-        find_coordinates(X[:0], None)  # says which columns may be meant
-        raise CoordinateError(f"say which of {names} are lon and lat.")
+        raise CoordinateError(
+            f"{unclear_columns(names)}; say which with spatial_pipeline(lon=..., lat=...)."
+        )
     return [names[position] for position in found]
 
 
-def read_places(X: Any, lon: Any, lat: Any) -> pd.DataFrame:
+def read_places(X: pd.DataFrame, lon: Any, lat: Any) -> pd.DataFrame:
     """Longitude and latitude, degrees, as a frame of two columns."""
-    index = X.index if isinstance(X, pd.DataFrame) else None
     lonlat = find_coordinates(np.asarray(X) if lon is not None or lat is not None else X, None)
-    return pd.DataFrame(lonlat, columns=["lon", "lat"], index=index)
+    return pd.DataFrame(lonlat, columns=["lon", "lat"], index=X.index)
 
 
-def number_columns(X: Any, place: Any) -> list[Any]:
+def number_columns(X: pd.DataFrame, place: Any) -> list[Any]:
     """Names of the other columns that are numbers, truth values, dates or durations."""
-    frame, taken = as_pandas(X), place(X)
-    return [name for name in frame if name not in taken and _is_numeric(frame[name])]
+    taken = place(X)
+    return [name for name in X if name not in taken and _is_numeric(X[name])]
 
 
-def text_columns(X: Any, place: Any) -> list[Any]:
+def text_columns(X: pd.DataFrame, place: Any) -> list[Any]:
     """Names of the columns that are neither the place nor numbers."""
-    frame, taken = as_pandas(X), place(X)
-    return [name for name in frame if name not in taken and not _is_numeric(frame[name])]
+    taken = place(X)
+    return [name for name in X if name not in taken and not _is_numeric(X[name])]
 
 
-def numbers_of(X: Any) -> pd.DataFrame:
+def numbers_of(X: pd.DataFrame) -> pd.DataFrame:
     """Columns as float64: dates and durations in days, truth values as 0 and 1."""
-    return as_pandas(X).apply(_numbers)
+    return X.apply(_numbers)
 
 
-def text_of(X: Any) -> pd.DataFrame:
+def text_of(X: pd.DataFrame) -> pd.DataFrame:
     """Columns as text; what is missing is a category too."""
-    return as_pandas(X).apply(
+    return X.apply(
         lambda column: column.astype(object).where(column.notna(), "missing").astype(str)
     )
 
 
+class TableReader(TransformerMixin, BaseEstimator):
+    """Makes a pandas frame of any table, with the columns that it was fitted with."""
+
+    def fit(self, X: Any, y: Any = None) -> TableReader:
+        """Remember the columns."""
+        self.columns_ = list(as_pandas(X))
+        return self
+
+    def transform(self, X: Any) -> pd.DataFrame:
+        """Return the columns in the order of those fitted; others are left out."""
+        check_is_fitted(self)
+        frame = as_pandas(X)
+        missing = [name for name in self.columns_ if name not in frame]
+        if missing:
+            raise ValueError(
+                f"the table lacks {', '.join(map(repr, missing))}, which the pipeline was fitted "
+                f"with; it has {', '.join(map(repr, frame))}."
+            )
+        return frame[self.columns_]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the columns."""
+        return np.asarray(self.columns_, dtype=object)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.input_tags.allow_nan = True
+        return tags
+
+
 def as_pandas(X: Any) -> pd.DataFrame:
-    """A table of any kind as a pandas frame, without pyarrow."""
+    """A table of any kind as a pandas frame; an array's first columns are lon and lat."""
     if isinstance(X, pd.DataFrame):
         return X
-    if hasattr(X, "columns"):
-        return pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
-    return pd.DataFrame(np.asarray(X))
+    names = column_names(X)
+    if names is not None:
+        return pd.DataFrame({name: np.asarray(X[name]) for name in names})
+    values = np.asarray(X)
+    if values.ndim != 2 or values.shape[1] < 2:
+        raise CoordinateError(
+            "a table without names must be (n, d), longitude and latitude first; got shape "
+            f"{values.shape}."
+        )
+    rest = (f"x{number}" for number in range(2, values.shape[1]))
+    return pd.DataFrame(values, columns=["lon", "lat", *rest])
 
 
 def _is_numeric(column: pd.Series) -> bool:

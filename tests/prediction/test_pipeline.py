@@ -1,0 +1,186 @@
+"""A table as people have it goes in as it is, and what comes out is a plain pipeline."""
+
+import pickle
+
+import geopandas
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
+
+from skgeo_embed import PositionalEncoder, SatCLIPEncoder, spatial_pipeline
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.prediction.pipeline import as_pandas, numbers_of, text_of
+
+N = 120
+
+
+@pytest.fixture(scope="module")
+def table():
+    """What people have: gaps, dates, truth values, rare and missing words, an odd index."""
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame(
+        {
+            "name": [f"site {i}" for i in range(N)],
+            "Latitude": rng.uniform(45, 55, N),
+            "rooms": rng.randint(1, 6, N),
+            "LNG": rng.uniform(5, 15, N),
+            "area": np.where(rng.rand(N) < 0.2, np.nan, rng.uniform(20, 200, N)),
+            "sold": pd.date_range("2020-01-01", periods=N, freq="D"),
+            "garden": rng.rand(N) < 0.5,
+            "kind": pd.Categorical(rng.choice(["flat", "house"], N)),
+            "agent": np.where(rng.rand(N) < 0.3, None, rng.choice(["a", "b", "c"], N)),
+            "mixed": pd.Series(np.where(rng.rand(N) < 0.3, None, 3), dtype=object),
+            "lat_error": rng.rand(N),
+            "empty": np.nan,
+        },
+        index=np.arange(N) * 7 + 3,
+    )
+    y = frame["rooms"] + np.sin(frame["LNG"]) + 2 * (frame["kind"] == "house")
+    return frame, y
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    model = spatial_pipeline(encoder=SatCLIPEncoder(n_components=16), lat="Latitude")
+    return model.fit(*table)
+
+
+def test_a_mixed_table_goes_in_as_it_is(table, fitted):
+    frame, y = table
+    assert fitted.score(frame, y) > 0.8
+    names = fitted["features"].get_feature_names_out().tolist()
+    assert names[:3] == ["place__lon", "place__lat", "encoder__satclip000"]
+    assert {"numbers__sold", "numbers__garden", "numbers__missingindicator_area"} <= set(names)
+    assert {"numbers__mixed", "numbers__lat_error", "categories__agent_missing"} <= set(names)
+    features = fitted["features"].transform(frame)
+    assert features.index.equals(frame.index)
+    np.testing.assert_allclose(features["place__lon"], frame["LNG"])
+    assert len(names) < 100  # a name for each row is not a column for each row
+
+
+def test_what_was_not_seen_in_fitting(table, fitted):
+    frame = table[0].head(3).copy()
+    frame["agent"], frame["kind"], frame["rooms"] = "new", None, np.nan
+    assert np.isfinite(fitted.predict(frame)).all()
+    shuffled = table[0][table[0].columns[::-1]]
+    shuffled["later"] = 1.0
+    np.testing.assert_allclose(fitted.predict(shuffled), fitted.predict(table[0]))
+    with pytest.raises(ValueError, match="the table lacks 'rooms', which the pipeline was fitted"):
+        fitted.predict(frame.drop(columns="rooms"))
+
+
+def test_polars_gives_what_pandas_gives(table, fitted):
+    frame, y = table
+    columns = ["LNG", "Latitude", "area", "rooms", "garden", "sold", "name"]
+    pandas = frame[columns]
+    polars = pl.DataFrame({name: pandas[name].to_numpy() for name in columns})
+    small = clone(fitted)
+    expected = small.fit(pandas, y).predict(pandas)
+    np.testing.assert_allclose(small.fit(polars, y.to_numpy()).predict(polars), expected)
+    arrow = pyarrow.Table.from_pandas(pandas, preserve_index=False)
+    np.testing.assert_allclose(small.predict(arrow), expected)
+
+
+def test_arrays_and_geometries(table):
+    frame, y = table
+    places = frame[["LNG", "Latitude"]].to_numpy()
+    model = spatial_pipeline(encoder=PositionalEncoder("grid"))
+    expected = model.fit(np.column_stack([places, frame["rooms"]]), y).predict(
+        np.column_stack([places, frame["rooms"]])
+    )
+    points = geopandas.GeoDataFrame(
+        {"rooms": frame["rooms"]}, geometry=geopandas.points_from_xy(*places.T), crs=4326
+    ).to_crs(3035)
+    assert model[:-1].get_feature_names_out()[-1] == "numbers__x2"
+    found = model.fit(points, y).predict(points)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_columns_of_other_names(table):
+    frame, y = table
+    other = frame[["LNG", "Latitude", "rooms"]].set_axis(["east", "north", "rooms"], axis=1)
+    model = spatial_pipeline(encoder=PositionalEncoder("grid"), lon="east", lat="north")
+    assert np.isfinite(model.fit(other, y).predict(other)).all()
+    with pytest.raises(CoordinateError, match="no two columns that are longitude and latitude"):
+        spatial_pipeline().fit(other, y)
+    with pytest.raises(CoordinateError, match=r"lat may be Latitude, lat_error\); say which with"):
+        spatial_pipeline().fit(frame, y)
+    with pytest.raises(CoordinateError, match="there is no such column"):
+        spatial_pipeline(lon="x", lat="y").fit(frame, y)
+
+
+def test_a_classifier_and_an_estimator_of_ones_own(table):
+    frame, y = table
+    encoder = SatCLIPEncoder(n_components=16)
+    frame = frame.drop(columns="lat_error")
+    model = spatial_pipeline("classifier", encoder=encoder)
+    assert is_classifier(model)
+    probability = model.fit(frame, frame["kind"] == "house").predict_proba(frame)
+    np.testing.assert_allclose(probability.sum(axis=1), 1)
+    assert model.score(frame, frame["kind"] == "house") > 0.9
+    own = spatial_pipeline(Ridge(), encoder=encoder)
+    assert is_regressor(own)
+    assert own.set_params(model__estimator__alpha=3.0).fit(frame, y).score(frame, y) > 0.5
+    with pytest.raises(ValueError, match='"regressor", "classifier" or an estimator'):
+        spatial_pipeline("regression")
+
+
+def test_it_is_a_plain_pipeline(table, fitted):
+    frame, y = table
+    assert type(fitted) is Pipeline
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(frame), fitted.predict(frame))
+    assert "ResidualInterpolator" in clone(fitted)._repr_html_()
+    frame = frame.drop(columns="lat_error")
+    search = GridSearchCV(
+        spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid")),
+        {"features__encoder__positionalencoder": [PositionalEncoder("grid"), PositionalEncoder()]},
+        cv=2,
+    )
+    assert search.fit(frame, y).best_params_
+    scores = cross_val_score(search.estimator, frame, y, cv=3, n_jobs=2, error_score="raise")
+    assert len(scores) == 3
+
+
+def test_few_rows_and_one_place(table):
+    frame, y = table
+    frame = frame.drop(columns="lat_error")
+    model = spatial_pipeline(encoder=PositionalEncoder("grid"))
+    few = frame.head(8)
+    assert np.isfinite(model.fit(few, y.head(8)).predict(few)).all()
+    one = frame.assign(LNG=7.0, Latitude=46.0)
+    assert np.isfinite(model.fit(one, y).predict(one)).all()
+
+
+def test_bad_places_are_named(table, fitted):
+    frame = table[0].copy()
+    frame.loc[frame.index[4], "LNG"] = 999
+    with pytest.raises(CoordinateError, match=r"999|row 4"):
+        fitted.predict(frame)
+
+
+def test_numbers_and_words():
+    frame = pd.DataFrame(
+        {
+            "day": pd.to_datetime(["1970-01-02", None]),
+            "zoned": pd.to_datetime(["1970-01-01 12:00+12:00", "1970-01-02 00:00Z"], utc=True),
+            "span": pd.to_timedelta(["12h", "36h"]),
+            "truth": [True, False],
+            "whole": pd.array([1, None], dtype="Int64"),
+        }
+    )
+    found = numbers_of(frame)
+    expected = [[1, 0, 0.5, 1, 1], [np.nan, 1, 1.5, 0, np.nan]]
+    np.testing.assert_allclose(found.to_numpy(), expected)
+    assert (found.dtypes == "float64").all()
+    words = text_of(pd.DataFrame({"a": pd.Categorical(["x", None]), "b": [pd.NA, 3]}))
+    assert words.to_numpy().tolist() == [["x", "missing"], ["missing", "3"]]
+    assert as_pandas(np.eye(3)).columns.tolist() == ["lon", "lat", "x2"]
+    with pytest.raises(CoordinateError, match=r"must be \(n, d\), longitude and latitude first"):
+        as_pandas([7.0, 46.0])
