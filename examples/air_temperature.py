@@ -20,19 +20,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.collections import LineCollection
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, KFold
-from sklearn.neighbors import BallTree, KNeighborsRegressor
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skgeo_embed import SatCLIPEncoder
-from skgeo_embed.datasets import load_air_temperature
+from skgeo_embed.datasets import land_mask, load_air_temperature, load_coastlines
+from skgeo_embed.inspection import SpatialErrorDisplay
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.nn.location import LocationEncoder
-
-EARTH_RADIUS_KM = 6371.0088
-
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--figure", default="air_temperature.png", help="where the map is drawn")
@@ -110,32 +109,25 @@ table = pd.DataFrame(
 print(f"{len(X)} stations\n\n{table.round(3).to_string()}\n")
 
 # %%
-# A map of the fitted pipeline: `transform_grid` encodes all of the Earth, and what lies farther
-# than 1,000 km from any station is left out.
+# A map of the fitted pipeline, for which `transform_grid` encodes all of the Earth, and one of its
+# errors in blocks that were left out: where would the model be wrong if nobody had measured there?
 
-encoder, ridge = make_pipeline(SatCLIPEncoder(), Ridge()).fit(X, y).named_steps.values()
-lon, lat = np.arange(-179.5, 180), np.arange(-89.5, 90)
+model = make_pipeline(SatCLIPEncoder(), Ridge())
+held_out = cross_val_predict(model, X, y, cv=SpatialBlockKFold(5, block_size=10))
+encoder, ridge = model.fit(X, y).named_steps.values()
+lon, lat = np.arange(-179.75, 180, 0.5), np.arange(-59.75, 84, 0.5)
 features = encoder.transform_grid(lon, lat)
-predicted = ridge.predict(features.reshape(-1, features.shape[-1]))
-places = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
-distance, _ = BallTree(lat_lon_radians(X), metric="haversine").query(lat_lon_radians(places))
-far = distance[:, 0] * EARTH_RADIUS_KM > 1000
-predicted = np.where(far, np.nan, predicted).reshape(len(lat), len(lon))
+predicted = ridge.predict(features.reshape(-1, features.shape[-1])).reshape(len(lat), len(lon))
+predicted[~land_mask(lon, lat)] = np.nan
 
-figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
-limits = {"vmin": y.min(), "vmax": y.max(), "cmap": "cividis"}
-mesh = axes.pcolormesh(lon, lat, predicted, rasterized=True, **limits)
-axes.scatter(X["lon"], X["lat"], c=y, s=5, edgecolors="white", linewidths=0.2, **limits)
-axes.set(
-    title="Mean annual air temperature: stations (dots) and SatCLIPEncoder() + ridge",
-    xlabel="Longitude (°)",
-    ylabel="Latitude (°)",
-    xlim=(-180, 180),
-    ylim=(-90, 90),
-    aspect="equal",
-)
-axes.set_facecolor("0.93")
-axes.annotate("grey: no station within 1,000 km", (-176, -86), fontsize=8, color="0.35")
-figure.colorbar(mesh, label="Temperature (°C)", shrink=0.85)
-figure.savefig(arguments.figure, dpi=130)
+figure, (on_map, of_errors) = plt.subplots(2, figsize=(9, 8), layout="constrained")
+shown = on_map.pcolormesh(lon, lat, predicted, rasterized=True)
+on_map.add_collection(LineCollection(load_coastlines(), colors="black", linewidths=0.4))
+on_map.set(xlim=(-180, 180), ylim=(-60, 84), aspect="equal", facecolor="#e8ecef")
+on_map.set(xlabel="longitude", ylabel="latitude")
+on_map.set_title("Mean annual temperature of the land, SatCLIPEncoder() + ridge", loc="left")
+figure.colorbar(shown, ax=on_map, label="°C", shrink=0.8)
+SpatialErrorDisplay.from_predictions(y, held_out, coords=X, kind="map", unit="°C", axes=of_errors)
+of_errors.set_title("Errors at 3,076 stations, each with its 10° block left out", loc="left")
+figure.savefig(arguments.figure, dpi=110)
 print(f"map drawn to {arguments.figure}")
