@@ -40,12 +40,16 @@ from ._errors import (
     TrainingWarning as TrainingWarning,
 )
 from ._versions import show_versions as show_versions
+from .encoders.climplicit import ClimplicitEncoder as ClimplicitEncoder
 from .encoders.csp import CSPEncoder as CSPEncoder
 from .encoders.geoclip import GeoCLIPEncoder as GeoCLIPEncoder
 from .encoders.gps2vec import GPS2VecEncoder as GPS2VecEncoder
+from .encoders.mind import MINDEncoder as MINDEncoder
 from .encoders.positional import PositionalEncoder as PositionalEncoder
 from .encoders.satclip import SatCLIPEncoder as SatCLIPEncoder
 from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
+from .encoders.sinr import SINREncoder as SINREncoder
+from .encoders.tte import TTEEncoder as TTEEncoder
 from .geolocation import ImageGeolocator as ImageGeolocator
 from .prediction.applicability import AreaOfApplicability as AreaOfApplicability
 from .prediction.intervals import SpatialConformalRegressor as SpatialConformalRegressor

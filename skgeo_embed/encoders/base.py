@@ -223,6 +223,9 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             values = self._encode_places(self._usable(places))
             yield slice(row, row + 1), slice(0, len(lon)), torch.from_numpy(values)
 
+    def _make_reader(self) -> Reader:
+        return Reader(self.on_invalid, self.lon, self.lat)
+
     def _usable(self, places: Coordinates) -> Coordinates:
         """Refuse, or leave out, valid places that this transformer knows nothing of."""
         return places
@@ -235,7 +238,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def _fit(self, X: Any) -> Coordinates | None:
         with fitting(self):
-            self._reader = Reader(self.on_invalid, self.lon, self.lat)
+            self._reader = self._make_reader()
             self._saw_columns = X is not None
             places = None
             if X is None:

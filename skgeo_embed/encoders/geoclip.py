@@ -22,8 +22,9 @@ class GeoCLIPEncoder(ModelMixin, NetworkTransformer):
     ----------
     model : str or path-like, default="geoclip"
         "geoclip" takes the weights of the installed PyPI package of that name, which is not
-        imported (``pip install --no-deps geoclip``); a hub repository or a folder with the
-        release (config.json + model.safetensors); or the path of
+        imported (``pip install --no-deps geoclip``); "taxabind" is TaxaBind's encoder of places
+        (MVRL/ecogeo on the hub), the same network tuned on species; a hub repository or a folder
+        with the release (config.json + model.safetensors); or the path of
         ``location_encoder_weights.pth``.
     normalize : bool, default=False
         Scale every row to unit length.

@@ -15,15 +15,19 @@ from torch import Tensor
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed._files import file_sha256
-from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, read_weights
+from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME
 from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
-from skgeo_embed.models.lightning_file import read_tensors
 from skgeo_embed.models.model_file import Origin
+from skgeo_embed.models.original_file import open_original, read_tower
 from skgeo_embed.models.parsing import check_finite, named_path, parsing
+from skgeo_embed.models.registry import OTHERS
 from skgeo_embed.models.sharing import LoadedEncoder, share_engine
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.geoclip import geoclip_network
 
+GEOCLIP_SHA256 = "94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394"
+TRAINED_ON = "MediaEval Placing Tasks 2016 (MP-16), geotagged photographs"
+TAXABIND = OTHERS["taxabind"]  # GeoCLIP's network with weights of its own
 _GEOCLIP_FILE = "model/weights/location_encoder_weights.pth"
 _GEOCLIP_HELP = (
     "Its weights (MIT, 38 MB) come with the PyPI package: pip install --no-deps geoclip (it is not "
@@ -34,14 +38,19 @@ _GEOCLIP_HELP = (
 
 def open_geoclip(model: Any, options: HubOptions) -> LoadedEncoder:
     """Open GeoCLIP's location encoder from its package, the hub, a folder or a file."""
+    if str(model).lower() in (TAXABIND.name, TAXABIND.repository.lower()):
+        return open_original(
+            str(model), options, build=build_geoclip, prefixes=("",), known=TAXABIND.name
+        )
     origin = _find_geoclip(model, options)
     assert origin.path is not None
     file = origin.path / WEIGHTS_NAME if origin.path.is_dir() else origin.path
     engine = share_engine(origin.sha256, "geoclip", lambda: _build_geoclip(file))
+    known = origin.sha256 == GEOCLIP_SHA256
     info = {
         **origin.facts(),
-        "licence": "MIT",
-        "trained_on": "MediaEval Placing Tasks 2016 (MP-16), geotagged photographs",
+        "licence": "MIT" if known else None,
+        "trained_on": TRAINED_ON if known else None,
         **engine.module.config,
     }
     reopen = None
@@ -83,7 +92,8 @@ def _check_geoclip_config(folder: Path) -> None:
     path = folder / CONFIG_NAME
     with parsing(path, "GeoCLIP's config"):
         config = json.loads(path.read_text(encoding="utf-8"))
-        if config.get("model_type") != "geoclip-location-encoder":
+        taxabind = {"sigma", "encoded_size"} <= set(config)
+        if config.get("model_type") != "geoclip-location-encoder" and not taxabind:
             raise ModelFormatError(
                 f"{path} says model_type {config.get('model_type')!r}, not "
                 f"'geoclip-location-encoder'. {_GEOCLIP_HELP}"
@@ -92,27 +102,29 @@ def _check_geoclip_config(folder: Path) -> None:
 
 def _build_geoclip(file: Path) -> EncodedNetwork:
     with parsing(file, "GeoCLIP's location encoder"):
-        if file.suffix == ".safetensors":
-            weights = read_weights(file.parent, "")
-        else:
-            weights = read_tensors(file)
+        weights = read_tower(file, ("",))
         check_finite(weights, file)
-        count = len({key.split(".")[0] for key in weights})
-        state: dict[str, Tensor] = {}
-        for i in range(count):
-            prefix = f"LocEnc{i}."
-            state[f"posenc.b{i}"] = weights[f"{prefix}capsule.0.b"]
-            for ours, theirs in enumerate((1, 3, 5)):
-                for part in ("weight", "bias"):
-                    key = f"{prefix}capsule.{theirs}.{part}"
-                    state[f"nnet.capsules.{i}.{2 * ours}.{part}"] = weights[key]
+        return build_geoclip(weights)
+
+
+def build_geoclip(weights: dict[str, Tensor]) -> EncodedNetwork:
+    """Build the network of the tensors, whose sizes are its own."""
+    count = len({key.split(".")[0] for key in weights})
+    state: dict[str, Tensor] = {}
+    for i in range(count):
+        prefix = f"LocEnc{i}."
+        state[f"posenc.b{i}"] = weights[f"{prefix}capsule.0.b"]
+        for ours, theirs in enumerate((1, 3, 5)):
             for part in ("weight", "bias"):
-                state[f"nnet.capsules.{i}.6.{part}"] = weights[f"{prefix}head.0.{part}"]
-        frequencies = [state[f"posenc.b{i}"] for i in range(count)]
-        if any(matrix.ndim != 2 or matrix.shape[1] != 2 for matrix in frequencies):
-            raise ModelFormatError(f"{file}: frequencies of {[*frequencies[0].shape]}, not (k, 2).")
-        embed_dim, hidden_dim = weights["LocEnc0.head.0.weight"].shape
-        with torch.device("meta"):
-            network = geoclip_network(frequencies, hidden_dim, embed_dim)
-        network.load_state_dict(state, assign=True)
+                key = f"{prefix}capsule.{theirs}.{part}"
+                state[f"nnet.capsules.{i}.{2 * ours}.{part}"] = weights[key]
+        for part in ("weight", "bias"):
+            state[f"nnet.capsules.{i}.6.{part}"] = weights[f"{prefix}head.0.{part}"]
+    frequencies = [state[f"posenc.b{i}"] for i in range(count)]
+    if any(matrix.ndim != 2 or matrix.shape[1] != 2 for matrix in frequencies):
+        raise ModelFormatError(f"the frequencies are {[*frequencies[0].shape]}, not (k, 2).")
+    embed_dim, hidden_dim = weights["LocEnc0.head.0.weight"].shape
+    with torch.device("meta"):
+        network = geoclip_network(frequencies, hidden_dim, embed_dim)
+    network.load_state_dict(state, assign=True)
     return network

@@ -65,6 +65,68 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
+class OtherEncoder:
+    """A location encoder of other authors: what opens it, where it is and what is known of it.
+
+    Attributes
+    ----------
+    name, repository, file : str
+        Short name, hub repository, and file in it.
+    encoder : str
+        The class that opens it.
+    columns : int
+        Of its features, by default.
+    megabytes : float
+        Size of the file.
+    licence : str or None
+        Of the weights; None where nobody says.
+    trained_on : str
+        What with.
+    """
+
+    name: str
+    repository: str
+    file: str
+    encoder: str
+    columns: int
+    megabytes: float
+    licence: str | None
+    trained_on: str
+
+
+# licences as the hub's pages, repositories and pull requests said in 2026
+OTHERS = {
+    other.name: other
+    for other in (
+        OtherEncoder(
+            "climplicit", "Jobedo/climplicit", "model.safetensors", "ClimplicitEncoder", 1024, 16.3,
+            "CC-BY-4.0", "CHELSA climatologies (temperature, precipitation and more, by month)",
+        ),
+        OtherEncoder(
+            "sinr", "MVRL/sinr-location-encoder-1000-cls", "model.safetensors", "SINREncoder", 256,
+            50.6, None, "iNaturalist observations of 47,375 species",
+        ),
+        OtherEncoder(
+            "tte", "MVRL/TTE", "model.safetensors", "TTEEncoder", 512, 13.8, "MIT",
+            "images matched with the coordinates where they were taken",
+        ),
+        OtherEncoder(
+            "mind", "taylor-geospatial/MIND", "mind.safetensors", "MINDEncoder", 64, 227.0, "MIT",
+            "distilled from AlphaEarth, Climplicit, GeoCLIP and SINR",
+        ),
+        OtherEncoder(
+            "mind-small", "isaaccorley/MIND", "mind_small.safetensors", "MINDEncoder", 128, 25.7,
+            "MIT", "distilled from AlphaEarth, Climplicit, GeoCLIP and SINR",
+        ),
+        OtherEncoder(
+            "taxabind", "MVRL/ecogeo", "model.safetensors", "GeoCLIPEncoder", 512, 37.8, None,
+            "GeoCLIP, tuned on images, sounds, texts and places of species (iSatNat)",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Backbone:
     """Weights of a vision tower that training may start from.
 

@@ -14,8 +14,8 @@ def distinct_places(lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
     Parameters
     ----------
-    lonlat : ndarray of shape (n, 2)
-        Canonical degrees.
+    lonlat : ndarray of shape (n, 2) or (n, 3)
+        Canonical degrees, and a time where it matters.
 
     Returns
     -------
@@ -49,10 +49,11 @@ def spread_rows(table: np.ndarray, rows: np.ndarray, source: np.ndarray) -> None
 
 
 def _hashes(lonlat: np.ndarray) -> np.ndarray:
-    """Mix the bits of both coordinates into one number, (n,) uint64."""
-    bits = np.ascontiguousarray(lonlat).view(np.uint64)
-    mixed = bits[:, 0] * np.uint64(0x9E3779B97F4A7C15)  # odd constants spread low bits upwards
-    mixed ^= mixed >> np.uint64(32)
-    mixed += bits[:, 1]
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    """Mix the bits of a row into one number, (n,) uint64."""
+    first, *others = np.ascontiguousarray(lonlat).view(np.uint64).T
+    mixed = first * np.uint64(0x9E3779B97F4A7C15)  # odd constants spread low bits upwards
+    for bits in others:
+        mixed ^= mixed >> np.uint64(32)
+        mixed += bits
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
     return mixed ^ (mixed >> np.uint64(29))

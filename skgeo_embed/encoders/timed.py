@@ -1,0 +1,59 @@
+"""Encoders whose features also depend on a month or a year."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from skgeo_embed.encoders.base import CoordinateTransformer, NetworkTransformer
+from skgeo_embed.places.reading import Reader
+from skgeo_embed.places.timed import TimedReader
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TimedTransformer(NetworkTransformer):
+    """Base of encoders with a time: one number for all places, or a column of theirs.
+
+    Subclasses name the parameter that holds it, which is None where features have no time.
+    """
+
+    _time_parameter: ClassVar[str]
+    _time_range: ClassVar[tuple[float, float]]
+
+    def _make_reader(self) -> Reader:
+        time = getattr(self, self._time_parameter)
+        lowest, highest = self._time_range
+        self._time = time if time is None or isinstance(time, str) else float(time)
+        if isinstance(self._time, str):
+            return TimedReader(self.on_invalid, self.lon, self.lat, self._time, lowest, highest)
+        if self._time is not None and not lowest <= self._time <= highest:
+            raise ValueError(
+                f"{self._time_parameter} must be from {lowest:g} to {highest:g}, or the name of a "
+                f"column of X, got {time!r}."
+            )
+        return super()._make_reader()
+
+    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        if isinstance(self._time, float):
+            lonlat = np.column_stack([lonlat, np.full(len(lonlat), self._time)])
+        return super()._encode(lonlat)
+
+    def _encode_grid(
+        self, lon: np.ndarray, lat: np.ndarray
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        if self._time is None:
+            return super()._encode_grid(lon, lat)
+        if isinstance(self._time, str):
+            raise ValueError(
+                f"a grid has no column {self._time!r}; fit with a number for "
+                f"{self._time_parameter}."
+            )
+        return CoordinateTransformer._encode_grid(self, lon, lat)
+
+
+TIME_CONSTRAINT: list[Any] = [Real, str, None]
