@@ -1,0 +1,236 @@
+"""RANGE: image features of similar places, retrieved by what a location encoder says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
+from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
+from skgeo_embed.encoders.satclip import SatCLIPEncoder
+from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.sphere import unit_vectors
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from skgeo_embed.models.range_database import RangeDatabase
+
+RANGE_SHARPNESS, RANGE_PLUS_SHARPNESS, GEOGRAPHIC_SHARPNESS = 15.0, 12.0, 40.0
+QUERIES = 256  # at a time: each is compared with the whole database
+
+
+class RANGEEncoder(ModelMixin, CoordinateTransformer):
+    r"""Encode longitude and latitude with image features of similar places (1,280 columns).
+
+    A location embedding q says what a place looks like; RANGE [1]_ compares it with the image
+    embeddings k of a database and averages the richer image features v that belong to them:
+
+    .. math::
+        s = \sum_j \mathrm{softmax}_j(15\, \hat q \cdot \hat k_j)\, v_j, \qquad
+        g = \sum_j \mathrm{softmax}_j(40\, x \cdot x_j)\, v_j
+
+    with x points of the unit sphere. The features are s beside :math:`\hat q`; of RANGE+ they are
+    :math:`(1 - \beta) g + \beta s` with 12 in place of 15.
+
+    Parameters
+    ----------
+    database : str, path-like or RangeDatabase, default="range-large"
+        "range-large" (0.9 GB) or "range-medium" (0.45 GB), of MVRL/RANGE-database on the hub, whose
+        licence nobody says; or the path of an .npz file with `locs` (n, 2), `satclip_embeddings`
+        (n, k) and `image_embeddings` (n, d). `from_images` makes one of your own images.
+    location_encoder : transformer, default=None
+        Makes q. None is ``SatCLIPEncoder("satclip-vit16-l40", dtype="float64")``, which the
+        published databases belong to.
+    beta : float, default=None
+        None is RANGE. A number in [0, 1] is RANGE+, 1 purely by similarity, 0 by nearness; the
+        authors use 0.5.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the output; retrieval is in float32.
+    batch_size : int, default=None
+        Places at a time; None is 256, each of which is compared with the whole database.
+    on_invalid : {"raise", "nan"}, default="raise"
+        What to do with NaN, infinite or out-of-range coordinates.
+    lon, lat : str or int, default=None
+        Columns of longitude and latitude where their names do not tell.
+    revision, cache_dir, token, local_files_only
+        As for :class:`SatCLIPEncoder`, for the database.
+
+    Attributes
+    ----------
+    location_encoder_ : transformer
+        Fitted.
+    database_ : RangeDatabase
+        Opened: `lonlat`, `keys` of unit length, `values`.
+    encoder_info_ : dict
+        Name and sha256 of the database, how many entries it has, and the location encoder's name.
+    n_features_in_ : int
+        2.
+
+    References
+    ----------
+    .. [1] A. Dhakal, S. Sastry, S. Khanal, A. Ahmad, E. Xing, N. Jacobs (2025). "RANGE: Retrieval
+       Augmented Neural Fields for Multi-Resolution Geo-Embeddings". CVPR. arXiv 2502.19781.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgeo_embed import RANGEEncoder, SatCLIPEncoder
+    >>> places = np.random.RandomState(0).uniform(-80, 80, (50, 2))
+    >>> features = np.random.RandomState(1).randn(50, 256)  # of images, by the image tower
+    >>> encoder = RANGEEncoder.from_images(SatCLIPEncoder(layer="embedding"), features, places)
+    >>> encoder.fit_transform([[7.83, 36.83]]).shape
+    (1, 512)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "database": "no_validation",
+        "location_encoder": [HasMethods(["fit", "transform"]), None],
+        "beta": [Interval(Real, 0, 1, closed="both"), None],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        **READING_CONSTRAINTS,
+        **HUB_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        database: str | Path | RangeDatabase = "range-large",
+        *,
+        location_encoder: Any = None,
+        beta: float | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        batch_size: int | None = None,
+        on_invalid: Literal["raise", "nan"] = "raise",
+        lon: str | int | None = None,
+        lat: str | int | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> None:
+        self.database = database
+        self.location_encoder = location_encoder
+        self.beta = beta
+        self.dtype = dtype
+        self.batch_size = batch_size
+        self.on_invalid = on_invalid
+        self.lon = lon
+        self.lat = lat
+        self.revision = revision
+        self.cache_dir = cache_dir
+        self.token = token
+        self.local_files_only = local_files_only
+
+    @classmethod
+    def from_images(
+        cls,
+        location_encoder: Any,
+        image_features: Any,
+        coords: Any,
+        *,
+        keys: Any = None,
+        **parameters: Any,
+    ) -> RANGEEncoder:
+        """Make an encoder that retrieves from your own images.
+
+        Parameters
+        ----------
+        location_encoder : transformer
+            A pretrainer's `location_encoder_`, or another one.
+        image_features : array-like of shape (n, d)
+            What is retrieved, such as a pretrainer's image features.
+        coords : array-like of shape (n, 2)
+            Longitude and latitude of the images, degrees.
+        keys : array-like of shape (n, k), default=None
+            What location embeddings are compared with: the images' embeddings in the same space.
+            None takes `image_features`, which then must be those.
+        **parameters
+            The constructor's other arguments.
+
+        Returns
+        -------
+        encoder : RANGEEncoder
+            Not fitted.
+
+        Raises
+        ------
+        ModelFormatError
+            If rows do not belong together, or values are missing.
+        """
+        from skgeo_embed.models.range_database import RangeDatabase, checked_database
+
+        lonlat = read_coordinates(coords).lonlat
+        values = np.array(image_features, dtype=np.float32)
+        compared = values if keys is None else np.array(keys, dtype=np.float32)
+        arrays = checked_database(lonlat, compared, values, "from_images")
+        database = RangeDatabase(*arrays, name=f"{len(lonlat)} images")
+        return cls(database, location_encoder=location_encoder, **parameters)
+
+    def _prepare(self) -> None:
+        from skgeo_embed.models.range_database import RangeDatabase, open_database
+
+        encoder = self.location_encoder
+        if encoder is None:
+            encoder = SatCLIPEncoder(
+                "satclip-vit16-l40", layer="embedding", dtype="float64", **vars(self._hub_options())
+            )
+        self.location_encoder_ = clone(encoder).fit()
+        database = self.database
+        if not isinstance(database, RangeDatabase):
+            database = open_database(database, self._hub_options())
+        self.database_ = database
+        width = len(self.location_encoder_.get_feature_names_out())
+        if database.keys.shape[1] != width:
+            raise ValueError(
+                f"the database {database.name!r} is compared with {database.keys.shape[1]} columns, "
+                f"but the location encoder makes {width}; both must be of one two-tower model "
+                '(layer="embedding").'
+            )
+        self._beta, self._dtype = self.beta, self.dtype
+        self._batch = self.batch_size or QUERIES
+        self.encoder_info_ = {
+            "name": database.name,
+            "sha256": database.sha256,
+            "n_entries": len(database.values),
+            "location_encoder": getattr(self.location_encoder_, "encoder_info_", {}).get("name"),
+        }
+
+    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        import torch
+
+        keys, values = (
+            torch.from_numpy(self.database_.keys),
+            torch.from_numpy(self.database_.values),
+        )
+        known = torch.from_numpy(unit_vectors(self.database_.lonlat)).float()
+        for start in range(0, len(lonlat), self._batch):
+            rows = slice(start, min(start + self._batch, len(lonlat)))
+            query = torch.from_numpy(np.array(self.location_encoder_.transform(lonlat[rows])))
+            query = torch.nn.functional.normalize(query)
+            sharpness = RANGE_SHARPNESS if self._beta is None else RANGE_PLUS_SHARPNESS
+            image = _retrieved(query.float(), keys, values, sharpness)
+            if self._beta is not None:
+                here = torch.from_numpy(unit_vectors(lonlat[rows])).float()
+                near = _retrieved(here, known, values, GEOGRAPHIC_SHARPNESS)
+                image = torch.lerp(near, image, self._beta)
+            dtype = getattr(torch, self._dtype)
+            yield rows, torch.cat([image.to(dtype), query.to(dtype)], dim=1)
+
+    def _feature_names(self) -> list[str]:
+        width = self.database_.keys.shape[1] + self.database_.values.shape[1]
+        return numbered_names("range", width)
+
+    def _output_dtype(self) -> str:
+        return self._dtype
+
+
+def _retrieved(query: torch.Tensor, keys: Tensor, values: Tensor, sharpness: float) -> Tensor:
+    return (sharpness * (query @ keys.T)).softmax(dim=1) @ values

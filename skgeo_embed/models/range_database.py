@@ -1,0 +1,134 @@
+"""Databases that RANGE retrieves image features from."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
+from skgeo_embed._files import file_sha256
+from skgeo_embed.models.hub import HubOptions, fetch
+from skgeo_embed.models.parsing import named_path, parsing
+
+REPOSITORY = "MVRL/RANGE-database"
+NAMED = {"range-large": "range_db_large.npz", "range-medium": "range_db_med.npz"}
+KEYS = ("locs", "satclip_embeddings", "image_embeddings")
+ROWS = 65_536  # read at a time
+
+
+@dataclass(frozen=True, eq=False)
+class RangeDatabase:
+    """Places, keys that queries are compared with, and image features: float32, row by row.
+
+    Attributes
+    ----------
+    lonlat : ndarray of shape (n, 2), float64
+        Degrees.
+    keys : ndarray of shape (n, k)
+        Of unit length.
+    values : ndarray of shape (n, d)
+        Image features.
+    name, sha256 : str
+        Where it came from.
+    reopen : callable or None
+        Opens it again, which is what a pickle holds; None for arrays of the user's own.
+    """
+
+    lonlat: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
+    name: str
+    sha256: str | None = None
+    reopen: Any = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RangeDatabase:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reopen is not None:
+            return _open_again, (self.reopen, self.name, self.sha256)
+        return RangeDatabase, (self.lonlat, self.keys, self.values, self.name)
+
+
+def open_database(database: Any, options: HubOptions) -> RangeDatabase:
+    """Open a database by name, from the hub, or the path of its .npz; nothing in it is run."""
+    if not isinstance(database, (str, os.PathLike)):
+        raise TypeError(f"database must be text or a path, got {type(database).__name__}.")
+    name = str(database)
+    if name in NAMED:
+        found = fetch(REPOSITORY, NAMED[name], options, dataset=True)
+        arrays = _read_arrays(found.path)
+        pinned = replace(options.without_token(), revision=found.commit or options.revision)
+        reopen = partial(open_database, name, pinned)
+        return RangeDatabase(*arrays, name=name, sha256=found.sha256, reopen=reopen)
+    path = named_path(database)
+    if not path.is_file():
+        raise ModelNotFoundError(
+            f"there is no database {name!r}; pass {' or '.join(map(repr, NAMED))} ({REPOSITORY} on "
+            "the hub), or the path of an .npz file with the arrays "
+            f"{', '.join(KEYS)}; RANGEEncoder.from_images makes one of your own images."
+        )
+    return RangeDatabase(*_read_arrays(path), name=path.name, sha256=file_sha256(path))
+
+
+def checked_database(
+    lonlat: np.ndarray, keys: np.ndarray, values: np.ndarray, where: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Check that rows belong together, and scale the keys to unit length."""
+    shapes = f"{lonlat.shape}, {keys.shape} and {values.shape}"
+    if not (lonlat.ndim == keys.ndim == values.ndim == 2 and lonlat.shape[1] == 2):
+        raise ModelFormatError(f"{where}: places, keys and features have shapes {shapes}.")
+    if not len(lonlat) == len(keys) == len(values) > 0:
+        raise ModelFormatError(
+            f"{where}: places, keys and features need as many rows each, got {shapes}."
+        )
+    for what, array in (("places", lonlat), ("keys", keys), ("features", values)):
+        if not np.isfinite(array).all():
+            row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+            raise ModelFormatError(f"{where}: {what} are NaN or infinite, first in row {row}.")
+    length = np.linalg.norm(keys, axis=1, keepdims=True)
+    return lonlat, keys / np.maximum(length, np.float32(1e-12)), values
+
+
+def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with parsing(path, "a RANGE database"), zipfile.ZipFile(path) as archive:
+        missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
+        if missing:
+            raise ModelFormatError(
+                f"{path} holds no {', '.join(missing)}; found {archive.namelist()[:5]}."
+            )
+        lonlat = _read_array(archive, KEYS[0], np.dtype(np.float64))
+        keys, values = (_read_array(archive, key, np.dtype(np.float32)) for key in KEYS[1:])
+        return checked_database(lonlat, keys, values, str(path))
+
+
+def _read_array(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> np.ndarray:
+    """Read an array in pieces, so that float64 files need no second copy of themselves."""
+    with archive.open(f"{key}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+        shape, fortran, stored = read_header(file)
+        if fortran or stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
+            raise ModelFormatError(f"{key} is {stored} of shape {shape}; a table of numbers is.")
+        array = np.empty(shape, dtype=dtype)
+        for start in range(0, shape[0], ROWS):
+            rows = array[start : start + ROWS]
+            data = file.read(rows.size * stored.itemsize)
+            rows[:] = np.frombuffer(data, dtype=stored).reshape(rows.shape)
+        return array
+
+
+def _open_again(reopen: Any, name: str, sha256: str) -> RangeDatabase:
+    database = reopen()
+    if database.sha256 != sha256:
+        raise ModelFormatError(
+            f"the database {name!r} now has other contents than the pickled object was made with; "
+            "fit again."
+        )
+    return database
