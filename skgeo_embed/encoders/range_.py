@@ -190,9 +190,9 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         width = len(self.location_encoder_.get_feature_names_out())
         if database.keys.shape[1] != width:
             raise ValueError(
-                f"the database {database.name!r} is compared with {database.keys.shape[1]} columns, "
-                f"but the location encoder makes {width}; both must be of one two-tower model "
-                '(layer="embedding").'
+                f"the database {database.name!r} is compared with {database.keys.shape[1]} "
+                f"columns, but the location encoder makes {width}; both must be of one two-tower "
+                'model (layer="embedding").'
             )
         self._beta, self._dtype = self.beta, self.dtype
         self._batch = self.batch_size or QUERIES

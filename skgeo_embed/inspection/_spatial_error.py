@@ -19,7 +19,7 @@ from skgeo_embed.inspection._earth import (
     root_figure,
     within,
 )
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, find_coordinates
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for, find_coordinates
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM, great_circle_km
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("map", "blocks", "distance", "variogram")
+FEWEST_PLACES = 10  # for a variogram
 N_PAIRS = 200_000  # of rows, for the variogram
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"
 
@@ -128,7 +129,7 @@ class SpatialErrorDisplay:
         lonlat = find_coordinates(X, coords)
         return cls.from_predictions(
             y,
-            estimator.predict(X),
+            estimator.predict(X, **coords_for(estimator.predict, coords)),
             coords=lonlat,
             train_coords=train_coords,
             block_size=block_size,
@@ -181,8 +182,10 @@ class SpatialErrorDisplay:
         ImportError
             If matplotlib is missing.
         """
-        truth = column_or_1d(y_true, dtype=np.float64)
-        predicted = column_or_1d(y_pred, dtype=np.float64)
+        truth, predicted = (
+            column_or_1d(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
+            for values in (y_true, y_pred)
+        )
         lonlat = find_coordinates(coords, None)
         check_consistent_length(truth, predicted, lonlat)
         errors = predicted - truth
@@ -239,14 +242,25 @@ class SpatialErrorDisplay:
 
     def _kinds(self, kind: str | Sequence[str] | None) -> list[str]:
         if kind is None:
-            return [name for name in KINDS if name != "distance" or self.train_lonlat is not None]
+            lacking = {
+                "distance": self.train_lonlat is None,
+                "variogram": self._n_places() < FEWEST_PLACES,
+            }
+            return [name for name in KINDS if not lacking.get(name, False)]
         kinds = [kind] if isinstance(kind, str) else list(kind)
         unknown = [name for name in kinds if name not in KINDS]
         if unknown or not kinds:
             raise ValueError(f"kind must be among {', '.join(KINDS)}, got {kind!r}.")
         if "distance" in kinds and self.train_lonlat is None:
             raise ValueError('kind="distance" needs train_coords, where the model was trained.')
+        if "variogram" in kinds and self._n_places() < FEWEST_PLACES:
+            raise ValueError(
+                f"a variogram needs {FEWEST_PLACES} places, there are {self._n_places()}."
+            )
         return kinds
+
+    def _n_places(self) -> int:
+        return len(np.unique(self.lonlat, axis=0))
 
     def _draw_map(self, ax: Axes) -> None:
         region = _region(self.lonlat)

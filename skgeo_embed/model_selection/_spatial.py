@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +24,7 @@ Split = tuple[np.ndarray, np.ndarray]
 SMALLEST = 1e-6  # of a block, degrees or km
 
 
-class _SpatialSplitter(BaseCrossValidator):
+class SpatialSplitter(BaseCrossValidator):
     """What both splitters share: coordinates from X or on their own, and a buffer."""
 
     buffer_km: float
@@ -47,7 +48,7 @@ class _SpatialSplitter(BaseCrossValidator):
             raise ValueError(f"buffer_km must be a number of at least 0, got {self.buffer_km!r}.")
 
 
-class SpatialBlockKFold(_SpatialSplitter):
+class SpatialBlockKFold(SpatialSplitter):
     """K folds of whole blocks of the Earth's surface.
 
     Points that are near each other are alike, so a test point with training points around it
@@ -191,7 +192,8 @@ class SpatialBlockKFold(_SpatialSplitter):
             return _number_blocks(lonlat, degrees, self.equal_area or self.unit == "km")
         degrees = _span(lonlat) / 10
         block = _number_blocks(lonlat, degrees, equal_area=True)
-        while degrees > 2 * SMALLEST and len(np.unique(block)) < 3 * self.n_splits:
+        wanted = min(3 * self.n_splits, len(np.unique(lonlat, axis=0)))
+        while degrees > 2 * SMALLEST and len(np.unique(block)) < wanted:
             degrees /= 2
             block = _number_blocks(lonlat, degrees, equal_area=True)
         return block
@@ -200,6 +202,10 @@ class SpatialBlockKFold(_SpatialSplitter):
         """Fold of each row: block by block to the fold that holds fewest rows."""
         _, member, counts = np.unique(block, return_inverse=True, return_counts=True)
         if len(counts) < self.n_splits:
+            if self.block_size == "auto":
+                raise ValueError(
+                    f"the rows lie at {len(counts)} place(s), too few for n_splits={self.n_splits}."
+                )
             raise ValueError(
                 f"the points lie in {len(counts)} block(s) of {self.block_size} {self.unit}, but "
                 f'n_splits={self.n_splits}; make block_size smaller ("auto" fits it to them), or '
@@ -232,15 +238,17 @@ class SpatialBlockKFold(_SpatialSplitter):
 def _number_blocks(lonlat: np.ndarray, degrees: float, equal_area: bool) -> np.ndarray:
     lon, lat = lonlat.T
     n_bands = max(1, round(180 / degrees))
-    band = np.minimum(((lat + 90) / 180 * n_bands).astype(int), n_bands - 1)
-    n_columns = np.full(n_bands, max(1, round(360 / degrees)))
+    band = np.minimum(((lat + 90) / 180 * n_bands).astype(np.int64), n_bands - 1)
+    n_columns = np.full(len(lat), max(1, round(360 / degrees)))
+    stride = int(360 / degrees) + 2
     if equal_area:
-        edges = np.linspace(-np.pi / 2, np.pi / 2, n_bands + 1)
-        area = np.diff(np.sin(edges)) / (edges[1] - edges[0])  # mean cosine of the latitude
-        n_columns = np.maximum(1, np.round(360 / degrees * area)).astype(int)
+        width = np.pi / n_bands
+        south = band * width - np.pi / 2
+        area = (np.sin(south + width) - np.sin(south)) / width  # mean cosine of the latitude
+        n_columns = np.maximum(1, np.round(360 / degrees * area)).astype(np.int64)
     at_pole = np.abs(lat) == 90
     share = np.where(at_pole, 0.0, (lon + 180) / 360) % 1
-    return band * n_columns.max() + (share * n_columns[band]).astype(int)
+    return band * stride + (share * n_columns).astype(np.int64)
 
 
 def _span(lonlat: np.ndarray) -> float:
@@ -251,7 +259,7 @@ def _span(lonlat: np.ndarray) -> float:
     return float(max(width, np.ptp(lat), 10 * SMALLEST))
 
 
-class LeaveOneRegionOut(_SpatialSplitter):
+class LeaveOneRegionOut(SpatialSplitter):
     """Each region in turn is the test set, such as a country or a continent.
 
     Parameters
@@ -354,6 +362,12 @@ def _read_regions(groups: Any) -> np.ndarray:
     return values.astype(str) if values.dtype.kind == "O" else values
 
 
+def coords_for(method: Any, coords: Any) -> dict[str, Any]:
+    """The argument `coords`, where it is given and the method of an estimator takes it."""
+    taken = coords is not None and "coords" in signature(method).parameters
+    return {"coords": coords} if taken else {}
+
+
 def find_coordinates(X: Any, coords: Any) -> np.ndarray:
     """Return (n, 2) degrees from `coords`, or from the columns of X that hold them."""
     if coords is None and X is None:
@@ -380,9 +394,7 @@ def _read_alone(X: Any) -> np.ndarray:
     try:
         return read_coordinates(X).lonlat
     except CoordinateError as error:
-        raise CoordinateError(
-            f"X holds no coordinates to split by; pass coords beside it. {error}"
-        ) from error
+        raise CoordinateError(f"X holds no coordinates; pass coords beside it. {error}") from error
 
 
 def unclear_columns(names: list[Any]) -> str:

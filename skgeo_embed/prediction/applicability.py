@@ -12,8 +12,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.fitting import fitting
-from skgeo_embed.model_selection._spatial import find_coordinates
+from skgeo_embed.model_selection._spatial import SpatialSplitter, find_coordinates
 
 PAIRED_ROWS = 5000  # of more rows the mean distance is that of a sample
 
@@ -105,7 +106,11 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             self._mean = features.mean(axis=0)
             spread = features.std(axis=0)
             self._weights = _checked_importance(self.importance, features.shape[1])
-            self._weights = self._weights / np.where(spread > 0, spread, 1.0)
+            if not np.isfinite(spread).all():
+                column = int(np.flatnonzero(~np.isfinite(spread))[0])
+                raise ValueError(f"the values of column {column} are too large to be compared.")
+            varies = spread > 1e-12 * np.abs(self._mean)  # what rounding makes of a constant
+            self._weights = self._weights / np.where(varies, spread, 1.0)
             scaled = self._scale(features)
             self.mean_distance_ = _mean_distance(scaled)
             self.train_dissimilarity_ = self._to_other_folds(scaled, coords) / self.mean_distance_
@@ -188,6 +193,10 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         cv = self.cv
         if cv is None:
             cv = KFold(min(5, n_rows), shuffle=True, random_state=0)
+        if coords is None and isinstance(cv, SpatialSplitter):
+            raise CoordinateError(
+                f"cv={type(cv).__name__} needs places, and X are features; pass coords."
+            )
         places = scaled if coords is None else find_coordinates(scaled, coords)
         distance = np.full(n_rows, np.nan)
         for train, test in check_cv(cv).split(places):

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter
 
+from skgeo_embed._errors import CoordinateError
 from skgeo_embed.model_selection._spatial import find_coordinates
 from skgeo_embed.places.reading import read_coordinates
 
@@ -23,10 +24,13 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
 
     def _fit_places(self, X: Any, coords: Any) -> np.ndarray:
         self._columns = self.lon, self.lat
+        self._beside = coords is not None
         return self._places(X, coords)
 
     def _places(self, X: Any, coords: Any) -> np.ndarray:
         lon, lat = self._columns
+        if self._beside and coords is None:
+            raise CoordinateError("this was fitted with coords beside X; pass coords here too.")
         if coords is not None or (lon is None and lat is None):
             return find_coordinates(X, coords)
         return read_coordinates(X, lon=lon, lat=lat).lonlat

@@ -27,58 +27,136 @@ class Weighting(NamedTuple):
     label_share: float
 
 
-class NeighborCorrection:
-    """Averages of the nearest places' residuals, chosen by leaving out one place at a time.
+class KnownPlaces:
+    """Distinct training places, with the means over their rows of what is known there.
 
     Targets and out-of-fold predictions have shape (n, k): one column, or one for each class.
     """
 
     def __init__(self, lonlat: np.ndarray, target: np.ndarray, predicted: np.ndarray) -> None:
-        places = _radians(lonlat)
-        self._residuals, self._predicted = target - predicted, predicted
-        self._tree = BallTree(places, metric="haversine")
-        distance, neighbor = _others(self._tree, places)
-        self.spacing_km = _spacing(distance)
-        self.weighting = self._choose(distance / self.spacing_km, neighbor)
+        self.lonlat, place, self.counts = np.unique(
+            lonlat, axis=0, return_inverse=True, return_counts=True
+        )
+        self.place = place.ravel()  # of each row; numpy 2.0 gave it a second axis
+        self.row_residuals = target - predicted
+        self.residuals = self.sums(self.row_residuals) / self.counts[:, None]
+        self.predicted = self.sums(predicted) / self.counts[:, None]
+        self.tree = BallTree(_radians(self.lonlat), metric="haversine")
+        count = min(N_NEIGHBORS[-1] + 1, len(self.lonlat))
+        distance, neighbor = self.tree.query(_radians(self.lonlat), k=count)
+        self.distance = distance[:, 1:] * EARTH_RADIUS_KM  # the first is the place itself
+        self.neighbor = neighbor[:, 1:]
+        spacing = float(np.median(self.distance[:, 0])) if count > 1 else 0.0
+        self.spacing_km = max(spacing, MIN_DISTANCE_KM)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the rows of each place, (n_places, k)."""
+        columns = (np.bincount(self.place, column, len(self.lonlat)) for column in values.T)
+        return np.column_stack(list(columns))
+
+    def mean(self, values: np.ndarray) -> float:
+        """Mean of a value of each place over all rows."""
+        return float(np.average(values, weights=self.counts))
+
+    def tell_more_than_chance(self, gain: np.ndarray) -> bool:
+        """Say whether a gain of each place is more than its standard error."""
+        if len(gain) < 2:
+            return False
+        spread = (gain - self.mean(gain)) * self.counts / self.counts.mean()
+        return self.mean(gain) > spread.std() / np.sqrt(len(gain))
+
+
+class NeighborCorrection:
+    """Averages of the nearest places' residuals, chosen by leaving out one place at a time.
+
+    Where places come several times, what their own rows have in common is added.
+    """
+
+    def __init__(self, known: KnownPlaces) -> None:
+        self._known = known
+        self.weighting = self._choose()
+        self._own = self._own_effects()
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return what is to be added to the predictions (n, k) of places."""
         correction = np.zeros(predicted.shape)
-        if self.weighting is None:
+        if self.weighting is None and self._own is None:
             return correction
-        n_neighbors, softening, shrinkage, label_share = self.weighting
-        count = min(n_neighbors, len(self._residuals))
+        known = self._known
+        most = 1 if self.weighting is None else self.weighting.n_neighbors + (self._own is not None)
         for start in range(0, len(lonlat), QUERIES):
             rows = slice(start, start + QUERIES)
-            distance, neighbor = self._tree.query(_radians(lonlat[rows]), k=count)
-            weights = 1 / (distance * (EARTH_RADIUS_KM / self.spacing_km) + softening)
-            residual = _mean(weights, self._residuals[neighbor])
-            apart = predicted[rows] - _mean(weights, self._predicted[neighbor])
-            correction[rows] = _hold(weights, shrinkage) * (residual - label_share * apart)
+            distance, neighbor = known.tree.query(
+                _radians(lonlat[rows]), k=min(most, len(known.lonlat))
+            )
+            if self._own is None:
+                correction[rows] = self._of_neighbors(distance, neighbor, predicted[rows])
+                continue
+            at_home = distance[:, :1] * EARTH_RADIUS_KM < MIN_DISTANCE_KM
+            if self.weighting is not None:  # a known place's own rows count once
+                kept = np.where(at_home, np.arange(1, distance.shape[1]), np.arange(most - 1))
+                others = np.take_along_axis(neighbor, kept, 1)
+                away = np.take_along_axis(distance, kept, 1)
+                correction[rows] = self._of_neighbors(away, others, predicted[rows])
+            correction[rows] += np.where(at_home, self._own[neighbor[:, 0]], 0)
         return correction
 
-    def _choose(self, distance: np.ndarray, neighbor: np.ndarray) -> Weighting | None:
+    def _of_neighbors(
+        self, distance: np.ndarray, neighbor: np.ndarray, predicted: np.ndarray
+    ) -> np.ndarray:
+        assert self.weighting is not None
+        known = self._known
+        _, softening, shrinkage, label_share = self.weighting
+        weights = 1 / (distance * (EARTH_RADIUS_KM / known.spacing_km) + softening)
+        residual = _mean(weights, known.residuals[neighbor])
+        apart = predicted - _mean(weights, known.predicted[neighbor])
+        return _hold(weights, shrinkage) * (residual - label_share * apart)
+
+    def _own_effects(self) -> np.ndarray | None:
+        """Shrunk means of what rows of a place have left in common, (n_places, k), if anything."""
+        known = self._known
+        left = known.row_residuals
+        if self.weighting is not None:
+            nearest = slice(0, self.weighting.n_neighbors)
+            distance = known.distance[:, nearest] / EARTH_RADIUS_KM
+            around = self._of_neighbors(distance, known.neighbor[:, nearest], known.predicted)
+            left = left - around[known.place]
+        sums, counts = known.sums(left), known.counts[:, None]
+        alone = known.sums(left**2)
+        best, least, gain = None, np.inf, np.zeros(1)
+        for shrinkage in SHRINKAGES:
+            others = (sums[known.place] - left) / (counts[known.place] - 1 + shrinkage)
+            error = known.sums((left - others) ** 2)
+            if error.sum() < least:
+                best, least, gain = shrinkage, error.sum(), ((alone - error) / counts).sum(axis=1)
+        if best is None or not known.tell_more_than_chance(gain):
+            return None
+        return sums / (counts + best)
+
+    def _choose(self) -> Weighting | None:
         """The weighting of least squared error, if it is better than none by more than chance."""
-        alone = (self._residuals**2).sum(axis=1)
+        known = self._known
+        distance = known.distance / known.spacing_km
+        alone = (known.residuals**2).sum(axis=1)
         best, least, gain = None, np.inf, np.zeros(1)
         for n_neighbors in N_NEIGHBORS:
-            if n_neighbors > neighbor.shape[1]:
+            if n_neighbors > distance.shape[1]:
                 break
-            nearest = neighbor[:, :n_neighbors]
-            around, expected = self._residuals[nearest], self._predicted[nearest]
+            nearest = known.neighbor[:, :n_neighbors]
+            around, expected = known.residuals[nearest], known.predicted[nearest]
             for softening in SOFTENINGS:
                 weights = 1 / (distance[:, :n_neighbors] + softening)
                 residual = _mean(weights, around)
-                apart = self._predicted - _mean(weights, expected)
+                apart = known.predicted - _mean(weights, expected)
                 for shrinkage in SHRINKAGES:
                     hold = _hold(weights, shrinkage)
-                    left, pull = self._residuals - hold * residual, hold * apart
-                    label_share = _least_squares_share(left, pull)
+                    left, pull = known.residuals - hold * residual, hold * apart
+                    label_share = _least_squares_share(left, pull, known.counts)
                     error = ((left + label_share * pull) ** 2).sum(axis=1)
-                    if error.mean() < least:
+                    if known.mean(error) < least:
                         best = Weighting(n_neighbors, softening, shrinkage, label_share)
-                        least, gain = error.mean(), alone - error
-        return best if _is_no_chance(gain) else None
+                        least, gain = known.mean(error), alone - error
+        return best if known.tell_more_than_chance(gain) else None
 
 
 class SurfaceCorrection:
@@ -87,19 +165,20 @@ class SurfaceCorrection:
     It is given points of a sphere, (n, 3), in units of the typical distance between places.
     """
 
-    def __init__(
-        self, regressor: Any, lonlat: np.ndarray, target: np.ndarray, predicted: np.ndarray
-    ) -> None:
-        residuals = target - predicted
+    def __init__(self, regressor: Any, known: KnownPlaces) -> None:
+        residuals = known.residuals
         if residuals.shape[1] == 1:
             residuals = residuals[:, 0]
-        distance, _ = _others(BallTree(_radians(lonlat), metric="haversine"), _radians(lonlat))
-        self.spacing_km = _spacing(distance)
-        points = self._points(lonlat)
+        self._spacing_km = known.spacing_km
+        points = self._points(known.lonlat)
+        self.regressor = None
+        if len(points) < 2:
+            return
         folds = KFold(min(5, len(points)), shuffle=True, random_state=0)
         left = residuals - cross_val_predict(clone(regressor), points, residuals, cv=folds)
         gain = (residuals**2 - left**2).reshape(len(points), -1).sum(axis=1)
-        self.regressor = clone(regressor).fit(points, residuals) if _is_no_chance(gain) else None
+        if known.tell_more_than_chance(gain):
+            self.regressor = clone(regressor).fit(points, residuals)
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return what is to be added to the predictions (n, k) of places."""
@@ -108,29 +187,11 @@ class SurfaceCorrection:
         return np.reshape(self.regressor.predict(self._points(lonlat)), predicted.shape)
 
     def _points(self, lonlat: np.ndarray) -> np.ndarray:
-        return unit_vectors(lonlat) * (EARTH_RADIUS_KM / self.spacing_km)
-
-
-def _is_no_chance(gain: np.ndarray) -> bool:
-    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
-
-
-def _spacing(distance: np.ndarray) -> float:
-    return max(float(np.median(distance[:, 0])), MIN_DISTANCE_KM)
+        return unit_vectors(lonlat) * (EARTH_RADIUS_KM / self._spacing_km)
 
 
 def _radians(lonlat: np.ndarray) -> np.ndarray:
     return np.deg2rad(lonlat[:, ::-1])  # haversine takes (lat, lon)
-
-
-def _others(tree: BallTree, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (km) and rows of each training place's nearest others, (n, k)."""
-    count = min(N_NEIGHBORS[-1] + 1, len(places))
-    distance, neighbor = tree.query(places, k=count)
-    itself = neighbor == np.arange(len(places))[:, None]
-    itself[~itself.any(axis=1), -1] = True  # among many at one place it may not be listed
-    kept = (len(places), count - 1)
-    return distance[~itself].reshape(kept) * EARTH_RADIUS_KM, neighbor[~itself].reshape(kept)
 
 
 def _mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -144,7 +205,8 @@ def _hold(weights: np.ndarray, shrinkage: float) -> np.ndarray:
     return total / (total + shrinkage)
 
 
-def _least_squares_share(left: np.ndarray, pull: np.ndarray) -> float:
+def _least_squares_share(left: np.ndarray, pull: np.ndarray, counts: np.ndarray) -> float:
     """The share in [0, 1] of `pull` that makes ``left + share * pull`` least."""
-    size = float((pull**2).sum())
-    return float(np.clip(-(left * pull).sum() / size, 0, 1)) if size > 0 else 0.0
+    weighted = pull * counts[:, None]
+    size = float((weighted * pull).sum())
+    return float(np.clip(-(left * weighted).sum() / size, 0, 1)) if size > 0 else 0.0

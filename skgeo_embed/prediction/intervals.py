@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import RegressorMixin, clone
+from sklearn.base import RegressorMixin, clone, is_classifier
 from sklearn.isotonic import isotonic_regression
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgeo_embed.encoders.fitting import fitting
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM, unit_vectors
 from skgeo_embed.prediction.base import PlacesMetaEstimator
 
@@ -51,7 +51,7 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
         :func:`~skgeo_embed.spatial_pipeline` returns.
     confidence_level : float, default=0.9
         Share of true values that lie within, in (0, 1).
-    cv : list of splitters, default=None
+    cv : splitter or list of them, default=None
         Each must put every row into one test fold; they are given the places. None is five random
         folds, and five of blocks of a tenth of what the places span.
     lon, lat : str or int, default=None
@@ -91,7 +91,7 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
-        "cv": [list, tuple, None],
+        "cv": [list, tuple, HasMethods(["split"]), None],
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
@@ -141,16 +141,23 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
         """
         with fitting(self):
             X, y = indexable(X, column_or_1d(y, dtype=np.float64, warn=True))
+            if is_classifier(self.estimator):
+                raise TypeError(
+                    f"intervals are for regressors, and {type(self.estimator).__name__} is a "
+                    "classifier; mapie.classification makes sets of classes."
+                )
+            if len(y) < 2:
+                raise ValueError(f"intervals need at least 2 rows, got n_samples={len(y)}.")
             lonlat = self._fit_places(X, coords)
-            splitters = self.cv
-            if splitters is None:
+            splitters = self.cv if isinstance(self.cv, (list, tuple)) else [self.cv]
+            if self.cv is None:
                 splitters = [
-                    KFold(5, shuffle=True, random_state=0),
+                    KFold(min(5, len(y)), shuffle=True, random_state=0),
                     SpatialBlockKFold(block_size="auto"),
                 ]
             folds = [fold for splitter in splitters for fold in _complete(splitter, lonlat)]
             errors = Parallel(n_jobs=self.n_jobs)(
-                delayed(_errors)(self.estimator, X, y, train, test) for train, test in folds
+                delayed(_errors)(self.estimator, X, y, coords, *fold) for fold in folds
             )
             remoteness = [
                 _remoteness_km(_nearest(lonlat[train]), lonlat[test]) for train, test in folds
@@ -159,16 +166,17 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
                 np.concatenate(remoteness), np.concatenate(errors), self.confidence_level
             )
             self._known = _nearest(lonlat)
-            self.estimator_ = clone(self.estimator).fit(X, y)
+            self.estimator_ = clone(self.estimator)
+            self.estimator_.fit(X, y, **coords_for(self.estimator_.fit, coords))
             self._take_names()
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, coords: Any = None) -> np.ndarray:
         """Predict, as the regressor does.
 
         Parameters
         ----------
-        X : array-like or frame of shape (n, d)
+        X, coords
             As for `fit`.
 
         Returns
@@ -177,7 +185,8 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
             Predictions.
         """
         check_is_fitted(self)
-        return self.estimator_.predict(X)
+        found = self.estimator_.predict(X, **coords_for(self.estimator_.predict, coords))
+        return column_or_1d(found)
 
     def predict_interval(self, X: Any, coords: Any = None) -> np.ndarray:
         """Return the interval of each row.
@@ -195,7 +204,7 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
         check_is_fitted(self)
         remoteness = _remoteness_km(self._known, self._places(X, coords))
         half = np.interp(np.log(remoteness), np.log(self.remoteness_km_), self.half_widths_)
-        middle = self.predict(X)
+        middle = self.predict(X, coords)
         return np.column_stack([middle - half, middle + half])
 
 
@@ -211,10 +220,15 @@ def _complete(splitter: Any, lonlat: np.ndarray) -> list[tuple[np.ndarray, np.nd
 
 
 def _errors(
-    estimator: Any, X: Any, y: np.ndarray, train: np.ndarray, test: np.ndarray
+    estimator: Any, X: Any, y: np.ndarray, coords: Any, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
-    fitted = clone(estimator).fit(_safe_indexing(X, train), y[train])
-    return np.abs(y[test] - column_or_1d(fitted.predict(_safe_indexing(X, test))))
+    known, new = (
+        None if coords is None else _safe_indexing(coords, rows) for rows in (train, test)
+    )
+    model = clone(estimator)
+    model.fit(_safe_indexing(X, train), y[train], **coords_for(model.fit, known))
+    found = model.predict(_safe_indexing(X, test), **coords_for(model.predict, new))
+    return np.abs(y[test] - column_or_1d(found))
 
 
 def _nearest(lonlat: np.ndarray) -> tuple[np.ndarray, NearestNeighbors]:
@@ -236,7 +250,13 @@ def _quantiles_in_bands(
     distance: np.ndarray, error: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Middles of bands of equally many rows, and the conformal quantile of each, not falling."""
-    n_bands = int(np.clip(len(error) // ROWS_IN_A_BAND, 1, MOST_BANDS))
+    least = int(np.ceil(level / (1 - level)))  # below, no error is large enough for the level
+    if len(error) < least:
+        raise ValueError(
+            f"confidence_level={level} needs at least {least} errors of held-out rows, there are "
+            f"{len(error)}; lower it, or give more rows."
+        )
+    n_bands = int(np.clip(len(error) // max(ROWS_IN_A_BAND, least), 1, MOST_BANDS))
     middles, quantiles = [], []
     for rows in np.array_split(np.argsort(distance, kind="stable"), n_bands):
         rank = min(int(np.ceil((len(rows) + 1) * level)), len(rows))

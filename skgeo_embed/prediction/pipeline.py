@@ -74,8 +74,9 @@ def spatial_pipeline(
     Returns
     -------
     pipeline : Pipeline
-        Not fitted. It takes a frame (pandas or polars), a GeoDataFrame of points, or an array
-        whose first two columns are longitude and latitude.
+        Not fitted. It takes a frame (pandas, polars or arrow), a GeoDataFrame of points, or an
+        array whose first two columns are longitude and latitude; spatial splitters and displays
+        read places from frames and such arrays of two columns.
 
     Raises
     ------
@@ -108,9 +109,12 @@ def spatial_pipeline(
     fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     as_text = FunctionTransformer(text_of, feature_names_out="one-to-one")
     one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False
+        handle_unknown="infrequent_if_exist",
+        max_categories=MOST_CATEGORIES,
+        sparse_output=False,
+        feature_name_combiner=category_name,
     )
-    features = ColumnTransformer(
+    features = FeatureTable(
         [
             ("place", read_place, place),
             ("encoder", make_pipeline(read_place, encoder), place),
@@ -128,6 +132,7 @@ def place_columns(X: pd.DataFrame, lon: Any, lat: Any) -> list[Any]:
     if is_geo(X) and lon is None and lat is None:
         return [X.geometry.name]
     names = list(X)
+    lon, lat = (None if name is None else flat_name(name) for name in (lon, lat))
     found = find_lonlat(names, lon, lat)
     if found is None:
         raise CoordinateError(
@@ -160,10 +165,21 @@ def numbers_of(X: pd.DataFrame) -> pd.DataFrame:
 
 
 def text_of(X: pd.DataFrame) -> pd.DataFrame:
-    """Columns as text; what is missing is a category too."""
-    return X.apply(
-        lambda column: column.astype(object).where(column.notna(), "missing").astype(str)
-    )
+    """Columns as text; what is missing is a category too, and 1.0 is the category 1."""
+    return X.apply(lambda column: column.astype(object).map(_word).astype(object))
+
+
+def category_name(column: str, category: Any) -> str:
+    """Name of the column of a category."""
+    return f"{column}={category}"
+
+
+class FeatureTable(ColumnTransformer):
+    """A pandas frame, whatever is asked of the pipeline's output: the model finds places in it."""
+
+    def set_output(self, *, transform: Any = None) -> FeatureTable:
+        """Give pandas frames."""
+        return super().set_output(transform="pandas")
 
 
 class TableReader(TransformerMixin, BaseEstimator):
@@ -186,6 +202,10 @@ class TableReader(TransformerMixin, BaseEstimator):
             )
         return frame[self.columns_]
 
+    def set_output(self, *, transform: Any = None) -> TableReader:
+        """Change nothing: the next step reads pandas frames."""
+        return self
+
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns."""
         return np.asarray(self.columns_, dtype=object)
@@ -198,12 +218,20 @@ class TableReader(TransformerMixin, BaseEstimator):
 
 def as_pandas(X: Any) -> pd.DataFrame:
     """A table of any kind as a pandas frame; an array's first columns are lon and lat."""
-    if isinstance(X, pd.DataFrame):
-        return X
     names = column_names(X)
     if names is not None:
-        return pd.DataFrame({name: np.asarray(X[name]) for name in names})
-    values = np.asarray(X)
+        flat = [flat_name(name) for name in names]
+        twice = sorted({name for name in flat if flat.count(name) > 1})
+        if twice:
+            raise ValueError(f"columns are named twice: {', '.join(twice)}; rename one of them.")
+        if isinstance(X, pd.DataFrame):
+            return X if flat == names else X.set_axis(flat, axis=1)
+        return pd.DataFrame(
+            {new: np.asarray(X[name]) for new, name in zip(flat, names, strict=True)}
+        )
+    values = X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(float), np.nan)
     if values.ndim != 2 or values.shape[1] < 2:
         raise CoordinateError(
             "a table without names must be (n, d), longitude and latitude first; got shape "
@@ -213,22 +241,53 @@ def as_pandas(X: Any) -> pd.DataFrame:
     return pd.DataFrame(values, columns=["lon", "lat", *rest])
 
 
+def flat_name(name: Any) -> str:
+    """A column's name as text; levels of a MultiIndex are joined."""
+    return ".".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def _kind(column: pd.Series) -> str:
+    """What a column holds, in pandas' words, whatever it is kept in; "empty" of no values."""
+    return pd.api.types.infer_dtype(column.astype(object), skipna=True)
+
+
+NUMBERS = {"boolean", "decimal", "empty", "floating", "integer", "mixed-integer-float"}
+DATES = {"date", "datetime", "datetime64"}
+DURATIONS = {"timedelta", "timedelta64"}
+
+
 def _is_numeric(column: pd.Series) -> bool:
-    if column.dtype == object:
-        column = column.dropna().infer_objects()
-    return column.dtype.kind in "biufmM" or isinstance(column.dtype, pd.DatetimeTZDtype)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return False
+    return _kind(column) in NUMBERS | DATES | DURATIONS | {"period"}
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    if column.dtype == object:
-        column = column.infer_objects()
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    if column.dtype.kind == "M":
-        column = column - pd.Timestamp(0)
-    if column.dtype.kind == "m":
+    kind = _kind(column)
+    if kind == "period":
+        column, kind = column.dt.to_timestamp(), "datetime64"
+    if not isinstance(column.dtype, np.dtype):
+        column = column.astype(object)
+    try:
+        if kind in DATES:
+            column = pd.to_datetime(column, utc=True) - pd.Timestamp(0, tz="UTC")
+        elif kind in DURATIONS:
+            column = pd.to_timedelta(column)
+        else:
+            return pd.to_numeric(column.where(column.notna(), np.nan)).astype("float64")
         return column.dt.total_seconds() / 86_400
-    return pd.to_numeric(column).astype("float64")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the column {column.name!r} was numbers in fitting, and now holds something else: "
+            f"{error}"
+        ) from error
+
+
+def _word(value: Any) -> str:
+    if pd.isna(value):
+        return "missing"
+    whole = isinstance(value, (float, np.floating)) and value.is_integer()
+    return str(int(value)) if whole else str(value)
 
 
 def _lonlat_names(transformer: Any, names: Any) -> list[str]:
@@ -254,13 +313,15 @@ def _regressor() -> BaseEstimator:
         {"ridge__alpha": ALPHAS},
         cv=BlocksOfFeatures(3, block_size="auto"),
     )
-    trees = make_pipeline(_columns_for_trees(), HistGradientBoostingRegressor(random_state=0))
+    trees = HistGradientBoostingRegressor(early_stopping=False, random_state=0)
+    trees = make_pipeline(_columns_for_trees(), trees)
     return VotingRegressor([("ridge", ridge), ("trees", trees)])
 
 
 def _classifier() -> BaseEstimator:
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    trees = make_pipeline(_columns_for_trees(), HistGradientBoostingClassifier(random_state=0))
+    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=0)
+    trees = make_pipeline(_columns_for_trees(), trees)
     return VotingClassifier([("linear", linear), ("trees", trees)], voting="soft")
 
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.prediction.base import PlacesMetaEstimator
-from skgeo_embed.prediction.corrections import NeighborCorrection, SurfaceCorrection
+from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 
 
 def _has_probabilities(model: ResidualInterpolator) -> bool:
@@ -26,9 +26,9 @@ class ResidualInterpolator(PlacesMetaEstimator):
     r"""A regressor or classifier whose predictions the nearest places correct.
 
     A model of features knows what carries over to other places; its neighbours know the rest. The
-    estimator's out-of-fold predictions p and their residuals r = y - p are averaged over the k
-    nearest training places by great circle, with weights that fall with the distance d, and the
-    prediction f of a new place becomes
+    estimator's out-of-fold predictions p and their residuals r = y - p, means of the rows of a
+    place, are averaged over the k nearest training places by great circle, with weights that fall
+    with the distance d, and the prediction f of a new place becomes
 
     .. math::
         f + \frac{\sum_j w_j}{\sum_j w_j + s / \bar d}
@@ -75,7 +75,7 @@ class ResidualInterpolator(PlacesMetaEstimator):
     interpolator_ : regressor or None
         Fitted on all residuals, where an `interpolator` was given; None for no correction.
     spacing_km_ : float
-        Median distance to the nearest other place.
+        Median distance between a place and the nearest other one.
     classes_ : ndarray of shape (n_classes,)
         Of a classifier.
     n_features_in_, feature_names_in_
@@ -152,27 +152,29 @@ class ResidualInterpolator(PlacesMetaEstimator):
         """
         with fitting(self):
             y = column_or_1d(y, warn=True)
+            if len(y) < 2:
+                raise ValueError(f"residuals need at least 2 rows, got n_samples={len(y)}.")
             target = self._read_target(y)
             lonlat = self._fit_places(X, coords)
             predicted = cross_val_predict(
                 clone(self.estimator),
                 X,
                 y,
-                cv=list(self._folds().split(lonlat, y)),
+                cv=list(self._folds(y).split(lonlat, y)),
                 n_jobs=self.n_jobs,
                 method="predict_proba" if is_classifier(self.estimator) else "predict",
             ).reshape(target.shape)
             self.residuals_ = target - predicted
             if not is_classifier(self.estimator):
                 self.residuals_ = self.residuals_[:, 0]
+            known = KnownPlaces(lonlat, target, predicted)
+            self.spacing_km_ = known.spacing_km
             if self.interpolator is None:
-                neighbors = NeighborCorrection(lonlat, target, predicted)
+                neighbors = NeighborCorrection(known)
                 self._correction, self.weighting_ = neighbors.correct, neighbors.weighting
-                self.spacing_km_ = neighbors.spacing_km
             else:
-                surface = SurfaceCorrection(self.interpolator, lonlat, target, predicted)
+                surface = SurfaceCorrection(self.interpolator, known)
                 self._correction, self.interpolator_ = surface.correct, surface.regressor
-                self.spacing_km_ = surface.spacing_km
             self.estimator_ = clone(self.estimator).fit(X, y)
             self._take_names()
         return self
@@ -193,7 +195,7 @@ class ResidualInterpolator(PlacesMetaEstimator):
         check_is_fitted(self)
         if is_classifier(self.estimator_):
             return self.classes_[self.predict_proba(X, coords).argmax(axis=1)]
-        plain = np.asarray(self.estimator_.predict(X))
+        plain = column_or_1d(self.estimator_.predict(X))
         return plain + self._corrections(X, coords, plain.reshape(len(plain), 1))[:, 0]
 
     @available_if(_has_probabilities)
@@ -252,8 +254,11 @@ class ResidualInterpolator(PlacesMetaEstimator):
         self.classes_, number = np.unique(y, return_inverse=True)
         return np.eye(len(self.classes_))[number]
 
-    def _folds(self) -> Any:
+    def _folds(self, y: np.ndarray) -> Any:
         if self.cv is not None:
-            return check_cv(self.cv)
-        kind = StratifiedKFold if is_classifier(self.estimator) else KFold
-        return kind(5, shuffle=True, random_state=0)
+            return check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        if is_classifier(self.estimator):
+            n_splits = min(5, int(np.unique(y, return_counts=True)[1].max()))
+            if n_splits > 1:
+                return StratifiedKFold(n_splits, shuffle=True, random_state=0)
+        return KFold(min(5, len(y)), shuffle=True, random_state=0)

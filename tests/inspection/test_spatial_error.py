@@ -6,6 +6,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
+from skgeo_embed import ResidualInterpolator
 from skgeo_embed.inspection import SpatialErrorDisplay
 
 mpl.use("Agg")
@@ -111,3 +112,22 @@ def test_bad_arguments(table):
     axis = mpl.pyplot.figure().subplots()
     with pytest.raises(ValueError, match="2 kinds need as many axes"):
         SpatialErrorDisplay.from_predictions(y, y, coords=X, kind=["map", "blocks"], axes=axis)
+
+
+def test_few_places_have_no_variogram_and_masks_are_missing(table):
+    X, y = table
+    for n in (1, 2, 3):
+        display = SpatialErrorDisplay.from_predictions(y[:n], y[:n] + 1e200, coords=X[:n])
+        assert len(display.axes_) == 2
+    with pytest.raises(ValueError, match="a variogram needs 10 places, there are 2"):
+        SpatialErrorDisplay.from_predictions(y[:2], y[:2], coords=X[:2], kind="variogram")
+    masked = np.ma.masked_array(y, np.arange(len(y)) == 4)
+    with pytest.raises(ValueError, match=r"missing or infinite in 1 row\(s\) \(first: row 4\)"):
+        SpatialErrorDisplay.from_predictions(masked, y, coords=X)
+
+
+def test_coordinates_reach_the_estimator_that_wants_them(table):
+    X, y = table
+    model = ResidualInterpolator(LinearRegression()).fit(X**2, y, coords=X)
+    display = SpatialErrorDisplay.from_estimator(model, X**2, y, coords=X, kind="map")
+    np.testing.assert_allclose(display.errors, model.predict(X**2, X) - y)

@@ -163,3 +163,21 @@ def test_regions(stations):
         next(splitter.split(X))
     with pytest.raises(ValueError, match="one region, 'here'"):
         next(splitter.split(X, groups=["here"] * len(X)))
+
+
+def test_blocks_that_fit_the_places():
+    rng = np.random.RandomState(0)
+    for spread in (0.01, 1.0, 40.0):
+        places = rng.uniform(-spread, spread, (500, 2)) + np.array([10, 20])
+        blocks = SpatialBlockKFold(5, block_size="auto").blocks(places)
+        assert 60 < len(np.unique(blocks)) < 150
+    across = np.column_stack([rng.uniform(175, 185, 500), rng.uniform(-5, 5, 500)])
+    assert 60 < len(np.unique(SpatialBlockKFold(5, block_size="auto").blocks(across))) < 150
+
+
+def test_blocks_of_few_places_that_come_often():
+    places = np.repeat([[7.0, 46.0], [7.1, 46.2], [8.0, 47.0], [8.3, 46.5]], 50, axis=0)
+    folds = list(SpatialBlockKFold(4, block_size="auto").split(places))
+    assert [len(test) for _, test in folds] == [50] * 4
+    with pytest.raises(ValueError, match=r"the rows lie at 1 place\(s\), too few for n_splits=5"):
+        list(SpatialBlockKFold(5, block_size="auto").split(places[:50]))

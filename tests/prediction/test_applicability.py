@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.model_selection import KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skgeo_embed import AreaOfApplicability
+from skgeo_embed import AreaOfApplicability, CoordinateError
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.prediction import applicability
 
@@ -98,3 +98,23 @@ def test_constant_features():
 )
 def test_common_checks(estimator, check):
     check(estimator)
+
+
+def test_a_column_that_only_rounding_varies_counts_as_constant():
+    rng = np.random.RandomState(0)
+    X = np.column_stack([rng.randn(100, 2), np.full(100, 0.1)])
+    new = X + np.array([0, 0, 1e-12])
+    assert (AreaOfApplicability().fit(X).predict(new) == 1).mean() > 0.9
+
+
+def test_features_are_not_read_as_places():
+    features = np.random.RandomState(0).randn(100, 2)
+    area = AreaOfApplicability(cv=SpatialBlockKFold(3, block_size=1))
+    with pytest.raises(CoordinateError, match="SpatialBlockKFold needs places, and X are features"):
+        area.fit(features)
+
+
+def test_values_too_large_to_compare():
+    X = np.random.RandomState(0).randn(50, 2) * [1, 1e200]
+    with pytest.raises(ValueError, match="column 1 are too large"):
+        AreaOfApplicability().fit(X)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -126,6 +126,33 @@ def test_bad_folds_and_levels_are_refused(table):
     with pytest.raises(ValueError, match=r"must put each row into one test fold; row 0 is in 0"):
         model.fit(X, y)
     assert not hasattr(model, "half_widths_")
+
+
+def test_coordinates_reach_the_estimator_that_wants_them(table):
+    X, y = (values[:300] for values in table)
+    features = X[:, ::-1] ** 2 / 100  # two columns, which could be read as degrees
+    inner = ResidualInterpolator(Ridge())
+    model = SpatialConformalRegressor(inner).fit(features, y, coords=X)
+    assert model.estimator_.spacing_km_ == inner.fit(features, y, coords=X).spacing_km_
+    np.testing.assert_array_equal(model.predict(features, X), inner.predict(features, X))
+    assert model.predict_interval(features, X).shape == (300, 2)
+
+
+def test_levels_that_so_few_rows_cannot_hold(table):
+    X, y = (values[:60] for values in table)
+    with pytest.raises(ValueError, match=r"0.999 needs at least 999 errors of held-out rows.*120"):
+        SpatialConformalRegressor(Ridge(), confidence_level=0.999).fit(X, y)
+    model = SpatialConformalRegressor(Ridge(), confidence_level=0.99).fit(*table)
+    assert len(model.half_widths_) > 4
+
+
+def test_one_splitter_and_classifiers(table):
+    X, y = (values[:200] for values in table)
+    one = SpatialConformalRegressor(Ridge(), cv=KFold(5)).fit(X, y)
+    listed = SpatialConformalRegressor(Ridge(), cv=[KFold(5)]).fit(X, y)
+    np.testing.assert_array_equal(one.half_widths_, listed.half_widths_)
+    with pytest.raises(TypeError, match="LogisticRegression is a classifier"):
+        SpatialConformalRegressor(LogisticRegression()).fit(X, y > 0)
 
 
 class OnTheSphere(SpatialConformalRegressor):

@@ -1,6 +1,8 @@
 """A table as people have it goes in as it is, and what comes out is a plain pipeline."""
 
+import datetime
 import pickle
+from decimal import Decimal
 
 import geopandas
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow
 import pytest
+import sklearn
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -15,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from skgeo_embed import PositionalEncoder, SatCLIPEncoder, spatial_pipeline
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.prediction.pipeline import as_pandas, numbers_of, text_of
+from skgeo_embed.prediction.pipeline import as_pandas, number_columns, numbers_of, text_of
 
 N = 120
 
@@ -57,7 +60,7 @@ def test_a_mixed_table_goes_in_as_it_is(table, fitted):
     names = fitted["features"].get_feature_names_out().tolist()
     assert names[:3] == ["place__lon", "place__lat", "encoder__satclip000"]
     assert {"numbers__sold", "numbers__garden", "numbers__missingindicator_area"} <= set(names)
-    assert {"numbers__mixed", "numbers__lat_error", "categories__agent_missing"} <= set(names)
+    assert {"numbers__mixed", "numbers__lat_error", "categories__agent=missing"} <= set(names)
     features = fitted["features"].transform(frame)
     assert features.index.equals(frame.index)
     np.testing.assert_allclose(features["place__lon"], frame["LNG"])
@@ -165,6 +168,51 @@ def test_bad_places_are_named(table, fitted):
         fitted.predict(frame)
 
 
+def test_names_that_are_no_text_come_twice_or_look_alike(table):
+    frame, y = table
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid"))
+    levels = frame[["LNG", "Latitude", "rooms"]]
+    levels.columns = pd.MultiIndex.from_tuples([("a", "lon"), ("a", "lat"), ("b", 1)])
+    assert np.isfinite(model.fit(levels, y).predict(levels)).all()
+    mixed = frame[["LNG", "Latitude", "rooms"]].rename(columns={"rooms": 3})
+    assert np.isfinite(model.fit(mixed, y).predict(mixed)).all()
+    alike = frame[["LNG", "Latitude"]].assign(k=["b_c", "x"] * 60, k_b=["c", "y"] * 60)
+    assert np.isfinite(model.fit(alike, y).predict(alike)).all()
+    twice = pd.concat([frame[["LNG", "Latitude", "rooms"]], frame[["rooms"]]], axis=1)
+    with pytest.raises(ValueError, match="columns are named twice: rooms"):
+        model.fit(twice, y)
+
+
+@pytest.mark.parametrize("output", ["polars", "default"])
+def test_whatever_output_is_asked_for(table, output):
+    frame, y = table
+    frame = frame.drop(columns="lat_error")
+    plain = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid"))
+    expected = plain.fit(frame, y).predict(frame)
+    asked = clone(plain).set_output(transform=output)
+    np.testing.assert_allclose(asked.fit(frame, y).predict(frame), expected)
+    with sklearn.config_context(transform_output=output):
+        np.testing.assert_allclose(clone(plain).fit(frame, y).predict(frame), expected)
+
+
+def test_masked_values_are_missing(table):
+    frame, y = table
+    values = frame[["LNG", "Latitude", "area"]].to_numpy()
+    filled = np.ma.masked_array(np.where(np.isnan(values), -9999.0, values), np.isnan(values))
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid"))
+    expected = model.fit(values, y).predict(values)
+    np.testing.assert_allclose(model.fit(filled, y).predict(filled), expected)
+
+
+def test_rare_classes_among_many_rows():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"lon": rng.uniform(5, 15, 10_500), "lat": rng.uniform(45, 55, 10_500)})
+    label = np.where(frame["lon"] > 10, "east", "west").astype(object)
+    label[7] = "rare"
+    trees = spatial_pipeline("classifier")["model"].estimator.named_estimators["trees"][-1]
+    trees.set_params(max_iter=2).fit(frame, label)
+
+
 def test_numbers_and_words():
     frame = pd.DataFrame(
         {
@@ -179,6 +227,26 @@ def test_numbers_and_words():
     expected = [[1, 0, 0.5, 1, 1], [np.nan, 1, 1.5, 0, np.nan]]
     np.testing.assert_allclose(found.to_numpy(), expected)
     assert (found.dtypes == "float64").all()
+    objects = pd.DataFrame(
+        {
+            "date": [datetime.date(1970, 1, 2), None],
+            "decimal": [Decimal("1.5"), None],
+            "zones": [
+                pd.Timestamp("1970-01-02", tz="UTC"),
+                pd.Timestamp("1970-01-02", tz="Asia/Tokyo"),
+            ],
+            "month": pd.PeriodIndex(["1970-01", "1970-02"], freq="M"),
+            "arrow": pd.array(
+                [datetime.date(1970, 1, 3), None], dtype=pd.ArrowDtype(pyarrow.date32())
+            ),
+        }
+    )
+    assert number_columns(objects, lambda X: []) == list(objects)
+    found = numbers_of(objects).to_numpy()
+    np.testing.assert_allclose(found, [[1, 1.5, 1, 0, 2], [np.nan, np.nan, 0.625, 31, np.nan]])
+    with pytest.raises(ValueError, match="the column 'a' was numbers in fitting"):
+        numbers_of(pd.DataFrame({"a": ["n/a"]}))
+    assert text_of(pd.DataFrame({"a": [1.0, np.nan]}))["a"].tolist() == ["1", "missing"]
     words = text_of(pd.DataFrame({"a": pd.Categorical(["x", None]), "b": [pd.NA, 3]}))
     assert words.to_numpy().tolist() == [["x", "missing"], ["missing", "3"]]
     assert as_pandas(np.eye(3)).columns.tolist() == ["lon", "lat", "x2"]

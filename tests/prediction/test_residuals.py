@@ -118,7 +118,42 @@ def test_many_rows_at_one_place(places):
     assert model.score(repeated, y) > 0.8
 
 
-@pytest.mark.parametrize("n", [5, 6])
+def test_rows_that_come_twice_do_not_hide_the_neighbours(places):
+    y = waves_of(places)
+    once = ResidualInterpolator(LinearRegression()).fit(places[:400], y[:400])
+    rows = np.repeat(np.arange(400), 2)
+    twice = ResidualInterpolator(LinearRegression()).fit(places[rows], y[rows])
+    assert twice.spacing_km_ == pytest.approx(once.spacing_km_)
+    assert twice.score(places[400:], y[400:]) > 0.8
+    process = GaussianProcessRegressor(Matern(5.0, nu=1.5) + WhiteKernel(0.1), optimizer=None)
+    surface = ResidualInterpolator(LinearRegression(), interpolator=process)
+    assert surface.fit(places[rows], y[rows]).score(places[400:], y[400:]) > 0.8
+
+
+def test_what_only_the_rows_of_one_place_share_stays_there(places):
+    rng = np.random.RandomState(0)
+    effect = rng.randn(100)  # of each place on its own: neighbours tell nothing
+    rows = np.repeat(np.arange(100), 5)
+    X, y = places[rows], effect[rows] + 0.3 * rng.randn(500)
+    train = np.arange(500) % 5 < 3
+    model = ResidualInterpolator(DummyRegressor()).fit(X[train], y[train])
+    assert model.score(X[~train], y[~train]) > 0.8
+    elsewhere = places[200:] + 0.001
+    assert np.abs(corrections(model, elsewhere)).mean() < 0.4 * np.abs(effect).mean()
+
+
+def test_rows_that_share_a_place_and_neighbours_that_know_it(places):
+    rng = np.random.RandomState(0)
+    rows = np.repeat(np.arange(400), 3)
+    effect = waves_of(places) + 0.5 * rng.randn(600)
+    y = effect[rows] + 0.2 * rng.randn(1200)
+    train = np.arange(1200) % 3 < 2
+    model = ResidualInterpolator(LinearRegression()).fit(places[rows][train], y[train])
+    assert model.score(places[rows][~train], y[~train]) > 0.85  # the place's own effect
+    assert model.score(places[400:], waves_of(places)[400:]) > 0.7  # its neighbours'
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
 def test_few_rows(places, n):
     model = ResidualInterpolator(DummyRegressor()).fit(places[:n], waves_of(places[:n]))
     assert np.isfinite(model.predict(places)).all()
@@ -207,6 +242,32 @@ def test_real_temperatures_in_every_kind_of_fold():
     ):
         with_residuals = cross_val_score(ResidualInterpolator(plain), X, y, cv=cv).mean()
         assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + gain
+
+
+def test_predictions_of_one_column_stay_rows(places):
+    class Column(LinearRegression):
+        def predict(self, X):
+            return super().predict(X)[:, None]
+
+    y = waves_of(places)
+    expected = ResidualInterpolator(LinearRegression()).fit(places, y).predict(places)
+    found = ResidualInterpolator(Column()).fit(places, y).predict(places)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_what_was_fitted_with_coordinates_beside_wants_them_again(places):
+    features = places[:, ::-1] ** 2 / 100  # two columns, which could be read as degrees
+    model = ResidualInterpolator(Ridge()).fit(features, waves_of(places), coords=places)
+    with pytest.raises(CoordinateError, match="fitted with coords beside X; pass coords here too"):
+        model.predict(features)
+
+
+def test_folds_by_number_are_stratified(places):
+    label = np.repeat([0, 1, 2], 200)
+    model = ResidualInterpolator(LogisticRegression(), cv=5).fit(places, label)
+    shuffled = ResidualInterpolator(LogisticRegression()).fit(places, label)
+    sizes = [np.abs(fitted.residuals_).mean() for fitted in (model, shuffled)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
 
 
 def test_scikit_learns_habits(places):
