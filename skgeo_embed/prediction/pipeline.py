@@ -182,7 +182,9 @@ class FeatureTable(ColumnTransformer):
         return super().set_output(transform="pandas")
 
 
-class TableReader(TransformerMixin, BaseEstimator):
+class TableReader(  # type: ignore[call-arg]
+    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
     """Makes a pandas frame of any table, with the columns that it was fitted with."""
 
     def fit(self, X: Any, y: Any = None) -> TableReader:
