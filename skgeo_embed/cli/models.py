@@ -9,7 +9,7 @@ import pandas as pd
 
 from skgeo_embed.cli._options import new_parser
 from skgeo_embed.models import folder as folders
-from skgeo_embed.models.registry import BUNDLED, PUBLISHED, WEIGHTS_FOLDER
+from skgeo_embed.models.registry import BUNDLED, OTHERS, PUBLISHED, WEIGHTS_FOLDER
 
 COLUMNS = ("name", "L", "features", "images", "licence", "where", "size")
 
@@ -18,9 +18,9 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     """Read the arguments."""
     parser = new_parser(
         prog,
-        "List the encoders that can be named: those inside the package and the published ones,\n"
-        "with what is already in the hub's cache. Any hub repository or folder written by\n"
-        "save_pretrained can be named as well.",
+        "List the encoders that can be named: those inside the package, the published SatCLIPs,\n"
+        "those of other authors with the class that opens them; and what is in the hub's cache.\n"
+        "Any hub repository or folder written by save_pretrained can be named as well.",
         f"  {prog}\n  {prog} --csv",
     )
     parser.add_argument("--csv", action="store_true", help="print comma-separated values")
@@ -30,7 +30,8 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
 
 def run(settings: argparse.Namespace) -> None:
     """Print the table."""
-    table = pd.DataFrame([*_bundled(), *_published(settings.cache_dir)], columns=list(COLUMNS))
+    rows = [*_bundled(), *_published(settings.cache_dir), *_others(settings.cache_dir)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     print(table.to_csv(index=False) if settings.csv else table.to_string(index=False))
 
 
@@ -62,6 +63,19 @@ def _published(cache_dir: str | None) -> list[tuple[object, ...]]:
         where = "cache" if cached else f"hub: {model.repository}"
         size = _megabytes(Path(str(found))) if cached else "-"
         rows.append((model.name, model.legendre_polys, 256, "yes", model.licence, where, size))
+    return rows
+
+
+def _others(cache_dir: str | None) -> list[tuple[object, ...]]:
+    from huggingface_hub import try_to_load_from_cache
+
+    rows: list[tuple[object, ...]] = []
+    for other in OTHERS.values():
+        found = try_to_load_from_cache(other.repository, other.file, cache_dir)
+        where = "cache" if isinstance(found, str) else f"hub: {other.repository}"
+        name, licence = f"{other.encoder}: {other.name}", other.licence or "unknown"
+        size = f"{other.megabytes:.1f} MB"
+        rows.append((name, "-", other.columns, "no", licence, where, size))
     return rows
 
 

@@ -52,8 +52,10 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
     beta : float, default=None
         None is RANGE. A number in [0, 1] is RANGE+, 1 purely by similarity, 0 by nearness; the
         authors use 0.5.
+    device : str or torch.device, default=None
+        Where to retrieve; None takes cuda, mps or cpu, the first that is there.
     dtype : {"float32", "float64"}, default="float32"
-        Of the output; retrieval is in float32.
+        Of the retrieval and of the output.
     batch_size : int, default=None
         Places at a time; None is 256, each of which is compared with the whole database.
     on_invalid : {"raise", "nan"}, default="raise"
@@ -94,6 +96,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         "database": "no_validation",
         "location_encoder": [HasMethods(["fit", "transform"]), None],
         "beta": [Interval(Real, 0, 1, closed="both"), None],
+        "device": "no_validation",
         "dtype": [StrOptions({"float32", "float64"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         **READING_CONSTRAINTS,
@@ -106,6 +109,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         *,
         location_encoder: Any = None,
         beta: float | None = None,
+        device: str | torch.device | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         batch_size: int | None = None,
         on_invalid: Literal["raise", "nan"] = "raise",
@@ -119,6 +123,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         self.database = database
         self.location_encoder = location_encoder
         self.beta = beta
+        self.device = device
         self.dtype = dtype
         self.batch_size = batch_size
         self.on_invalid = on_invalid
@@ -176,6 +181,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
 
     def _prepare(self) -> None:
         from skgeo_embed.models.range_database import RangeDatabase, open_database
+        from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
         encoder = self.location_encoder
         if encoder is None:
@@ -194,8 +200,10 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
                 f"columns, but the location encoder makes {width}; both must be of one two-tower "
                 'model (layer="embedding").'
             )
-        self._beta, self._dtype = self.beta, self.dtype
-        self._batch = self.batch_size or QUERIES
+        self._options = EncodingOptions(
+            device=chosen_device(self.device), dtype=self.dtype, batch_size=self.batch_size
+        )
+        self._beta = self.beta
         self.encoder_info_ = {
             "name": database.name,
             "sha256": database.sha256,
@@ -206,30 +214,33 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
     def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
 
-        keys, values = (
-            torch.from_numpy(self.database_.keys),
-            torch.from_numpy(self.database_.values),
+        from skgeo_embed.nn.inference.devices import resolve_device
+
+        device, dtype = resolve_device(self._options.device), getattr(torch, self._options.dtype)
+        batch = self._options.batch_size or QUERIES
+        database = self.database_
+        keys, values, known = (
+            torch.from_numpy(array).to(device, dtype)
+            for array in (database.keys, database.values, unit_vectors(database.lonlat))
         )
-        known = torch.from_numpy(unit_vectors(self.database_.lonlat)).float()
-        for start in range(0, len(lonlat), self._batch):
-            rows = slice(start, min(start + self._batch, len(lonlat)))
+        for start in range(0, len(lonlat), batch):
+            rows = slice(start, min(start + batch, len(lonlat)))
             query = torch.from_numpy(np.array(self.location_encoder_.transform(lonlat[rows])))
-            query = torch.nn.functional.normalize(query)
+            query = torch.nn.functional.normalize(query).to(device, dtype)
             sharpness = RANGE_SHARPNESS if self._beta is None else RANGE_PLUS_SHARPNESS
-            image = _retrieved(query.float(), keys, values, sharpness)
+            image = _retrieved(query, keys, values, sharpness)
             if self._beta is not None:
-                here = torch.from_numpy(unit_vectors(lonlat[rows])).float()
+                here = torch.from_numpy(unit_vectors(lonlat[rows])).to(device, dtype)
                 near = _retrieved(here, known, values, GEOGRAPHIC_SHARPNESS)
                 image = torch.lerp(near, image, self._beta)
-            dtype = getattr(torch, self._dtype)
-            yield rows, torch.cat([image.to(dtype), query.to(dtype)], dim=1)
+            yield rows, torch.cat([image, query], dim=1).cpu()
 
     def _feature_names(self) -> list[str]:
         width = self.database_.keys.shape[1] + self.database_.values.shape[1]
         return numbered_names("range", width)
 
     def _output_dtype(self) -> str:
-        return self._dtype
+        return self._options.dtype
 
 
 def _retrieved(query: torch.Tensor, keys: Tensor, values: Tensor, sharpness: float) -> Tensor:

@@ -7,6 +7,7 @@ The weights carry the location tower under ``location.``, the image tower under 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +77,21 @@ def _check_values(config: dict[str, Any], path: Path) -> None:
 
 def read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
     """Read the tensors whose key begins with `prefix`, without it."""
-    from safetensors import SafetensorError, safe_open
+    return read_safetensors(folder / WEIGHTS_NAME, lambda keys: prefix)
 
-    path = folder / WEIGHTS_NAME
+
+def read_safetensors(path: Path, choose: Callable[[list[str]], str]) -> dict[str, Tensor]:
+    """Read the tensors whose key begins with what is chosen from all keys, without it."""
+    import safetensors
+
     try:
-        with parsing(path, "safetensors"), safe_open(path, framework="pt") as file:
-            keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118
-            weights = unpack({key: file.get_tensor(key) for key in keys}, file.metadata())
+        with parsing(path, "safetensors"), safetensors.safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            prefix = choose(keys)
+            chosen = {key: file.get_tensor(key) for key in keys if key.startswith(prefix)}
+            weights = unpack(chosen, file.metadata())
             return {key.removeprefix(prefix): value for key, value in weights.items()}
-    except (SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError) as error:
         raise ModelFormatError(
             f"{path} is not a complete safetensors file ({error}); it may have been cut off while "
             "it was downloaded or copied: fetch it again."

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError, warn_caller
 from skgeo_embed._files import file_sha256
-from skgeo_embed.models.folder import WEIGHTS_NAME
+from skgeo_embed.models.folder import WEIGHTS_NAME, read_safetensors
 from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.models.lightning_file import read_tensors
 from skgeo_embed.models.model_file import Origin
@@ -144,13 +144,7 @@ def _build(
 def read_tower(file: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     """Read the tensors that begin with the first prefix that is there, without it."""
     if file.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(file, framework="pt") as opened:
-            keys = list(opened.keys())
-            prefix = _prefix(keys, prefixes, file)
-            chosen = [key for key in keys if key.startswith(prefix)]
-            return {key.removeprefix(prefix): opened.get_tensor(key) for key in chosen}
+        return read_safetensors(file, lambda keys: _prefix(keys, prefixes, file))
     content: Mapping[str, Any] = read_tensors(file)
     content = content.get("state_dict", content)
     prefix = _prefix(list(content), prefixes, file)

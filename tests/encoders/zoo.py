@@ -5,15 +5,22 @@ import tempfile
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from skgeo_embed import (
+    ClimplicitEncoder,
     CSPEncoder,
     GeoCLIPEncoder,
     GPS2VecEncoder,
+    MINDEncoder,
     PositionalEncoder,
+    RANGEEncoder,
     SatCLIPEncoder,
+    SINREncoder,
+    TTEEncoder,
 )
 from skgeo_embed.nn.location import LocationEncoder
+from tests import other_recipe
 from tests.encoders.test_baselines import SPACE2VEC, geoclip_weights, write_zone
 
 _FOLDER = tempfile.TemporaryDirectory(prefix=f"skgeo-embed-zoo-{os.getpid()}-")
@@ -44,6 +51,24 @@ def _own_network():
     return LocationEncoder(6, 8, 16, positional_encoding="grid", network="fcnet")
 
 
+def _original(name, weights):
+    path = Path(_FOLDER.name) / f"{name}.safetensors"
+    if not path.exists():
+        save_file(weights(), path)
+    return path
+
+
+def _climplicit():
+    return _original("climplicit", lambda: other_recipe.climplicit(16, 8, 4))
+
+
+def _database():
+    path = Path(_FOLDER.name) / "database.npz"
+    if not path.exists():
+        other_recipe.range_database(path, n=20, k=256, d=6)
+    return path
+
+
 MAKERS = {
     "satclip": lambda **kw: SatCLIPEncoder("bluemarble-l10", **kw),
     "module": lambda **kw: SatCLIPEncoder(_module(), **kw),
@@ -51,6 +76,14 @@ MAKERS = {
     "positional": lambda **kw: PositionalEncoder(legendre_polys=4, **kw),
     "geoclip": lambda **kw: GeoCLIPEncoder(_geoclip(), **kw),
     "csp": lambda **kw: CSPEncoder(SPACE2VEC, **kw),
+    "climplicit": lambda **kw: ClimplicitEncoder(_climplicit(), **kw),
+    "july": lambda **kw: ClimplicitEncoder(_climplicit(), month=7, **kw),
+    "sinr": lambda **kw: SINREncoder(_original("sinr", lambda: other_recipe.sinr(8)), **kw),
+    "tte": lambda **kw: TTEEncoder(_original("tte", lambda: other_recipe.tte(20, 6, 8, 5)), **kw),
+    "mind": lambda **kw: MINDEncoder(_original("mind", lambda: other_recipe.mind(16, 2, 10)), **kw),
+    "range": lambda **kw: RANGEEncoder(
+        _database(), location_encoder=SatCLIPEncoder(layer="embedding", dtype="float64"), **kw
+    ),
     "gps2vec": lambda **kw: GPS2VecEncoder(_zones(), **kw),
 }
 GLOBAL = [name for name in MAKERS if name != "gps2vec"]  # one zone is all that it knows here
