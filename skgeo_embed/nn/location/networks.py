@@ -161,7 +161,7 @@ class ResidualLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, dim) to (n, dim)."""
-        return x + torch.relu(self.w2(self.dropout(torch.relu(self.w1(x)))))
+        return x + torch.relu_(self.w2(self.dropout(torch.relu_(self.w1(x)))))
 
 
 class FCNet(nn.Module):

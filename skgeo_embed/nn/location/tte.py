@@ -9,6 +9,7 @@ from skgeo_embed.nn.location.networks import ResidualLayer
 from skgeo_embed.nn.sphere import unit_vectors
 
 REGISTER_SHARE = 0.5
+NEGLIGIBLE = 60.0  # weights below exp(-60) of the largest; denormal ones would be slow
 LEAST_TEMPERATURE, LARGEST_TEMPERATURE = 0.01, 10.0
 
 
@@ -56,7 +57,10 @@ class SitesAndRegisters(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, 3) to (n, embed_dim); the original's output is this, at unit length."""
-        site = torch.softmax(x @ self.directions.T, dim=1) @ self.embeddings
+        nearness = x @ self.directions.T
+        least = nearness.amax(dim=1, keepdim=True) - NEGLIGIBLE
+        torch.maximum(nearness, least, out=nearness)
+        site = torch.softmax(nearness, dim=1) @ self.embeddings
         registers = torch.softmax(self.to_logits(site), dim=1) @ self.registers
         mixed = torch.lerp(self.to_out(site), registers, REGISTER_SHARE)
         return self.mlp(self.norm(mixed))
