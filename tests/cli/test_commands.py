@@ -99,9 +99,11 @@ def test_geolocate_files_of_the_wrong_kind(capsys, tmp_path):
 def test_models(capsys, tmp_path):
     assert main(["models", "--csv", "--cache-dir", str(tmp_path)]) == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("name")
-    assert table.loc["bluemarble-l20", ["L", "features", "where"]].tolist() == [20, 1024, "package"]
+    shown = table.loc["bluemarble-l20", ["L", "features", "where"]].tolist()
+    assert shown == ["20", 1024, "package"]
     assert table.loc["satclip-vit16-l40", "where"] == "hub: microsoft/SatCLIP-ViT16-L40"
-    assert len(table) == 9
+    assert table.loc["SINREncoder: sinr", "licence"] == "unknown"
+    assert len(table) == 15
     assert main(["models"]) == 0
     assert "4.4 MB" in capsys.readouterr().out
 

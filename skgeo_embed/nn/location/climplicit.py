@@ -58,10 +58,10 @@ class ResidualSiren(nn.Module):
         x = x.reshape(-1, self.dim_in)
         first, *others = self.layers
         before = first(x)
-        activation = torch.sin(30 * torch.sinh(2 * before))
+        activation = (2 * before).sinh_().mul_(30).sin_()
         for layer in others:
             weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-            # (W a + b + before) / 2
-            before = torch.addmm(before.add_(bias), activation, weight.T, beta=0.5, alpha=0.5)
-            activation = torch.sin(before)
+            # (W a + b + before) / 2, in memory that is there: fresh memory would be slow
+            before.add_(bias).addmm_(activation, weight.T, beta=0.5, alpha=0.5)
+            torch.sin(before, out=activation)
         return self.last_layer(activation).view(n_places, -1)
