@@ -162,6 +162,7 @@ class ResidualInterpolator(PlacesMetaEstimator):
                 y,
                 cv=list(self._folds(y).split(lonlat, y)),
                 n_jobs=self.n_jobs,
+                params={},  # None fails under metadata routing in scikit-learn 1.6.0
                 method="predict_proba" if is_classifier(self.estimator) else "predict",
             ).reshape(target.shape)
             self.residuals_ = target - predicted
