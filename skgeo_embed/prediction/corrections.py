@@ -175,7 +175,9 @@ class SurfaceCorrection:
         if len(points) < 2:
             return
         folds = KFold(min(5, len(points)), shuffle=True, random_state=0)
-        left = residuals - cross_val_predict(clone(regressor), points, residuals, cv=folds)
+        left = residuals - cross_val_predict(
+            clone(regressor), points, residuals, cv=folds, params={}
+        )
         gain = (residuals**2 - left**2).reshape(len(points), -1).sum(axis=1)
         if known.tell_more_than_chance(gain):
             self.regressor = clone(regressor).fit(points, residuals)
