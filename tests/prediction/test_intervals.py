@@ -136,6 +136,7 @@ def test_coordinates_reach_the_estimator_that_wants_them(table):
     assert model.estimator_.spacing_km_ == inner.fit(features, y, coords=X).spacing_km_
     np.testing.assert_array_equal(model.predict(features, X), inner.predict(features, X))
     assert model.predict_interval(features, X).shape == (300, 2)
+    assert model.score(features, y, coords=X) == inner.score(features, y, coords=X)
 
 
 def test_levels_that_so_few_rows_cannot_hold(table):
