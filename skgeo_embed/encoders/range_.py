@@ -63,7 +63,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
     lon, lat : str or int, default=None
         Columns of longitude and latitude where their names do not tell.
     revision, cache_dir, token, local_files_only
-        As for :class:`SatCLIPEncoder`, for the database.
+        As for :class:`SatCLIPEncoder`; the revision is the database's.
 
     Attributes
     ----------
@@ -186,7 +186,12 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         encoder = self.location_encoder
         if encoder is None:
             encoder = SatCLIPEncoder(
-                "satclip-vit16-l40", layer="embedding", dtype="float64", **vars(self._hub_options())
+                "satclip-vit16-l40",
+                layer="embedding",
+                dtype="float64",
+                cache_dir=self.cache_dir,
+                token=self.token,
+                local_files_only=self.local_files_only,
             )
         self.location_encoder_ = clone(encoder).fit()
         database = self.database

@@ -19,7 +19,7 @@ from skgeo_embed.inspection._earth import (
     within,
 )
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.places.sphere import great_circle_km
+from skgeo_embed.places.sphere import great_circle_km, unit_vectors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -271,7 +271,7 @@ class GeolocationDisplay:
 
 def great_circle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Places on the shortest way between two, (n, 2) degrees."""
-    first, second = (_on_the_sphere(place) for place in (start, end))
+    first, second = unit_vectors(np.stack([start, end]))
     angle = np.arccos(np.clip(first @ second, -1, 1))
     share = np.linspace(0, 1, ARC_POINTS)[:, None]
     if np.sin(angle) < 1e-9:  # one place, or two opposite ones: any way is the shortest
@@ -279,8 +279,3 @@ def great_circle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     points = (np.sin((1 - share) * angle) * first + np.sin(share * angle) * second) / np.sin(angle)
     x, y, z = points.T
     return np.rad2deg(np.column_stack([np.arctan2(y, x), np.arcsin(np.clip(z, -1, 1))]))
-
-
-def _on_the_sphere(place: np.ndarray) -> np.ndarray:
-    lon, lat = np.deg2rad(place)
-    return np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])

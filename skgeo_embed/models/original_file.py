@@ -59,7 +59,7 @@ def open_original(
     licence = None if described is None else described.licence
     trained_on = None if described is None else described.trained_on
     if described is not None and licence is None:
-        _warn_of_licence(described.name, described.repository)
+        warn_of_licence(described.name, described.repository)
     info = {**origin.facts(), "licence": licence, "trained_on": trained_on, **engine.module.config}
     reopen = None
     if origin.source == "hub":
@@ -71,7 +71,8 @@ def open_original(
 
 
 @cache
-def _warn_of_licence(name: str, repository: str) -> None:
+def warn_of_licence(name: str, repository: str) -> None:
+    """Say, once, that nobody says what a model's licence is."""
     warn_caller(
         f"nobody says under which licence the weights of {name!r} may be used ({repository} on the "
         "hub has none); ask their authors before you share them or what you make of them.",

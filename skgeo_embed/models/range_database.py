@@ -14,6 +14,7 @@ import numpy as np
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed._files import file_sha256
 from skgeo_embed.models.hub import HubOptions, fetch
+from skgeo_embed.models.original_file import warn_of_licence
 from skgeo_embed.models.parsing import named_path, parsing
 
 REPOSITORY = "MVRL/RANGE-database"
@@ -53,7 +54,7 @@ class RangeDatabase:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is not None:
             return _open_again, (self.reopen, self.name, self.sha256)
-        return RangeDatabase, (self.lonlat, self.keys, self.values, self.name)
+        return RangeDatabase, (self.lonlat, self.keys, self.values, self.name, self.sha256)
 
 
 def open_database(database: Any, options: HubOptions) -> RangeDatabase:
@@ -64,6 +65,7 @@ def open_database(database: Any, options: HubOptions) -> RangeDatabase:
     if name in NAMED:
         found = fetch(REPOSITORY, NAMED[name], options, dataset=True)
         arrays = _read_arrays(found.path)
+        warn_of_licence(name, REPOSITORY)
         pinned = replace(options.without_token(), revision=found.commit or options.revision)
         reopen = partial(open_database, name, pinned)
         return RangeDatabase(*arrays, name=name, sha256=found.sha256, reopen=reopen)
@@ -116,6 +118,9 @@ def _read_array(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> np.ndarr
         shape, fortran, stored = read_header(file)
         if fortran or stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
             raise ModelFormatError(f"{key} is {stored} of shape {shape}; a table of numbers is.")
+        size = int(np.prod(shape, dtype=object)) * stored.itemsize
+        if size > archive.getinfo(f"{key}.npy").file_size:  # before memory is asked for
+            raise ModelFormatError(f"{key} says it is {shape}, and the file holds less.")
         array = np.empty(shape, dtype=dtype)
         for start in range(0, shape[0], ROWS):
             rows = array[start : start + ROWS]

@@ -250,7 +250,9 @@ def flat_name(name: Any) -> str:
 
 def _kind(column: pd.Series) -> str:
     """What a column holds, in pandas' words, whatever it is kept in; "empty" of no values."""
-    return pd.api.types.infer_dtype(column.astype(object), skipna=True)
+    if not isinstance(column.dtype, np.dtype):
+        column = column.astype(object)
+    return pd.api.types.infer_dtype(column, skipna=True)
 
 
 NUMBERS = {"boolean", "decimal", "empty", "floating", "integer", "mixed-integer-float"}

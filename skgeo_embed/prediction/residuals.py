@@ -39,7 +39,8 @@ class ResidualInterpolator(PlacesMetaEstimator):
     b = 0 neighbours' residuals are added [1]_, with b = 1 their labels are averaged. Far from all
     training places the correction vanishes. k, c, s and b are chosen by leaving out one place at a
     time; where neighbours do not tell more than chance would, there is no correction, and the
-    estimator stands as it is.
+    estimator stands as it is. Where places come several times, what their own rows then have left
+    in common is added there, shrunk likewise.
 
     Of a classifier the probabilities are corrected in the same way, each class a column, by least
     Brier score, and brought back to sum to 1.
@@ -71,7 +72,8 @@ class ResidualInterpolator(PlacesMetaEstimator):
     residuals_ : ndarray of shape (n,), or (n, n_classes) of a classifier
         Out of fold: in the units of y, or 1 for the class of the row less the probabilities.
     weighting_ : Weighting or None
-        Neighbours k, softening c, shrinkage s and share of labels b; None for no correction.
+        Neighbours k, softening c, shrinkage s and share of labels b; None where neighbours tell
+        nothing.
     interpolator_ : regressor or None
         Fitted on all residuals, where an `interpolator` was given; None for no correction.
     spacing_km_ : float

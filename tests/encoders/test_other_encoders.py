@@ -1,8 +1,10 @@
 """Other authors' encoders give the originals' numbers, from the files that they published."""
 
+import io
 import json
 import pickle
 import warnings
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -177,6 +179,36 @@ def test_range_of_ones_own_images():
         RANGEEncoder.from_images(location, images, coords)
 
 
+def test_a_named_database_comes_from_the_hub_at_its_own_revision(hub, tmp_path):
+    path = other_recipe.range_database(tmp_path / "database.npz", n=20, k=256, d=6)
+    hub.repositories["MVRL/RANGE-database"] = Repository({"range_db_med.npz": path.read_bytes()})
+    original_file.warn_of_licence.cache_clear()
+    location = SatCLIPEncoder(layer="embedding")
+    with pytest.warns(UserWarning, match="nobody says under which licence"):
+        encoder = RANGEEncoder(
+            "range-medium", location_encoder=location, revision="main", cache_dir=tmp_path / "cache"
+        ).fit()
+    pickled = pickle.dumps(encoder.database_)
+    assert len(pickled) < 2000
+    np.testing.assert_array_equal(pickle.loads(pickled).values, encoder.database_.values)
+    default = RANGEEncoder(path, revision="of-the-database", local_files_only=True)
+    with pytest.raises(ModelNotFoundError) as error:
+        default.fit()
+    assert "of-the-database" not in str(error.value)  # SatCLIP's is its own
+
+
+def test_a_database_that_says_it_is_larger_than_it_is(tmp_path):
+    path = tmp_path / "database.npz"
+    header = io.BytesIO()
+    described = {"descr": "<f8", "fortran_order": False, "shape": (10**12, 2)}
+    np.lib.format.write_array_header_1_0(header, described)
+    with zipfile.ZipFile(path, "w") as archive:
+        for key in ("locs", "satclip_embeddings", "image_embeddings"):
+            archive.writestr(f"{key}.npy", header.getvalue())
+    with pytest.raises(ModelFormatError, match="and the file holds less"):
+        RANGEEncoder(path, location_encoder=PositionalEncoder("grid")).fit()
+
+
 def test_databases_that_are_none(tmp_path):
     location = PositionalEncoder("grid")
     path = tmp_path / "database.npz"
@@ -233,7 +265,7 @@ def test_the_hub_by_short_name_and_by_repository(hub, name, tmp_path):
     encoder, make = small(name)
     known = OTHERS[name]
     hub.repositories[known.repository] = Repository({known.file: save(make())})
-    original_file._warn_of_licence.cache_clear()
+    original_file.warn_of_licence.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loaded = encoder(cache_dir=tmp_path).fit()
@@ -358,7 +390,7 @@ def test_taxabind_by_name_from_the_hub(hub, tmp_path):
     from tests.encoders.test_baselines import geoclip_weights
 
     hub.repositories["MVRL/ecogeo"] = Repository({"model.safetensors": save(geoclip_weights())})
-    original_file._warn_of_licence.cache_clear()
+    original_file.warn_of_licence.cache_clear()
     with pytest.warns(UserWarning, match=r"nobody says under which licence .* 'taxabind'"):
         encoder = GeoCLIPEncoder("taxabind", cache_dir=tmp_path).fit()
     assert encoder.encoder_info_["trained_on"].startswith("GeoCLIP, tuned on")
