@@ -16,6 +16,7 @@ from skgeo_embed.cli._options import (
     new_parser,
     open_encoder,
 )
+from skgeo_embed.inspection._earth import import_pyplot
 
 
 def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
@@ -44,10 +45,9 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
 
 def run(settings: argparse.Namespace) -> None:
     """Draw the map."""
-    import matplotlib.pyplot as plt
-
     from skgeo_embed.inspection import EmbeddingMapDisplay, SimilarityMapDisplay
 
+    plt = import_pyplot()
     plt.switch_backend("agg")
     output = check_output(settings.output, overwrite=settings.overwrite)
     globe = output.suffix == ".gif"

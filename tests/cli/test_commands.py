@@ -1,6 +1,7 @@
 """grid, map, geolocate, models and download."""
 
 import io
+import sys
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,12 @@ def test_maps_that_cannot_be_drawn(tmp_path, capsys):
     assert main(["map", str(tmp_path / "map.png"), "--feature", "9999"]) == 1
     assert "feature must be between 0 and 1023" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_map_without_matplotlib(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    assert main(["map", str(tmp_path / "map.png")]) == 1
+    assert 'pip install "skgeo-embed[plot]"' in capsys.readouterr().err
 
 
 def test_geolocate_an_array(tmp_path, capsys):
