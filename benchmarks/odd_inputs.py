@@ -6,7 +6,8 @@ A case says beforehand what must become of it: the value that is right, which co
 places as a plain array of floats, or the words that a refusal must contain. Prints a table with a
 row per group, then every case that is silently wrong or unclear; exits 1 if there is any. Takes
 the packages of requirements.txt and pyarrow, xarray, polars, dask, h5py and utm; GeoCLIP's cases
-are left out where the package geoclip is missing.
+are left out where the package geoclip is missing. Encoders whose weights may not ship, or are
+large, are small networks with weights from the tests' recipe.
 """
 
 import os
@@ -58,13 +59,18 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
 from skgeo_embed import (
+    ClimplicitEncoder,
     CSPEncoder,
     GeoCLIPEncoder,
     GPS2VecEncoder,
     ImageGeolocator,
+    MINDEncoder,
     PositionalEncoder,
+    RANGEEncoder,
     SatCLIPEncoder,
     SatCLIPImageEncoder,
+    SINREncoder,
+    TTEEncoder,
 )
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError, SkgeoEmbedError
 from skgeo_embed.model_selection import LeaveOneRegionOut, SpatialBlockKFold
@@ -72,6 +78,10 @@ from skgeo_embed.models.registry import WEIGHTS_FOLDER
 from skgeo_embed.nn.encodings import KINDS
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.vision.small_cnn import SmallConvNet
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests import other_recipe
 
 SPACE2VEC = Path(__file__).parent.parent / "tests/data/weights/space2vec_grid_yfcc.pth.tar"
 # Inside UTM zone 31 N whichever of the two numbers comes first, so that a swap is no error, and
@@ -1042,6 +1052,20 @@ def world_grids():
         ("GeoCLIPEncoder", {"dtype": "float64"}),
         ("GeoCLIPEncoder", {"normalize": True}),
     ]
+    variants += [
+        (encoder, options)
+        for encoder in (*OTHERS, "RANGEEncoder")
+        for options in ({}, {"dtype": "float64"}, {"batch_size": 3})
+    ]
+    variants += [(encoder, {"normalize": True}) for encoder in OTHERS]
+    variants += [
+        ("ClimplicitEncoder", {"month": None}),
+        ("ClimplicitEncoder", {"month": 11.5}),
+        ("TTEEncoder", {"normalize": False}),
+        ("MINDEncoder", {"layer": "hidden", "n_components": 5}),
+        ("RANGEEncoder", {"beta": 0.5}),
+        ("RANGEEncoder", {"beta": 0.0}),
+    ]
     variants += [("PositionalEncoder", {"kind": kind}) for kind in KINDS]
     variants += [
         ("PositionalEncoder", {"harmonics_calculation": calculation, "legendre_polys": 7})
@@ -1778,7 +1802,8 @@ def run_payload(encoder, path, mark):
 
 
 def name_cases():
-    for encoder in (SatCLIPEncoder, GeoCLIPEncoder, CSPEncoder, GPS2VecEncoder):
+    for encoder in (SatCLIPEncoder, GeoCLIPEncoder, CSPEncoder, GPS2VecEncoder, ClimplicitEncoder,
+                    SINREncoder, TTEEncoder, MINDEncoder, RANGEEncoder):  # fmt: skip
         for name in MODEL_NAMES:
             fit = partial(lambda encoder, name: encoder(name).fit(), encoder, name)
             shown = repr(name)[:40]
@@ -1791,7 +1816,7 @@ def name_cases():
             yield Case(
                 f"{encoder.__name__}({model!r:.40})",
                 lambda encoder=encoder, model=model: encoder(model).fit(),
-                words=("model",),
+                words=("database" if encoder is RANGEEncoder else "model",),
             )
 
 
@@ -1920,6 +1945,575 @@ def baseline_file_cases(folder):
         )
 
 
+# --- other authors' encoders
+
+TAXABIND = json.dumps({"sigma": [1, 16, 256], "encoded_size": 12})
+
+
+def taxabind_weights():
+    return other_recipe.weights({key: tuple(t.shape) for key, t in geoclip_weights().items()})
+
+
+OTHERS = {  # the class, small weights in its layout, and what it is made with
+    "ClimplicitEncoder": (
+        ClimplicitEncoder, lambda: other_recipe.climplicit(32, 16, 4), {"month": 7},
+    ),
+    "SINREncoder": (SINREncoder, lambda: other_recipe.sinr(32), {}),
+    "TTEEncoder": (TTEEncoder, lambda: other_recipe.tte(64, 16, 32, 8), {}),
+    "MINDEncoder": (MINDEncoder, lambda: other_recipe.mind(48, 3, 24), {}),
+    "GeoCLIPEncoder of TaxaBind": (GeoCLIPEncoder, taxabind_weights, {}),
+}  # fmt: skip
+
+
+def looks():
+    """A location encoder of a model of two towers, for RANGE."""
+    return SatCLIPEncoder("bluemarble-l10", layer="embedding", dtype="float64")
+
+
+BAD_TENSORS = {  # what becomes of the first weight of a file, by name
+    "NaN": lambda t: t * np.nan,
+    "infinity": lambda t: t * np.inf,
+    "1e300": lambda t: torch.full(t.shape, 1e300, dtype=torch.double),
+    "no dimension": lambda t: t.sum(),
+    "one dimension": lambda t: t.flatten(),
+    "three dimensions": lambda t: t[None],
+    "transposed": lambda t: t.T.contiguous(),
+    "one row less": lambda t: t[1:],
+    "one column more": lambda t: torch.cat([t, t[:, :1]], dim=1),
+    "no rows": lambda t: t[:0],
+    "complex": lambda t: t + 1j,
+    "integers": lambda t: t.int(),
+    "booleans": lambda t: t > 0,
+    "sparse": lambda t: t.to_sparse(),
+    "text": lambda t: "x",
+    "None": lambda t: None,
+    "4 TB of one number": lambda t: torch.zeros(1).expand(2**20, 2**20),
+}
+FIRST_OF = {
+    "ClimplicitEncoder": "location_encoder.layers.0.weight",
+    "SINREncoder": "feats.0.weight",
+    "TTEEncoder": "location._directions",
+    "MINDEncoder": "first.linear.weight",
+    "GeoCLIPEncoder of TaxaBind": "LocEnc0.capsule.0.b",
+}
+
+
+def other_file_cases(folder):
+    for name, (encoder, weights, more) in OTHERS.items():
+        first = FIRST_OF[name]
+
+        def opened(path, encoder=encoder, more=more):
+            return encoder(path, **more).fit_transform(PLACES)
+
+        def changed(path, change, weights=weights, opened=opened):
+            content = dict(weights())
+            change(content)
+            torch.save(content, path)
+            return opened(path)
+
+        def at_first(make, first=first):
+            return lambda content: content.update({first: make(content[first])})
+
+        for suffix, save in ((".pth", torch.save), (".safetensors", save_file)):
+            path = folder / (numbered("good") + suffix)
+            yield Case(
+                f"{name}, the file as it is, {suffix}",
+                lambda path=path, save=save, weights=weights, opened=opened: (
+                    save(weights(), path), opened(path)
+                )[1],
+                partial(features_of, name, PLACES),
+            )  # fmt: skip
+        changes = {f"first weight {what}": at_first(make) for what, make in BAD_TENSORS.items()}
+        changes |= {
+            "first weight missing": lambda content, first=first: content.pop(first),
+            "no tensors": lambda content: content.clear(),
+            "a tensor more": lambda content, first=first: content.update(
+                {f"{first.rpartition('.')[0]}.x": torch.zeros(2)}
+            ),
+            "an integer key": lambda content: content.update({5: torch.zeros(2)}),
+            "keys of another model": lambda content: [
+                content.update({f"x.{key}": content.pop(key)}) for key in list(content)
+            ],
+            "the last bias of another length": lambda content: content.update(
+                {last_bias(content): torch.zeros(3)}
+            ),
+        }
+        for what, change in changes.items():
+            path = folder / (numbered("other") + ".pth")
+            yield Case(
+                f"{name}, {what}",
+                partial(changed, path, change),
+                None,
+                (path.name,),
+                BAD_FILE,
+            )
+        for what, make in bad_file_makers().items():
+            for suffix in (".pth", ".safetensors"):
+                path = folder / (numbered("file") + suffix)
+                yield Case(
+                    f"{name}, {what}, {suffix}",
+                    lambda path=path, make=make, opened=opened: opened(make(path)),
+                    None,
+                    (path.name,),
+                    BAD_FILE,
+                )
+        path, mark = folder / numbered("code.pth"), folder / numbered("ran")
+        yield Case(
+            f"{name}, code in a pickle",
+            partial(run_payload, encoder, path, mark),
+            None,
+            (path.name,),
+            BAD_FILE,
+        )
+        target = folder / numbered("folder")
+        yield Case(
+            f"{name}, an empty folder",
+            lambda target=target, opened=opened: (target.mkdir(), opened(target))[1],
+            None,
+            (target.name,),
+            BAD_FILE,
+        )
+    yield from year_cases(folder)
+
+
+def last_bias(content):
+    return [key for key in content if key.endswith("bias") and "chelsa" not in key
+            and "img_to" not in key][-1]  # fmt: skip
+
+
+def year_cases(folder):
+    """MIND's networks with a year, of which none is released."""
+    path = folder / (numbered("years") + ".safetensors")
+
+    def encoder(year):
+        save_file(other_recipe.mind(16, 2, 10, year=True), path)
+        return MINDEncoder(path, year=year)
+
+    yield Case(
+        "MIND with a year, none given",
+        lambda: encoder(None).fit(),
+        words=("year",),
+    )
+    yield Case(
+        "MIND with a year, a column of the one year",
+        lambda: encoder("year").fit_transform(np.column_stack([PLACES, [2020] * 3])),
+        lambda: encoder(2020).fit_transform(PLACES),
+    )
+    for year in (1899, 2101, np.nan, 20.2, "2020"):
+        yield Case(
+            f"MIND with a year, {year!r}",
+            lambda year=year: encoder(year).fit_transform(PLACES),
+            words=("year",) if year != "2020" else ("2020",),
+        )
+    yield Case(
+        "MIND with a year, years of two digits in a column",
+        lambda: encoder("year").fit_transform(np.column_stack([PLACES, [20, 21, 22]])),
+        words=("year", "row 0"),
+    )
+
+
+def npz(path, change=None, save=np.savez, **arrays):
+    """A database of twenty images, but for some of its arrays; None leaves one out."""
+    rng = np.random.RandomState(0)
+    content = {
+        "locs": rng.uniform(-80, 80, (20, 2)),
+        "satclip_embeddings": rng.randn(20, 256),
+        "image_embeddings": rng.randn(20, 5),
+        **arrays,
+    }
+    save(path, **{key: value for key, value in content.items() if value is not None})
+    if change is not None:
+        path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+def overstated(path):
+    """A header that claims 2 TB, over 40 numbers."""
+    npz(path, locs=None)
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (137438953472, 2), }"
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("locs.npy", b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header)
+    return path
+
+
+def pickled(path):
+    """An array of objects whose pickle runs code."""
+    mark = path.with_suffix(".ran")
+    rows = np.empty((20, 2), dtype=object)
+    rows[:] = Payload(mark)
+    npz(path, locs=rows)
+    try:
+        return RANGEEncoder(path, location_encoder=looks()).fit()
+    finally:
+        if mark.exists():
+            raise SystemError("the pickle's code ran")
+
+
+ROWS_OF_NAN = np.full((20, 5), np.nan)
+BAD_DATABASES = {
+    "empty": lambda path: write_bytes(path, b""),
+    "text": lambda path: write_bytes(path, b"hello"),
+    "an .npy": lambda path: np.save(path.open("wb"), np.zeros((3, 2))) or path,
+    "another zip": other_zip,
+    "cut": lambda path: npz(path, change=lambda c: c[: len(c) // 2]),
+    "cut at its end": lambda path: npz(path, change=lambda c: c[:-5]),
+    "bits turned": lambda path: npz(path, change=lambda c: flipped(c, 60, 97)),
+    "no places": lambda path: npz(path, locs=None),
+    "no keys": lambda path: npz(path, satclip_embeddings=None),
+    "no features": lambda path: npz(path, image_embeddings=None),
+    "places NaN": lambda path: npz(path, locs=np.full((20, 2), np.nan)),
+    "places out of range": lambda path: npz(path, locs=np.full((20, 2), 1000.0)),
+    "places swapped": lambda path: npz(path, locs=np.column_stack([[10.0] * 20, [120.0] * 20])),
+    "places of three": lambda path: npz(path, locs=np.zeros((20, 3))),
+    "places of one dimension": lambda path: npz(path, locs=np.zeros(20)),
+    "places fewer": lambda path: npz(path, locs=np.zeros((19, 2))),
+    "places texts": lambda path: npz(path, locs=np.full((20, 2), "1.0")),
+    "places booleans": lambda path: npz(path, locs=np.ones((20, 2), bool)),
+    "places complex": lambda path: npz(path, locs=np.ones((20, 2), complex)),
+    "places dates": lambda path: npz(path, locs=np.ones((20, 2), "M8[s]")),
+    "places structured": lambda path: npz(path, locs=np.zeros(20, [("lon", "f8"), ("lat", "f8")])),
+    "features NaN": lambda path: npz(path, image_embeddings=ROWS_OF_NAN),
+    "features infinite": lambda path: npz(path, image_embeddings=ROWS_OF_NAN * 0 + np.inf),
+    "features too large for float32": lambda path: npz(
+        path, image_embeddings=np.full((20, 5), 1e300)
+    ),
+    "features of no columns": lambda path: npz(path, image_embeddings=np.zeros((20, 0))),
+    "features of three dimensions": lambda path: npz(path, image_embeddings=np.zeros((20, 5, 1))),
+    "keys fewer": lambda path: npz(path, satclip_embeddings=np.ones((19, 256))),
+    "keys NaN": lambda path: npz(path, satclip_embeddings=np.full((20, 256), np.nan)),
+    "keys all zero": lambda path: npz(path, satclip_embeddings=np.zeros((20, 256))),
+    "keys structured": lambda path: npz(path, satclip_embeddings=np.zeros(20, "f4,f4")),
+    "no rows": lambda path: npz(
+        path, locs=np.zeros((0, 2)), satclip_embeddings=np.zeros((0, 256)),
+        image_embeddings=np.zeros((0, 5)),
+    ),
+    "2 TB that are not there": overstated,
+}  # fmt: skip
+GOOD_DATABASES = {
+    "compressed": lambda path: npz(path, save=np.savez_compressed),
+    "an array more": lambda path: npz(path, x=np.zeros(3)),
+    "big-endian": lambda path: npz(path, locs=database_arrays()["locs"].astype(">f8")),
+    "Fortran order": lambda path: npz(path, **{
+        key: np.asfortranarray(value) for key, value in database_arrays().items()
+    }),
+}  # fmt: skip
+
+
+def database_arrays():
+    rng = np.random.RandomState(0)
+    return {
+        "locs": rng.uniform(-80, 80, (20, 2)),
+        "satclip_embeddings": rng.randn(20, 256),
+        "image_embeddings": rng.randn(20, 5),
+    }
+
+
+def from_images(coords=None, features=None, **more):
+    arrays = database_arrays()
+    coords = arrays["locs"] if coords is None else coords
+    features = arrays["satclip_embeddings"] if features is None else features
+    return RANGEEncoder.from_images(looks(), features, coords, **more).fit_transform(PLACES)
+
+
+def database_cases(folder):
+    def opened(path, **more):
+        return RANGEEncoder(path, location_encoder=looks(), **more).fit_transform(PLACES)
+
+    for beta in (None, 0.5):
+        for name, make in BAD_DATABASES.items():
+            path = folder / (numbered("database") + ".npz")
+            yield Case(
+                f"{name}, beta={beta}",
+                lambda path=path, make=make, beta=beta: opened(make(path), beta=beta),
+                None,
+                (path.name,),
+                BAD_FILE,
+            )
+        for name, make in GOOD_DATABASES.items():
+            path, plain = (folder / (numbered(word) + ".npz") for word in ("database", "plain"))
+            yield Case(
+                f"{name}, beta={beta}",
+                lambda path=path, make=make, beta=beta: opened(make(path), beta=beta),
+                lambda plain=plain, beta=beta: opened(npz(plain), beta=beta),
+                ("order",) if name == "Fortran order" else None,
+            )
+    path = folder / (numbered("pickled") + ".npz")
+    yield Case("objects that run code", partial(pickled, path), None, (path.name,), BAD_FILE)
+    path = folder / (numbered("other") + ".npz")
+    yield Case(
+        "a location encoder of other columns",
+        lambda: RANGEEncoder(npz(path), location_encoder=PositionalEncoder()).fit(),
+        words=("location encoder", "256"),
+    )
+    arrays = database_arrays()
+    lonlat, features = arrays["locs"], arrays["satclip_embeddings"]
+    for name, coords, words in (
+        ("a frame, latitude first", pd.DataFrame({"lat": lonlat[:, 1], "lon": lonlat[:, 0]}), None),
+        ("points", list(shapely.points(lonlat)), None),
+        ("a tensor", torch.tensor(lonlat), None),
+        ("360 notation", np.column_stack([lonlat[:, 0] % 360, lonlat[:, 1]]), None),
+        ("NaN", np.where(lonlat == lonlat[3, 0], np.nan, lonlat), ("NaN", "row 3")),
+        ("masked", np.ma.masked_equal(lonlat, lonlat[3, 0]), ("NaN", "row 3")),
+        ("out of range", lonlat * 10, ("[-90, 90]",)),
+        ("fewer", lonlat[:19], ("19", "20")),
+        ("texts", lonlat.astype(str), ("degrees",)),
+    ):  # fmt: skip
+        yield Case(
+            f"from_images, places {name}",
+            partial(from_images, coords),
+            None if words else from_images,
+            words,
+            kinds=(*REFUSALS, ModelFormatError),
+        )
+    for name, values, words in (
+        ("lists", features.tolist(), None),
+        ("a tensor", torch.tensor(features), None),
+        ("a tensor with gradient", torch.tensor(features, requires_grad=True), ("gradient",)),
+        ("bfloat16", torch.ones(20, 256).bfloat16(), ("bfloat16",)),
+        ("a frame", pd.DataFrame(features), None),
+        ("NaN", np.full((20, 256), np.nan), ("NaN", "row 0")),
+        ("masked", np.ma.masked_greater(features, 2.0), ("mask",)),
+        ("texts", np.full((20, 256), "x"), ("features",)),
+        ("complex", features + 1j, ("complex",)),
+        ("booleans", features > 0, None),
+        ("one dimension", features[:, 0], ("shape",)),
+        ("three dimensions", features[:, :, None], ("shape",)),
+        ("fewer", features[:19], ("19", "20")),
+        ("of other columns than the encoder's", features[:, :9], ("9", "256")),
+        ("sparse", scipy.sparse.csr_array(features), ("features",)),
+        ("too large for float32", np.full((20, 256), 1e300), ("infinite",)),
+    ):  # fmt: skip
+        yield Case(
+            f"from_images, features {name}",
+            partial(from_images, None, values),
+            None if words else lambda values=values: from_images(None, np.asarray(values, float)),
+            words,
+            kinds=(*REFUSALS, ModelFormatError),
+        )
+
+
+MONTHS = np.array([1.0, 7.0, 12.0])
+
+
+def months_frame(months=MONTHS, **more):
+    return pd.DataFrame({"lat": LAT, "month": months, "lon": LON, **more})
+
+
+def monthly(places=PLACES, months=MONTHS):
+    """Features of each place in its month, one after another."""
+    return np.vstack([
+        features_of("ClimplicitEncoder", [place], month=float(month))
+        for place, month in zip(places, months, strict=True)
+    ])  # fmt: skip
+
+
+TIMED = np.column_stack([PLACES, MONTHS])
+MONTH_TABLES = [  # places with their month, or words of the refusal
+    Given("array of three columns", lambda: TIMED),
+    Given("lists", lambda: TIMED.tolist()),
+    Given("tuples", lambda: tuple(map(tuple, TIMED))),
+    Given("float32", lambda: TIMED.astype("f4")),
+    Given("objects", lambda: TIMED.astype(object)),
+    Given("Decimal", lambda: [[Decimal(str(v)) for v in row] for row in TIMED]),
+    Given("tensor", lambda: torch.tensor(TIMED)),
+    Given("bfloat16 tensor", lambda: torch.tensor(TIMED).bfloat16()),
+    Given("array of two columns", lambda: PLACES, words=("month", "(n, 3)")),
+    Given("array of four columns", lambda: np.hstack([PLACES, PLACES]), words=("month", "(n, 3)")),
+    Given("one row", lambda: TIMED[0], words=("(n, 3)",)),
+    Given("no rows", lambda: TIMED[:0], words=("0 sample",)),
+    Given("None", lambda: None, words=("month",)),
+    Given("list of points", lambda: list(shapely.points(PLACES)), words=("month",)),
+    Given("points with the month as height", lambda: list(shapely.points(TIMED)),
+          words=("month",)),
+    Given("masked", lambda: np.ma.masked_equal(TIMED, 7.0), words=("month", "row 1")),
+    Given("masked places", lambda: np.ma.masked_equal(TIMED, 1.75), words=("NaN", "row 1")),
+    Given("booleans", lambda: TIMED > 3, words=("booleans",)),
+    Given("texts", lambda: TIMED.astype(str), words=()),
+    Given("complex", lambda: TIMED + 0j, words=("complex",)),
+    Given("scipy sparse", lambda: scipy.sparse.csr_array(TIMED), words=("toarray",)),
+    Given("month 0", lambda: TIMED - np.array([0, 0, 1]), words=("month", "row 0")),
+    Given("month 13", lambda: TIMED + np.array([0, 0, 1]), words=("month", "row 2")),
+    Given("NaN", lambda: np.where(TIMED == 7.0, np.nan, TIMED), words=("month", "row 1")),
+    Given("infinity", lambda: np.where(TIMED == 7.0, np.inf, TIMED), words=("month", "row 1")),
+    Given("frame", months_frame),
+    Given("frame, integers", lambda: months_frame(MONTHS.astype(int))),
+    Given("frame, uint8", lambda: months_frame(MONTHS.astype("u1"))),
+    Given("frame, Int64", lambda: months_frame(pd.array(MONTHS, "Int64"))),
+    Given("frame, Int64 with NA", lambda: months_frame(pd.array([1, None, 12], "Int64")),
+          words=("month", "row 1")),
+    Given("frame, Float32", lambda: months_frame(pd.array(MONTHS, "Float32"))),
+    Given("frame, arrow integers", lambda: months_frame(pd.array([1, 7, 12], "int64[pyarrow]"))),
+    Given("frame, sparse", lambda: months_frame(pd.arrays.SparseArray(MONTHS))),
+    Given("frame, categories", lambda: months_frame(pd.Categorical([1, 7, 12])),
+          words=("month",), either=True),
+    Given("frame, objects", lambda: months_frame(np.array([1, 7, 12], object))),
+    Given("frame, objects with None", lambda: months_frame(np.array([1, None, 12], object)),
+          words=("month", "row 1")),
+    Given("frame, objects with True", lambda: months_frame(np.array([True, 7, 12], object)),
+          words=("month", "True")),
+    Given("frame, booleans", lambda: months_frame(MONTHS < 9), words=("month", "boolean")),
+    Given("frame, texts", lambda: months_frame(["1", "7", "12"]), words=("month",)),
+    Given("frame, names of months", lambda: months_frame(["Jan", "Jul", "Dec"]),
+          words=("month", "Jan")),
+    Given("frame, dates", lambda: months_frame(pd.date_range("2020", periods=3)),
+          words=("month", "dates")),
+    Given("frame, periods", lambda: months_frame(pd.period_range("2020", periods=3, freq="M")),
+          words=("month",)),
+    Given("frame, durations", lambda: months_frame(pd.to_timedelta(MONTHS, "D")),
+          words=("month", "durations")),
+    Given("frame, month 0", lambda: months_frame(MONTHS - 1), words=("month", "row 0")),
+    Given("frame, month 13", lambda: months_frame(MONTHS + 1), words=("month", "row 2")),
+    Given("frame, no month", lambda: swapped(["lat", "lon"]), words=("month", "no column")),
+    Given("frame, Month", lambda: months_frame().rename(columns={"month": "Month"}),
+          words=("month", "no column")),
+    Given("frame, b'month'", lambda: months_frame().rename(columns={"month": b"month"}),
+          words=("month",), either=True),
+    Given("frame, month twice", lambda: months_frame().set_axis(
+        ["month", "month", "lon"], axis=1), words=("latitude",)),
+    Given("frame, month twice beside places", lambda: pd.concat(
+        [months_frame(), months_frame()[["month"]]], axis=1), words=("month",)),
+    Given("frame with more columns", lambda: months_frame(price=1.0),
+          words=("price",), either=True),
+    Given("frame, MultiIndex", lambda: months_frame().set_axis(pd.MultiIndex.from_tuples(
+        [("p", "lat"), ("p", "month"), ("p", "lon")]), axis=1), words=("month",), either=True),
+    Given("frame, odd index", lambda: months_frame().set_index(pd.Index(["a", "a", None]))),
+    Given("frame, integer names", lambda: pd.DataFrame(TIMED), words=("month",), either=True),
+    Given("x, y, month", lambda: months_frame().set_axis(["y", "month", "x"], axis=1),
+          options=XY),
+    Given("x, y, month, unnamed", lambda: months_frame().set_axis(["y", "month", "x"], axis=1),
+          words=("lon=",)),
+    Given("structured", lambda: np.rec.fromarrays([LAT, MONTHS, LON], names="lat,month,lon")),
+    Given("structured, masked month", lambda: masked_months(), words=("month", "row 1")),
+    Given("arrow", lambda: pa.table({"lat": LAT, "month": [1, 7, 12], "lon": LON})),
+    Given("arrow, null", lambda: pa.table({"lat": LAT, "month": [1, None, 12], "lon": LON}),
+          words=("month", "row 1")),
+    Given("arrow, booleans", lambda: pa.table({"lat": LAT, "month": MONTHS < 9, "lon": LON}),
+          words=("month",)),
+    Given("polars", lambda: POLARS.with_columns(month=pl.Series([1, 7, 12]))),
+    Given("polars, null", lambda: POLARS.with_columns(month=pl.Series([1, None, 12])),
+          words=("month", "row 1")),
+    Given("polars, booleans", lambda: POLARS.with_columns(month=pl.col("lon") > 2),
+          words=("month",)),
+    Given("polars, texts", lambda: POLARS.with_columns(month=pl.Series(["1", "7", "12"])),
+          words=("month",)),
+    Given("polars LazyFrame", lambda: POLARS.with_columns(month=pl.Series([1, 7, 12])).lazy(),
+          words=("collect",)),
+    Given("DataArray", lambda: data_array(("lat", "lon", "month"), TIMED[:, [1, 0, 2]])),
+    Given("Dataset", lambda: dataset().assign(month=("place", MONTHS))),
+    Given("Dataset, month along another dimension",
+          lambda: dataset().assign(month=("time", MONTHS)), words=("grid",)),
+    Given("GeoDataFrame", lambda: gpd.GeoDataFrame({"month": MONTHS}, geometry=points(4326))),
+    Given("GeoDataFrame in Mercator", lambda: gpd.GeoDataFrame(
+        {"month": MONTHS}, geometry=points(4326)).to_crs(3857), tolerance=1e-3),
+    Given("GeoDataFrame, booleans", lambda: gpd.GeoDataFrame(
+        {"month": MONTHS < 9}, geometry=points(4326)), words=("month",)),
+    Given("GeoDataFrame, no month", lambda: gpd.GeoDataFrame({"x": MONTHS}, geometry=points(4326)),
+          words=("month",)),
+    Given("GeoSeries", lambda: points(4326), words=("month",)),
+    Given("dict", lambda: {"lon": LON, "lat": LAT, "month": MONTHS}, words=("DataFrame",)),
+]  # fmt: skip
+
+
+def masked_months():
+    table = np.ma.array(np.rec.fromarrays([LAT, MONTHS, LON], names="lat,month,lon"))
+    table["month"][1] = np.ma.masked
+    return table
+
+
+GAP_MONTHS = np.where(MONTHS == 7, np.nan, MONTHS)
+
+
+def month_cases():
+    """Climplicit's month: a number for all places, or a column of theirs."""
+
+    def fitted(**options):
+        return encoder_of("ClimplicitEncoder", tuple({"month": "month", **options}.items()))
+
+    for given in MONTH_TABLES:
+        can_be_read = given.words is None or given.either
+        for how in ("fitted before", "fit_transform"):
+
+            def act(given=given, how=how):
+                data = quietly(given.make)
+                if how == "fitted before":
+                    return fitted(**given.options).transform(data)
+                return ENCODERS["ClimplicitEncoder"](month="month", **given.options).fit_transform(
+                    data
+                )
+
+            yield Case(
+                f"{given.name} ({how})",
+                act,
+                monthly if can_be_read else None,
+                given.words,
+                tolerance=given.tolerance,
+            )
+    for name, make in (
+        ("array", lambda: np.column_stack([PLACES, GAP_MONTHS])),
+        ("frame", lambda: months_frame(GAP_MONTHS)),
+        ("month 13", lambda: months_frame(np.where(MONTHS == 7, 13, MONTHS))),
+        ("Int64", lambda: months_frame(pd.array([1, None, 12], "Int64"))),
+        ("polars null", lambda: POLARS.with_columns(month=pl.Series([1, None, 12]))),
+        ("masked", lambda: np.ma.masked_equal(TIMED, 7.0)),
+        ("GeoDataFrame",
+         lambda: gpd.GeoDataFrame({"month": GAP_MONTHS}, geometry=points(4326))),
+        ("a missing place", lambda: np.where(TIMED == 1.75, np.nan, TIMED)),
+    ):  # fmt: skip
+        yield Case(
+            f"on_invalid='nan', {name}",
+            lambda make=make: fitted(on_invalid="nan").transform(quietly(make)),
+            lambda: np.where([[False], [True], [False]], np.nan, monthly()),
+        )
+    for value in (7.0, np.int64(7), np.float32(7), Fraction(7)):
+        yield Case(
+            f"month={value!r}",
+            lambda value=value: ENCODERS["ClimplicitEncoder"](month=value).fit_transform(PLACES),
+            partial(features_of, "ClimplicitEncoder", PLACES),
+        )
+    yield Case(
+        "a month for all is not read of a column",
+        lambda: encoder_of("ClimplicitEncoder").transform(months_frame()),
+        words=("2 are required",),
+    )
+    yield Case(
+        "a grid has no months",
+        lambda: fitted().transform_grid(LON, LAT),
+        words=("month",),
+    )
+    yield Case(
+        "one place in twelve months, and again",
+        lambda: fitted().transform([[2.5, 5.5, m % 12 + 1] for m in range(24)]),
+        lambda: monthly([PLACES[0]] * 24, np.arange(24) % 12 + 1),
+    )
+    yield Case(
+        "20,000 rows of nine places and months",
+        lambda: fitted().transform(np.tile(
+            [[*place, month] for place in PLACES for month in MONTHS], (2300, 1))[:20_000])[-9:],
+        lambda: np.roll(monthly(np.repeat(PLACES, 3, axis=0), np.tile(MONTHS, 3)),
+                        -(20_000 % 9), axis=0),
+    )  # fmt: skip
+    for name, given, canonical in WORLD:
+        months = np.arange(len(given)) % 12 + 1
+        yield Case(
+            f"{name}, with months",
+            lambda given=given, months=months: fitted().transform(np.column_stack([given, months])),
+            partial(monthly, canonical, months),
+        )
+    with_dask = partial(dask.dataframe.from_pandas, months_frame(), npartitions=2)
+    for name, make in (
+        ("dask frame", with_dask),
+        ("dask array", lambda: dask.array.from_array(TIMED, chunks=(2, 3))),
+    ):
+
+        def lazily(make=make):
+            with dask.config.set(scheduler="synchronous"):
+                return np.asarray(fitted().transform(quietly(make)).compute())
+
+        yield Case(f"{name} with months", lazily, monthly)
+
+
+# --- zones of GPS2Vec
+
 ZONE_SHAPES = {"layer1": (400, 8), "layer2": (8, 8), "layer3": (8, 8), "object": (8, 1000),
                "scene": (8, 365)}  # fmt: skip
 
@@ -2021,6 +2615,33 @@ CHANGES = {  # after `fit` none of these may change anything
         "model": "nothing", "kind": "tag", "device": "gpu", "dtype": "float64", "batch_size": 1,
         "on_invalid": "nan", "lon": 1, "lat": 0,
     },
+    "GeoCLIPEncoder of TaxaBind": {
+        "model": "nothing", "normalize": True, "device": "gpu", "dtype": "float64",
+        "batch_size": 1, "on_invalid": "nan", "lon": 1, "lat": 0,
+    },
+    "SINREncoder": {
+        "model": "nothing", "normalize": True, "device": "gpu", "dtype": "float64",
+        "batch_size": 1, "on_invalid": "nan", "lon": 1, "lat": 0, "token": "x", "revision": "x",
+        "cache_dir": "/",
+    },
+    "ClimplicitEncoder": {
+        "model": "nothing", "month": 1, "normalize": True, "device": "gpu", "dtype": "float64",
+        "batch_size": 1, "on_invalid": "nan", "lon": 1, "lat": 0,
+    },
+    "TTEEncoder": {
+        "model": "nothing", "normalize": False, "device": "gpu", "dtype": "float64",
+        "batch_size": 1, "on_invalid": "nan", "lon": 1, "lat": 0,
+    },
+    "MINDEncoder": {
+        "model": "nothing", "layer": "hidden", "n_components": 3, "year": 2020, "normalize": True,
+        "device": "gpu", "dtype": "float64", "batch_size": 1, "on_invalid": "nan", "lon": 1,
+        "lat": 0,
+    },
+    "RANGEEncoder": {
+        "database": "nothing", "location_encoder": PositionalEncoder(), "beta": 0.5,
+        "location_encoder__layer": "hidden", "device": "gpu", "dtype": "float64",
+        "batch_size": 1, "on_invalid": "nan", "lon": 1, "lat": 0,
+    },
 }  # fmt: skip
 
 BAD_PARAMETERS = {
@@ -2034,7 +2655,13 @@ BAD_PARAMETERS = {
     "local_files_only": ("yes",),
     "revision": (5,),
     "token": (5,),
-}
+    "month": (0, 13, -1, 0.999, 12.001, np.nan, np.inf, 10**400, True, [7], b"7", Decimal(7),
+              np.array([7])),
+    "year": (2020, 1e9, np.nan, True, [2020]),
+    "n_components": (0, -1, 2.5, "8", np.nan, 10**6),
+    "beta": (-0.1, 1.1, np.nan, np.inf, "0.5", [0.5]),
+    "location_encoder": (5, "satclip-vit16-l40", Ridge()),
+}  # fmt: skip
 
 
 def everything(estimator):
@@ -2165,6 +2792,9 @@ def failed_fits(encoder):
         ("a bad parameter", {"batch_size": 0}, PLACES),
         ("no such device", {"device": "gpu"}, PLACES),
         ("no such model", {"model": "./nowhere"}, PLACES),
+        ("no such database", {"database": "./nowhere"}, PLACES),
+        ("a month that is none", {"month": 13}, PLACES),
+        ("a year that the network does not take", {"year": 2020}, PLACES),
         ("no such column", {"lon": "x"}, swapped(["lat", "lon"])),
     ):
         if not parameters.keys() <= ENCODERS[encoder]().get_params().keys():
@@ -2588,6 +3218,9 @@ def groups_of_cases(folder, url):
     yield "model folders", folder_cases(folder)
     yield "checkpoints", file_cases(folder)
     yield "files of GeoCLIP, CSP, GPS2Vec", baseline_file_cases(folder)
+    yield "files of other authors", other_file_cases(folder)
+    yield "databases of RANGE", database_cases(folder)
+    yield "months", month_cases()
     yield "names of models", name_cases()
     yield "modules", module_cases()
     yield "saving", saving_cases(folder)
@@ -2668,6 +3301,17 @@ def prepare_encoders(folder):
         ENCODERS["GeoCLIPEncoder"] = GeoCLIPEncoder
     ENCODERS["CSPEncoder"] = lambda model=SPACE2VEC, **more: CSPEncoder(model, **more)
     ENCODERS["GPS2VecEncoder"] = lambda model=zones, **more: GPS2VecEncoder(model, **more)
+    for name, (encoder, weights, more) in OTHERS.items():
+        target = folder / f"{encoder.__name__}-of-the-recipe"
+        target.mkdir()
+        save_file(weights(), target / "model.safetensors")
+        if encoder is GeoCLIPEncoder:
+            (target / "config.json").write_text(TAXABIND)
+        ENCODERS[name] = partial(encoder, target, **more)
+    database = other_recipe.range_database(folder / "recipe.npz", n=40, k=256, d=12)
+    ENCODERS["RANGEEncoder"] = lambda **more: RANGEEncoder(
+        database, **{"location_encoder": looks(), **more}
+    )
 
 
 if __name__ == "__main__":
