@@ -3252,7 +3252,7 @@ def main():
     limit_memory()
     start, only = time.process_time(), sys.argv[1:]
     told, total = [], dict.fromkeys(OUTCOMES, 0)
-    print(f"{'':36}" + "".join(f"{outcome:>17}" for outcome in OUTCOMES))
+    print(f"{'':42}" + "".join(f"{outcome:>17}" for outcome in OUTCOMES))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare_encoders(folder)
@@ -3283,7 +3283,7 @@ def tell(entries):
 
 
 def print_row(name, counts):
-    print(f"{name:36}" + "".join(f"{counts[outcome]:>17,}" for outcome in OUTCOMES), flush=True)
+    print(f"{name:42}" + "".join(f"{counts[outcome]:>17,}" for outcome in OUTCOMES), flush=True)
 
 
 def limit_memory():
