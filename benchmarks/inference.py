@@ -106,7 +106,7 @@ def original_network(module):
     return run
 
 
-def pointwise_recurrence(module):
+def pointwise_recurrence(module, batch_size=BATCH):
     """The peers' algorithm: Legendre functions order by order, harmonics, three dense layers."""
     layers = [*module.nnet.layers, module.nnet.last_layer]
     weights = [(layer.weight * layer.w0, layer.bias * layer.w0) for layer in layers]
@@ -141,8 +141,8 @@ def pointwise_recurrence(module):
     def run(points):
         with torch.inference_mode():
             outputs = []
-            for start in range(0, len(points), BATCH):
-                x = harmonics(torch.from_numpy(points[start : start + BATCH])).float()
+            for start in range(0, len(points), batch_size):
+                x = harmonics(torch.as_tensor(points[start : start + batch_size])).float()
                 for weight, bias in weights[:-1]:
                     x = torch.sin(torch.nn.functional.linear(x, weight, bias))
                 outputs.append(torch.nn.functional.linear(x, *weights[-1]))

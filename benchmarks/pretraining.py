@@ -1,6 +1,7 @@
 """What pretraining costs: ratios measured in one run.
 
     python benchmarks/pretraining.py
+    python benchmarks/pretraining.py --device cuda   # a card's own loop and products instead
 
 Prints
 (a) steps a second of `fit` over those of a bare PyTorch loop with the same modules and data;
@@ -10,6 +11,7 @@ Prints
 (d) peak memory of training on a 20 GB memory-mapped array, above the imports.
 """
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -62,10 +64,20 @@ def land_points(n, seed=0):
     )
 
 
-def bare_loop(images, lonlat, batch_size, steps):
+def waited(device):
+    """Wait until a card is done with what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def trainer_options(device, **others):
+    return {"accelerator": "gpu" if device == "cuda" else "cpu", **others}
+
+
+def bare_loop(images, lonlat, batch_size, steps, device):
     """The same modules and the same work without Lightning, sampler or checks."""
     torch.manual_seed(0)
-    model = SatCLIP(SmallConvNet(images.shape[1]), LocationEncoder(10)).train()
+    model = SatCLIP(SmallConvNet(images.shape[1]), LocationEncoder(10)).train().to(device)
     views, pairs = Views(model.visual), ArrayPairs(images, lonlat)
     decayed, plain = split_decay(model)
     optimizer = torch.optim.AdamW(
@@ -75,7 +87,7 @@ def bare_loop(images, lonlat, batch_size, steps):
     for _ in range(steps):
         started = time.perf_counter()
         rows = torch.randperm(len(pairs))[:batch_size].numpy()
-        batch = pairs.__getitems__(rows)
+        batch = {key: value.to(device) for key, value in pairs.__getitems__(rows).items()}
         image = views(batch["image"], random=True)
         loss = contrastive_loss(
             *model(image, jitter_coordinates(batch["point"], 0.01)), model.logit_scale
@@ -83,20 +95,21 @@ def bare_loop(images, lonlat, batch_size, steps):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        waited(device)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:])
 
 
-def fit_against_bare_loop():
+def fit_against_bare_loop(device):
     lonlat = land_points(8192)
     images = np.random.RandomState(0).randint(0, 255, (8192, 3, 32, 32), dtype=np.uint8)
     ours, bare = [], []
     for _ in range(3):
-        bare.append(bare_loop(images, lonlat, 256, 24))
+        bare.append(bare_loop(images, lonlat, 256, 24, device))
         clock = Clock()
         SatCLIPPretrainer(
             "satclip", max_epochs=1, batch_size=256, val_fraction=0, random_state=0, verbose=0,
-            trainer_options={"callbacks": [clock]},
+            trainer_options=trainer_options(device, callbacks=[clock]),
         ).fit(images, lonlat)  # fmt: skip
         ours.append(statistics.median(clock.seconds))
     ratio = min(bare) / min(ours)
@@ -106,12 +119,13 @@ def fit_against_bare_loop():
     )
 
 
-def products_of_a_step(batch, shapes, repeats=15):
+def products_of_a_step(batch, shapes, device, repeats=15):
     """Seconds of the matrix products of a step, forward and backward."""
     jobs = []
     for dim_in, dim_out, input_gradient in shapes:
         x, w, g = (
-            torch.randn(*size) for size in ((batch, dim_in), (dim_out, dim_in), (batch, dim_out))
+            torch.randn(*size, device=device)
+            for size in ((batch, dim_in), (dim_out, dim_in), (batch, dim_out))
         )
         jobs.append((x, w, g, input_gradient))
     seconds = []
@@ -122,11 +136,12 @@ def products_of_a_step(batch, shapes, repeats=15):
             g.T @ x
             if input_gradient:
                 g @ w
+        waited(device)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
 
 
-def cached_epoch(n_pairs=100_000, batch=1024, width=512, embed=256):
+def cached_epoch(device, n_pairs=100_000, batch=1024, width=512, embed=256):
     features = np.random.RandomState(0).standard_normal((n_pairs, 1, width)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npy"
@@ -136,7 +151,7 @@ def cached_epoch(n_pairs=100_000, batch=1024, width=512, embed=256):
         model = SatCLIP(torch.nn.Linear(width, embed), LocationEncoder(40, hidden_dim=512))
         task = ContrastiveTask(model, Recipe(), None, seed=0, batch_size=batch)
         clock = Clock()
-        options = checked_options({"accelerator": "cpu", "callbacks": [clock]}, None)
+        options = checked_options(trainer_options(device, callbacks=[clock]), None)
         rows = list(range(n_pairs)), []
         train(
             task, model, Source(pairs, None), rows, Schedule(1, batch, None, 0, "last", 0),
@@ -146,26 +161,28 @@ def cached_epoch(n_pairs=100_000, batch=1024, width=512, embed=256):
         (1600, 512, False), (512, 512, True), (512, embed, True), (width, embed, False),
         (embed, batch, True),
     ]  # fmt: skip
-    floor = products_of_a_step(batch, shapes)
+    floor = products_of_a_step(batch, shapes, device)
     step = statistics.mean(clock.seconds)
     epoch = step * (n_pairs / batch)
     print(
         f"(b) cached epoch / its matrix products: {step / floor:.2f} (goal 1.4); an epoch takes "
-        f"{epoch:.1f} s, {EPOCHS} epochs {EPOCHS * epoch / 3600:.1f} h on 2 threads"
+        f"{epoch:.1f} s, {EPOCHS} epochs {EPOCHS * epoch / 3600:.1f} h "
+        f"({step * 1e3:.2f} and {floor * 1e3:.2f} ms a step)"
     )
     return epoch / n_pairs
 
 
-def uncached_epoch(cached_second_a_pair):
-    images = np.random.RandomState(0).randint(0, 10000, (96, 13, 256, 256), dtype=np.uint16)
+def uncached_epoch(cached_second_a_pair, device):
+    n, batch = (96, 32) if device == "cpu" else (1024, 128)
+    images = np.random.RandomState(0).randint(0, 10000, (n, 13, 256, 256), dtype=np.uint16)
     clock = Clock()
     torch.manual_seed(0)
     SatCLIPPretrainer(
         Recipe(legendre_polys=40), vision_tower=freeze_all_but_last(resnet18(13)),
-        feature_cache=None, max_epochs=2, batch_size=32, val_fraction=0, random_state=0, verbose=0,
-        trainer_options={"callbacks": [clock]},
-    ).fit(images, land_points(96))  # fmt: skip
-    pair = statistics.median(clock.seconds) / 32
+        feature_cache=None, max_epochs=2, batch_size=batch, val_fraction=0, random_state=0,
+        verbose=0, trainer_options=trainer_options(device, callbacks=[clock]),
+    ).fit(images, land_points(n))  # fmt: skip
+    pair = statistics.median(clock.seconds) / batch
     print(
         f"(c) uncached / cached epoch, frozen ResNet18 at 256 x 256: "
         f"{pair / cached_second_a_pair:.0f} (goal 100); {1 / pair:.0f} images a second, "
@@ -216,11 +233,15 @@ def memory_of_a_large_array():
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    device = parser.parse_args().device
     torch.set_num_threads(2)
-    fit_against_bare_loop()
-    second_a_pair = cached_epoch()
-    uncached_epoch(second_a_pair)
-    memory_of_a_large_array()
+    fit_against_bare_loop(device)
+    second_a_pair = cached_epoch(device)
+    uncached_epoch(second_a_pair, device)
+    if device == "cpu":
+        memory_of_a_large_array()
 
 
 if __name__ == "__main__":

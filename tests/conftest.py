@@ -14,6 +14,7 @@ os.environ["HF_ENDPOINT"] = HUB.url
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # the server on loopback speaks the plain protocol
 os.environ.pop("HF_TOKEN", None)
+os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # on a card, parity is that of float32
 CACHE = tempfile.TemporaryDirectory()
 os.environ["SKGEO_EMBED_CACHE"] = CACHE.name  # no test may touch the user's
 

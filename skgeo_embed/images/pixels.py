@@ -13,6 +13,7 @@ from skgeo_embed.places.numbers import plain
 B10_INDEX = 10
 SENTINEL2_BANDS = 13
 LARGEST_REFLECTANCE = 50.0  # clouds and glint reach 2; digital numbers begin at hundreds
+INTEGER_PIXELS = frozenset(map(np.dtype, ("uint8", "uint16", "int16", "int32")))
 NO_PIXEL = 1e20  # what float rasters mark missing pixels with begins here
 _ACCEPTED = "images must be an array or tensor of shape (n, bands, height, width)"
 
@@ -71,6 +72,11 @@ def to_float_images(batch: np.ndarray) -> np.ndarray:
     if batch.dtype.kind in "iu":
         return batch.astype(np.float32) / np.float32(10000)
     return np.ascontiguousarray(batch, dtype=np.float32)
+
+
+def kept_until_scaled(batch: np.ndarray) -> np.ndarray:
+    """Return a batch as it is where torch has its type, and its device can scale it; or scaled."""
+    return batch if batch.dtype in INTEGER_PIXELS else to_float_images(batch)
 
 
 def check_finite_images(images: np.ndarray, *, chunk_bytes: int = 64 * 2**20) -> None:

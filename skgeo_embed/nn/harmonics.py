@@ -14,6 +14,7 @@ from skgeo_embed.nn.published_bias import published_bias
 CALCULATIONS = ("analytic", "closed-form")
 FORMS = ("exact", "published")
 FEW_POINTS = 32  # for which the number of calls matters more than the memory they touch
+FEW_VALUES = 2**25  # likewise on a card, where every call costs more
 
 
 class SphericalHarmonics(nn.Module):
@@ -95,7 +96,7 @@ class SphericalHarmonics(nn.Module):
                 (self.embedding_dim, len(lon)), dtype=dtype or lonlat.dtype, device=lonlat.device
             )
         cos_m, sin_m = (terms.to(out.dtype) for terms in self.longitude_terms(lon))
-        if len(lon) <= FEW_POINTS:
+        if self._gathers(lon):
             legendre = torch.cat(list(self.legendre_rows(lat))).to(out.dtype)
             row, wave = _columns(self.legendre_polys, lat.device)
             return out.copy_(legendre[row] * torch.cat([cos_m, sin_m])[wave]).T
@@ -108,6 +109,11 @@ class SphericalHarmonics(nn.Module):
                 negative = out[degree * degree : centre]
                 negative.copy_(legendre[1:].flip(0)).mul_(sin_m[-degree:])
         return out.T
+
+    def _gathers(self, lon: Tensor) -> bool:
+        """Say whether columns are made all at once: many calls cost more than memory then."""
+        on_card = lon.device.type == "cuda" and len(lon) * self.embedding_dim <= FEW_VALUES
+        return on_card or len(lon) <= FEW_POINTS
 
     def longitude_terms(self, lon: Tensor, n_orders: int | None = None) -> tuple[Tensor, Tensor]:
         """Return cos(m φ) and sin(m φ) for m = 0 ... L-1 with their norm, each (L, n)."""

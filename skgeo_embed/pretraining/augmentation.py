@@ -33,12 +33,13 @@ class Views:
         self.augment = augment
 
     def __call__(self, images: Tensor, *, random: bool) -> Tensor:
-        """Cut (n, bands, height, width) and, if `random`, augment each image on its own.
+        """Scale and cut (n, bands, height, width), and augment each image on its own if `random`.
 
         The cut is at a random place, or at the centre; both flips and the blur (3 × 3,
         standard deviation 0.1 to 1.5 pixels) happen to half of the images. Where nothing is
         cut off, the image is shifted by up to a sixteenth of its size, reflecting at the edges.
         """
+        images = scaled(images)
         if self.adds_b10 and images.shape[1] == SENTINEL2_BANDS - 1:
             nothing = torch.zeros_like(images[:, :1])
             images = torch.cat([images[:, :B10_INDEX], nothing, images[:, B10_INDEX:]], dim=1)
@@ -54,6 +55,13 @@ class Views:
     def describe(self) -> str:
         """Everything that changes the views, as text."""
         return f"{self.side} {self.augment} {self.adds_b10} {PAD_FRACTION} {BLUR_SIGMA} 2"
+
+
+def scaled(images: Tensor) -> Tensor:
+    """Scale pixels on their device, as :func:`~skgeo_embed.images.pixels.to_float_images` does."""
+    if images.is_floating_point():
+        return images.float()
+    return images.float() / (255 if images.dtype == torch.uint8 else 10000)
 
 
 def reflected_border(images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from skgeo_embed._errors import ImageError, TrainingWarning, warn_caller
 from skgeo_embed._files import cache_folder, write_atomically
 from skgeo_embed.images.files import read_geotiff
-from skgeo_embed.images.pixels import check_pixels, to_float_images
+from skgeo_embed.images.pixels import check_pixels, kept_until_scaled, to_float_images
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.pretraining.data import Batch, fingerprint_of
 
@@ -76,8 +76,10 @@ class FilePairs(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         with ThreadPoolExecutor(READERS) as pool:
             images = list(pool.map(self._read, indices))
+        if len({image.dtype for image in images}) > 1:
+            images = [to_float_images(image) for image in images]
         return {
-            "image": torch.from_numpy(np.stack(images)),
+            "image": torch.from_numpy(kept_until_scaled(np.stack(images))),
             "point": torch.from_numpy(self.lonlat[np.asarray(indices)]),
         }
 
@@ -86,7 +88,7 @@ class FilePairs(Dataset[Batch]):
         if self.side is not None:
             top, left = ((length - self.side) // 2 for length in image.shape[1:])
             image = image[:, top : top + self.side, left : left + self.side]
-        return to_float_images(image)
+        return image
 
     def fingerprint(self) -> str:
         """Hash of the files' names, places, sizes and times, and of the cut."""

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
 from skgeo_embed.models.lightning_file import read_checkpoint
+from skgeo_embed.pretraining.augmentation import scaled
 from skgeo_embed.pretraining.features import read_rows
 
 RUN_KEY = "skgeo_embed_run"  # of a checkpoint
@@ -50,9 +51,10 @@ def fingerprint_of_pairs(pairs: Dataset[Any]) -> str:
     sample = read_rows(pairs, rows)
     digest = hashlib.blake2b(str(n_pairs).encode(), digest_size=16)
     lonlat = getattr(pairs, "lonlat", None)
-    images = np.array(sample["image"].shape) if lonlat is None else sample["image"].numpy()
+    images = sample["image"]
+    described = np.array(images.shape) if lonlat is None else scaled(images).numpy()
     points = sample["point"].numpy() if lonlat is None else lonlat
-    for values in (images, points):
+    for values in (described, points):
         digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 

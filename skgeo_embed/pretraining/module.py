@@ -115,7 +115,10 @@ class ContrastiveTask(lightning.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step's draws by its number, so that a resumed run repeats them."""
         state = np.random.SeedSequence([self.seed, self.global_step, process_rank()])
-        torch.manual_seed(int(state.generate_state(1, np.uint64)[0]) >> 1)
+        seed = int(state.generate_state(1, np.uint64)[0]) >> 1
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the contrastive loss of this process's share of a batch."""

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
+from skgeo_embed.images.pixels import kept_until_scaled, to_float_images
 from skgeo_embed.pretraining.augmentation import (
     Views,
     jitter_coordinates,
@@ -8,6 +10,7 @@ from skgeo_embed.pretraining.augmentation import (
     random_cut,
     random_flips,
     reflected_border,
+    scaled,
 )
 
 
@@ -22,6 +25,16 @@ def test_shape_is_kept_and_images_differ():
     assert out.shape == images.shape
     changed = (out - images).abs().amax(dim=(1, 2, 3)) > 0
     assert changed.float().mean() > 0.9
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "i2", "i4", "i8", "?", "f2", "f4", "f8"])
+def test_pixels_are_scaled_alike_here_and_on_a_card(dtype):
+    images = np.random.RandomState(0).randint(0, 200, (3, 2, 4, 5)).astype(dtype)
+    given = torch.from_numpy(kept_until_scaled(images))
+    assert given.dtype.itemsize <= max(4, images.itemsize)  # integers travel as they are
+    for found in (scaled(given), Views(torch.nn.Identity())(given, random=False)):
+        assert found.dtype == torch.float32
+        np.testing.assert_array_equal(found.numpy(), to_float_images(images))
 
 
 def test_flips_are_one_of_four():

@@ -16,6 +16,7 @@ from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, split_encoding
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tiles import Tiler
+from skgeo_embed.nn.inference.transfer import brought_home
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.networks import SirenNet
 
@@ -53,26 +54,31 @@ class InferenceEngine:
     def encode(self, lonlat: np.ndarray, options: EncodingOptions) -> Iterator[tuple[Rows, Tensor]]:
         """Yield rows of (n, 2) degrees and their encoding, batch after batch, on the CPU.
 
-        Rows are a slice or their numbers. Many points in float32 use the tabulated first layer,
+        Rows are a slice or their numbers; values last until the next are asked for. Many points in float32 use the tabulated first layer,
         see :mod:`skgeo_embed.nn.inference.tables`; float64 and few points use the harmonics
         themselves.
         """
         network = self._network(options)
         tiler = Tiler(_batch_size(options.batch_size, network.device))
-        for rows, values in network.encode(torch.from_numpy(lonlat), options, tiler):
-            yield rows, _finished(values, options)
+        pieces = network.encode(torch.from_numpy(lonlat), options, tiler)
+        for (rows,), values in brought_home(_finished(pieces, options), network.device):
+            yield rows, values
             del values  # its memory is the next batch's
 
     @torch.inference_mode()
     def encode_grid(
         self, lon: np.ndarray, lat: np.ndarray, options: EncodingOptions
     ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yield rows, columns and (n_rows · n_columns, d) of every pair of two axes, on the CPU."""
+        """Yield rows, columns and (n_rows · n_columns, d) of every pair of two axes, on the CPU.
+
+        Values last until the next are asked for.
+        """
         network = self._network(options)
         tiler = Tiler(_batch_size(options.batch_size, network.device))
         axes = torch.from_numpy(lon), torch.from_numpy(lat)
-        for rows, columns, values in network.encode_grid(*axes, options, tiler):
-            yield rows, columns, _finished(values, options)
+        pieces = network.encode_grid(*axes, options, tiler)
+        for (rows, columns), values in brought_home(_finished(pieces, options), network.device):
+            yield rows, columns, values
             del values
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
@@ -108,5 +114,9 @@ def _batch_size(chosen: int | None, device: torch.device) -> int:
     return chosen or (2048 if device.type == "cpu" else 65_536)
 
 
-def _finished(values: Tensor, options: EncodingOptions) -> Tensor:
-    return (normalize(values) if options.unit_length else values).cpu()
+def _finished(
+    pieces: Iterator[tuple[Any, ...]], options: EncodingOptions
+) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
+    for *where, values in pieces:
+        yield tuple(where), normalize(values) if options.unit_length else values
+        del values
