@@ -2215,6 +2215,12 @@ def from_images(coords=None, features=None, **more):
     return RANGEEncoder.from_images(looks(), features, coords, **more).fit_transform(PLACES)
 
 
+def as_floats(values):
+    if isinstance(values, torch.Tensor):
+        values = values.detach().double()
+    return np.asarray(values, float)
+
+
 def database_cases(folder):
     def opened(path, **more):
         return RANGEEncoder(path, location_encoder=looks(), **more).fit_transform(PLACES)
@@ -2235,7 +2241,6 @@ def database_cases(folder):
                 f"{name}, beta={beta}",
                 lambda path=path, make=make, beta=beta: opened(make(path), beta=beta),
                 lambda plain=plain, beta=beta: opened(npz(plain), beta=beta),
-                ("order",) if name == "Fortran order" else None,
             )
     path = folder / (numbered("pickled") + ".npz")
     yield Case("objects that run code", partial(pickled, path), None, (path.name,), BAD_FILE)
@@ -2268,8 +2273,8 @@ def database_cases(folder):
     for name, values, words in (
         ("lists", features.tolist(), None),
         ("a tensor", torch.tensor(features), None),
-        ("a tensor with gradient", torch.tensor(features, requires_grad=True), ("gradient",)),
-        ("bfloat16", torch.ones(20, 256).bfloat16(), ("bfloat16",)),
+        ("a tensor with gradient", torch.tensor(features, requires_grad=True), None),
+        ("bfloat16", torch.ones(20, 256).bfloat16(), None),
         ("a frame", pd.DataFrame(features), None),
         ("NaN", np.full((20, 256), np.nan), ("NaN", "row 0")),
         ("masked", np.ma.masked_greater(features, 2.0), ("mask",)),
@@ -2286,7 +2291,7 @@ def database_cases(folder):
         yield Case(
             f"from_images, features {name}",
             partial(from_images, None, values),
-            None if words else lambda values=values: from_images(None, np.asarray(values, float)),
+            None if words else lambda values=values: from_images(None, as_floats(values)),
             words,
             kinds=(*REFUSALS, ModelFormatError),
         )

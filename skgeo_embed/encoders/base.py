@@ -17,7 +17,7 @@ from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.places.columns import column_names
-from skgeo_embed.places.dask import sample_of, transform_dask
+from skgeo_embed.places.dask import check_dask, transform_dask
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.geometries import are_shapely, is_geo
 from skgeo_embed.places.numbers import is_dask, is_from, plain
@@ -243,8 +243,10 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             places = None
             if X is None:
                 self.n_features_in_ = 2
+            elif is_dask(X):
+                check_dask(self, X, reset=True)
             else:
-                places = self._read(sample_of(X) if is_dask(X) else X, reset=True)
+                places = self._read(X, reset=True)
             self._prepare()
         return places
 

@@ -11,7 +11,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from skgeo_embed._errors import CoordinateError, ModelFormatError
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
+from skgeo_embed.encoders.image_features import features_of_images
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.places.reading import read_coordinates
@@ -168,14 +170,15 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         Raises
         ------
         ModelFormatError
-            If rows do not belong together, or values are missing.
+            If rows do not belong together, values are missing, or are no real numbers.
         """
         from skgeo_embed.models.range_database import RangeDatabase, checked_database
 
         lonlat = read_coordinates(coords).lonlat
-        values = np.array(image_features, dtype=np.float32)
-        compared = values if keys is None else np.array(keys, dtype=np.float32)
-        arrays = checked_database(lonlat, compared, values, "from_images")
+        values = features_of_images(image_features, "image_features")
+        compared = values if keys is None else features_of_images(keys, "keys")
+        names = ("coords", "image_features" if keys is None else "keys", "image_features")
+        arrays = checked_database(lonlat, compared, values, names)
         database = RangeDatabase(*arrays, name=f"{len(lonlat)} images")
         return cls(database, location_encoder=location_encoder, **parameters)
 
@@ -183,6 +186,11 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         from skgeo_embed.models.range_database import RangeDatabase, open_database
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
+        database = self.database
+        if not isinstance(database, RangeDatabase):
+            database = open_database(database, self._hub_options())
+            _check_places(database)
+        self.database_ = database
         encoder = self.location_encoder
         if encoder is None:
             encoder = SatCLIPEncoder(
@@ -194,10 +202,6 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
                 local_files_only=self.local_files_only,
             )
         self.location_encoder_ = clone(encoder).fit()
-        database = self.database
-        if not isinstance(database, RangeDatabase):
-            database = open_database(database, self._hub_options())
-        self.database_ = database
         width = len(self.location_encoder_.get_feature_names_out())
         if database.keys.shape[1] != width:
             raise ValueError(
@@ -246,6 +250,14 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
 
     def _output_dtype(self) -> str:
         return self._options.dtype
+
+
+def _check_places(database: RangeDatabase) -> None:
+    """Ask of a file's places what is asked of a user's."""
+    try:
+        read_coordinates(database.lonlat)
+    except CoordinateError as error:
+        raise ModelFormatError(f"{database.name}: locs: {error}") from error
 
 
 def _retrieved(query: torch.Tensor, keys: Tensor, values: Tensor, sharpness: float) -> Tensor:

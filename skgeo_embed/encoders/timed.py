@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -28,13 +29,16 @@ class TimedTransformer(NetworkTransformer):
     def _make_reader(self) -> Reader:
         time = getattr(self, self._time_parameter)
         lowest, highest = self._time_range
-        self._time = time if time is None or isinstance(time, str) else float(time)
+        self._time = time if time is None or isinstance(time, str) else _as_float(time)
         if isinstance(self._time, str):
             return TimedReader(self.on_invalid, self.lon, self.lat, self._time, lowest, highest)
-        if self._time is not None and not lowest <= self._time <= highest:
+        if self._time is None:
+            return super()._make_reader()
+        if isinstance(time, bool) or not lowest <= self._time <= highest:
+            found = time if isinstance(time, bool) else f"{self._time:g}"
             raise ValueError(
                 f"{self._time_parameter} must be from {lowest:g} to {highest:g}, or the name of a "
-                f"column of X, got {time!r}."
+                f"column of X, got {found}."
             )
         return super()._make_reader()
 
@@ -54,6 +58,13 @@ class TimedTransformer(NetworkTransformer):
                 f"{self._time_parameter}."
             )
         return CoordinateTransformer._encode_grid(self, lon, lat)
+
+
+def _as_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer beyond all floats
+        return math.copysign(math.inf, number > 0 or -1)
 
 
 TIME_CONSTRAINT: list[Any] = [Real, str, None]

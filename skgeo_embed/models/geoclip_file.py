@@ -18,8 +18,8 @@ from skgeo_embed._files import file_sha256
 from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME
 from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.models.model_file import Origin
-from skgeo_embed.models.original_file import open_original, read_tower
-from skgeo_embed.models.parsing import check_finite, named_path, parsing
+from skgeo_embed.models.original_file import build_from_file, open_original
+from skgeo_embed.models.parsing import fill_network, named_path, parsing
 from skgeo_embed.models.registry import OTHERS
 from skgeo_embed.models.sharing import LoadedEncoder, share_engine
 from skgeo_embed.nn.location import EncodedNetwork
@@ -45,7 +45,11 @@ def open_geoclip(model: Any, options: HubOptions) -> LoadedEncoder:
     origin = _find_geoclip(model, options)
     assert origin.path is not None
     file = origin.path / WEIGHTS_NAME if origin.path.is_dir() else origin.path
-    engine = share_engine(origin.sha256, "geoclip", lambda: _build_geoclip(file))
+    engine = share_engine(
+        origin.sha256,
+        "geoclip",
+        lambda: build_from_file(file, build_geoclip, ("",), "GeoCLIP's location encoder"),
+    )
     known = origin.sha256 == GEOCLIP_SHA256
     info = {
         **origin.facts(),
@@ -100,31 +104,29 @@ def _check_geoclip_config(folder: Path) -> None:
             )
 
 
-def _build_geoclip(file: Path) -> EncodedNetwork:
-    with parsing(file, "GeoCLIP's location encoder"):
-        weights = read_tower(file, ("",))
-        check_finite(weights, file)
-        return build_geoclip(weights)
-
-
 def build_geoclip(weights: dict[str, Tensor]) -> EncodedNetwork:
     """Build the network of the tensors, whose sizes are its own."""
-    count = len({key.split(".")[0] for key in weights})
+    count = len({key.split(".")[0] for key in weights if key.startswith("LocEnc")})
+    embed_dim, hidden_dim = weights["LocEnc0.head.0.weight"].shape
+    left = dict(weights)  # what no network of this kind has stays under its name
     state: dict[str, Tensor] = {}
     for i in range(count):
         prefix = f"LocEnc{i}."
-        state[f"posenc.b{i}"] = weights[f"{prefix}capsule.0.b"]
+        state[f"posenc.b{i}"] = left.pop(f"{prefix}capsule.0.b")
         for ours, theirs in enumerate((1, 3, 5)):
             for part in ("weight", "bias"):
                 key = f"{prefix}capsule.{theirs}.{part}"
-                state[f"nnet.capsules.{i}.{2 * ours}.{part}"] = weights[key]
+                state[f"nnet.capsules.{i}.{2 * ours}.{part}"] = left.pop(key)
         for part in ("weight", "bias"):
-            state[f"nnet.capsules.{i}.6.{part}"] = weights[f"{prefix}head.0.{part}"]
+            state[f"nnet.capsules.{i}.6.{part}"] = left.pop(f"{prefix}head.0.{part}")
     frequencies = [state[f"posenc.b{i}"] for i in range(count)]
-    if any(matrix.ndim != 2 or matrix.shape[1] != 2 for matrix in frequencies):
-        raise ModelFormatError(f"the frequencies are {[*frequencies[0].shape]}, not (k, 2).")
-    embed_dim, hidden_dim = weights["LocEnc0.head.0.weight"].shape
+    shapes = [tuple(matrix.shape) for matrix in frequencies]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2 or shapes[0][1] != 2:
+        raise ModelFormatError(
+            f"the frequencies (LocEnc*.capsule.0.b) have shapes {shapes[:4]}; (k, 2) each, with "
+            "one k, is right."
+        )
     with torch.device("meta"):
         network = geoclip_network(frequencies, hidden_dim, embed_dim)
-    network.load_state_dict(state, assign=True)
+    fill_network(network, {**state, **left})
     return network

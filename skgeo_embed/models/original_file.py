@@ -54,7 +54,9 @@ def open_original(
     assert origin.path is not None
     file = origin.path
     engine = share_engine(
-        origin.sha256, published.encoder, lambda: _build(file, build, prefixes, published)
+        origin.sha256,
+        published.encoder,
+        lambda: build_from_file(file, build, prefixes, f"an encoder for {published.encoder}"),
     )
     licence = None if described is None else described.licence
     trained_on = None if described is None else described.trained_on
@@ -126,12 +128,12 @@ def _help(known: OtherEncoder) -> str:
     )
 
 
-def _build(
-    file: Path, build: Build, prefixes: tuple[str, ...], known: OtherEncoder
+def build_from_file(
+    file: Path, build: Build, prefixes: tuple[str, ...], what: str
 ) -> EncodedNetwork:
-    what = f"an encoder for {known.encoder}"
+    """Build the network of a file's tensors; whatever is wrong with them, the file is named."""
     with parsing(file, what):
-        weights = read_tower(file, prefixes)
+        weights = _read_tower(file, prefixes)
         check_finite(weights, file)
         try:
             return build(weights)
@@ -142,7 +144,7 @@ def _build(
             ) from error
 
 
-def read_tower(file: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+def _read_tower(file: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     """Read the tensors that begin with the first prefix that is there, without it."""
     if file.suffix == ".safetensors":
         return read_safetensors(file, lambda keys: _prefix(keys, prefixes, file))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError, SkgeoEmbedError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 # what reading a file of another structure than expected raises, in Python, zip and torch
 LARGEST_LOGIT_SCALE = 50.0
@@ -42,6 +42,10 @@ def parsing(where: str | Path, what: str) -> Iterator[None]:
     """Turn whatever a damaged or foreign file raises into one error that names it."""
     try:
         yield
+    except ModelFormatError as error:
+        if str(where) not in str(error):
+            error.args = (f"{where}: {error}",)
+        raise
     except SkgeoEmbedError:
         raise
     except DAMAGE as error:
@@ -77,6 +81,31 @@ def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
                 "as good as that; the training that wrote them diverged, or the file is damaged. "
                 "Use another checkpoint of the run."
             )
+
+
+def check_floating(weights: Mapping[str, Tensor]) -> None:
+    """Refuse integers and booleans, which are no weights, whatever they could be converted to."""
+    for key, tensor in weights.items():
+        if not tensor.is_floating_point():
+            raise ModelFormatError(f"{key!r} holds {tensor.dtype}; weights are floating point.")
+
+
+def fill_network(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a network on the meta device its weights, which must be those that it has."""
+    own = network.state_dict()
+    unknown, missing = sorted(weights.keys() - own.keys()), sorted(own.keys() - weights.keys())
+    if unknown:
+        raise ModelFormatError(f"there are tensors that no such network has: {unknown[:4]}.")
+    if missing:
+        raise ModelFormatError(f"there is no {', no '.join(map(repr, missing[:4]))}.")
+    check_floating(weights)
+    for key, tensor in weights.items():
+        if tensor.shape != own[key].shape:
+            raise ModelFormatError(
+                f"{key!r} has shape {tuple(tensor.shape)}; a network of the other tensors' sizes "
+                f"has {tuple(own[key].shape)} there."
+            )
+    network.load_state_dict(weights, assign=True)
 
 
 def checked_logit_scale(scale: Tensor, where: str | Path) -> float:

@@ -20,7 +20,7 @@ from skgeo_embed.models.parsing import named_path, parsing
 REPOSITORY = "MVRL/RANGE-database"
 NAMED = {"range-large": "range_db_large.npz", "range-medium": "range_db_med.npz"}
 KEYS = ("locs", "satclip_embeddings", "image_embeddings")
-ROWS = 65_536  # read at a time
+NUMBERS = 2**24  # read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,21 +80,28 @@ def open_database(database: Any, options: HubOptions) -> RangeDatabase:
 
 
 def checked_database(
-    lonlat: np.ndarray, keys: np.ndarray, values: np.ndarray, where: str
+    lonlat: np.ndarray, keys: np.ndarray, values: np.ndarray, names: tuple[str, str, str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Check that rows belong together, and scale the keys to unit length."""
-    shapes = f"{lonlat.shape}, {keys.shape} and {values.shape}"
+    """Check that rows of what is called so belong together; scale the keys to unit length."""
+    arrays = dict(zip(names, (lonlat, keys, values), strict=False))
+    named = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     if not (lonlat.ndim == keys.ndim == values.ndim == 2 and lonlat.shape[1] == 2):
-        raise ModelFormatError(f"{where}: places, keys and features have shapes {shapes}.")
+        raise ModelFormatError(f"one row an image is needed; the shapes are {named}.")
     if not len(lonlat) == len(keys) == len(values) > 0:
-        raise ModelFormatError(
-            f"{where}: places, keys and features need as many rows each, got {shapes}."
-        )
-    for what, array in (("places", lonlat), ("keys", keys), ("features", values)):
+        raise ModelFormatError(f"as many rows each are needed; the shapes are {named}.")
+    for name, array in arrays.items():
+        if not array.shape[1]:
+            raise ModelFormatError(f"{name} has no columns.")
         if not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise ModelFormatError(f"{where}: {what} are NaN or infinite, first in row {row}.")
+            raise ModelFormatError(f"{name} is NaN or infinite, first in row {row}.")
     length = np.linalg.norm(keys, axis=1, keepdims=True)
+    zero = np.flatnonzero(length[:, 0] == 0)
+    if len(zero):
+        raise ModelFormatError(
+            f"{len(zero)} row(s) of {names[1]} are 0 (first: row {zero[0]}), which no place is "
+            "similar to; leave these images out."
+        )
     return lonlat, keys / np.maximum(length, np.float32(1e-12)), values
 
 
@@ -103,29 +110,33 @@ def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
         if missing:
             raise ModelFormatError(
-                f"{path} holds no {', '.join(missing)}; found {archive.namelist()[:5]}."
+                f"it holds no {', '.join(missing)}; found {archive.namelist()[:5]}."
             )
         lonlat = _read_array(archive, KEYS[0], np.dtype(np.float64))
         keys, values = (_read_array(archive, key, np.dtype(np.float32)) for key in KEYS[1:])
-        return checked_database(lonlat, keys, values, str(path))
+        return checked_database(lonlat, keys, values, KEYS)
 
 
 def _read_array(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> np.ndarray:
-    """Read an array in pieces, so that float64 files need no second copy of themselves."""
+    """Read a table in pieces, so that float64 files need no second copy of themselves."""
     with archive.open(f"{key}.npy") as file:
         version = np.lib.format.read_magic(file)
         read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
         shape, fortran, stored = read_header(file)
-        if fortran or stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
-            raise ModelFormatError(f"{key} is {stored} of shape {shape}; a table of numbers is.")
+        if stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
+            raise ModelFormatError(
+                f"{key} is {stored} of shape {shape}; a table of real numbers is needed."
+            )
         size = int(np.prod(shape, dtype=object)) * stored.itemsize
         if size > archive.getinfo(f"{key}.npy").file_size:  # before memory is asked for
             raise ModelFormatError(f"{key} says it is {shape}, and the file holds less.")
-        array = np.empty(shape, dtype=dtype)
-        for start in range(0, shape[0], ROWS):
-            rows = array[start : start + ROWS]
-            data = file.read(rows.size * stored.itemsize)
-            rows[:] = np.frombuffer(data, dtype=stored).reshape(rows.shape)
+        array = np.empty(shape, dtype=dtype, order="F" if fortran else "C")
+        as_stored = array.reshape(-1, order="A")  # a view
+        for start in range(0, array.size, NUMBERS):
+            piece = as_stored[start : start + NUMBERS]
+            data = file.read(piece.size * stored.itemsize)
+            with np.errstate(over="ignore"):  # infinity is refused with its row
+                piece[:] = np.frombuffer(data, dtype=stored).reshape(piece.shape)
         return array
 
 

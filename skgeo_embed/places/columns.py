@@ -117,7 +117,7 @@ def lonlat_of_table(X: Any, names: list[Any], lon: Any, lat: Any) -> np.ndarray:
             found = 0, 1
     if found is None:
         raise CoordinateError(_unclear_message(names))
-    return np.column_stack([_column(X, names, position) for position in found])
+    return np.column_stack([read_column(X, names, position) for position in found])
 
 
 def _n_rows(X: Any) -> int:
@@ -197,10 +197,18 @@ def _unclear_message(names: list[Any]) -> str:
     )
 
 
-def _column(X: Any, names: list[Any], position: int) -> np.ndarray:
+def read_column(X: Any, names: list[Any], position: int) -> np.ndarray:
     """Read one column by its position, for names may come twice."""
-    name = names[position]
-    what = f"the values of column {name!r}"
+    what = f"the values of column {names[position]!r}"
+    values = _column(X, names[position], position, what)
+    if values.ndim != 1:
+        raise CoordinateError(
+            f"{what} have the shape {values.shape}; a column has one number a row."
+        )
+    return values
+
+
+def _column(X: Any, name: Any, position: int, what: str) -> np.ndarray:
     if is_from(X, "xarray"):
         two_dimensional = hasattr(X, "dtype")
         values = X.values[:, position] if two_dimensional else X[name].values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def sample_of(X: Any) -> Any:
-    """Return a row like those of a dask collection, without computing any."""
+def check_dask(transformer: Any, X: Any, *, reset: bool) -> None:
+    """Say what is wrong with the columns of a dask collection, without computing any."""
+    sample = _sample_of(X)
+    replace(transformer._reader, on_invalid="nan").read(sample)  # its values are made up
+    transformer._check_columns(sample, reset=reset)
+
+
+def _sample_of(X: Any) -> Any:
+    """Return a row like those of a dask collection, but for the values."""
     if type(X).__name__.startswith("Delayed"):  # which answers to every name
         raise CoordinateError("got a dask Delayed; pass a dask DataFrame or array, or X.compute().")
     if hasattr(X, "map_partitions") and hasattr(X, "columns"):
@@ -36,9 +44,7 @@ def transform_dask(transformer: Any, X: Any) -> Any:
             "dask collections stay what they are, so set_output has no meaning for them; call "
             "set_output(transform='default') first. A dask DataFrame gives named columns anyway."
         )
-    sample = sample_of(X)
-    transformer._reader.read(sample)  # says what is wrong with shape and columns
-    transformer._check_columns(sample, reset=False)
+    check_dask(transformer, X, reset=False)
     like = np.empty((0, transformer._width()), dtype=transformer._output_dtype())
     if hasattr(X, "columns"):
         import pandas as pd

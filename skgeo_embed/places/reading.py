@@ -125,7 +125,7 @@ class Reader:
 
 def read_axis(values: Any, name: str) -> np.ndarray:
     """Read one axis of a grid: `name` is "lon" or "lat", the result is canonical degrees."""
-    _refuse_lazy(values, f"the {name} axis")
+    refuse_lazy(values, f"the {name} axis")
     named = classify_column(getattr(values, "name", None))
     if named not in (None, name):
         raise CoordinateError(f"the {name} axis is named {values.name!r}: the axes look swapped.")
@@ -141,7 +141,7 @@ def read_axis(values: Any, name: str) -> np.ndarray:
 
 
 def _to_lonlat_array(X: Any, lon: Any, lat: Any) -> np.ndarray:
-    _refuse_lazy(X)
+    refuse_lazy(X)
     chosen = lon is not None or lat is not None
     if is_geo(X) and not chosen:
         return lonlat_of_geo(X)
@@ -176,7 +176,8 @@ def _positions(lon: Any, lat: Any, width: int) -> list[int]:
     return positions
 
 
-def _refuse_lazy(X: Any, what: str = "coordinates") -> None:
+def refuse_lazy(X: Any, what: str = "coordinates") -> None:
+    """Refuse what holds no values yet, or none in rows, and say what makes rows of it."""
     if is_from(X, "polars") and hasattr(X, "collect"):
         raise CoordinateError("got a polars LazyFrame; use X.collect().")
     if is_dask(X):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.places.columns import column_names, find_lonlat
+from skgeo_embed.places.columns import column_names, find_lonlat, read_column
 from skgeo_embed.places.geometries import is_geo
 from skgeo_embed.places.numbers import as_array, plain, to_float64
-from skgeo_embed.places.reading import Coordinates, Reader, read_coordinates
+from skgeo_embed.places.reading import Coordinates, Reader, read_coordinates, refuse_lazy
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class TimedReader(Reader):
 
     def read(self, X: Any) -> Coordinates:
         """Read a table; the coordinates have the time as a third column."""
-        places, column = self._parts(X)
-        time = to_float64(column, self.time)
+        places, time = self._parts(X)
         known = np.isfinite(time) & (time >= self.lowest) & (time <= self.highest)
         wrong = np.flatnonzero(~known)
         if len(wrong) and self.on_invalid == "raise":
@@ -47,8 +46,9 @@ class TimedReader(Reader):
         values[~valid] = np.nan
         return Coordinates(values, valid, places.out_of_range)
 
-    def _parts(self, X: Any) -> tuple[Coordinates, Any]:
-        """The places, and the column of times."""
+    def _parts(self, X: Any) -> tuple[Coordinates, np.ndarray]:
+        """The places, and the times."""
+        refuse_lazy(X, f"places with a {self.time}")
         names = column_names(X)
         if names is None:
             array = as_array(plain(X), "coordinates")
@@ -57,14 +57,22 @@ class TimedReader(Reader):
                     f"places with a {self.time} must be (n, 3): longitude, latitude and "
                     f"{self.time}; got shape {array.shape}."
                 )
-            return read_coordinates(array[:, :2], on_invalid=self.on_invalid), array[:, 2]
+            places = read_coordinates(array[:, :2], on_invalid=self.on_invalid)
+            return places, to_float64(array[:, 2], self.time)
         if self.time not in names:
             raise CoordinateError(
                 f"there is no column {self.time!r}; there are {', '.join(map(repr, names))}."
             )
+        places = self._places_of_table(X, [name for name in names if name != self.time])
+        if names.count(self.time) > 1:
+            raise CoordinateError(
+                f"{names.count(self.time)} columns are named {self.time!r}; keep the right one."
+            )
+        return places, read_column(X, names, names.index(self.time))
+
+    def _places_of_table(self, X: Any, others: list[Any]) -> Coordinates:
         if is_geo(X):
-            return read_coordinates(X, on_invalid=self.on_invalid), X[self.time].to_numpy()
-        others = [name for name in names if name != self.time]
+            return read_coordinates(X, on_invalid=self.on_invalid)
         found = find_lonlat(others, self.lon, self.lat)
         if found is None:
             raise CoordinateError(
@@ -72,5 +80,4 @@ class TimedReader(Reader):
                 f"{', '.join(map(repr, others))}; say which with lon= and lat=."
             )
         lon, lat = (others[position] for position in found)
-        places = read_coordinates(X, on_invalid=self.on_invalid, lon=lon, lat=lat)
-        return places, plain(X[self.time])
+        return read_coordinates(X, on_invalid=self.on_invalid, lon=lon, lat=lat)

@@ -146,7 +146,7 @@ def test_geoclip_errors(tmp_path, geoclip_file, monkeypatch):
     with pytest.raises(ModelFormatError, match="was not opened"):
         GeoCLIPEncoder(geoclip_file).fit()
     torch.save({"LocEnc0.capsule.0.b": torch.zeros(2, 2)}, geoclip_file)
-    with pytest.raises(ModelFormatError, match="cannot be opened as GeoCLIP's location encoder"):
+    with pytest.raises(ModelFormatError, match="which GeoCLIP's location encoder needs"):
         GeoCLIPEncoder(geoclip_file).fit()
 
 

@@ -1,10 +1,8 @@
 """Other authors' encoders give the originals' numbers, from the files that they published."""
 
-import io
 import json
 import pickle
 import warnings
-import zipfile
 
 import numpy as np
 import pandas as pd
@@ -175,7 +173,7 @@ def test_range_of_ones_own_images():
     with pytest.raises(ModelFormatError, match="as many rows each"):
         RANGEEncoder.from_images(location, images[:5], coords)
     images[3, 2] = np.nan
-    with pytest.raises(ModelFormatError, match="keys are NaN or infinite, first in row 3"):
+    with pytest.raises(ModelFormatError, match="image_features is NaN or infinite, first in row 3"):
         RANGEEncoder.from_images(location, images, coords)
 
 
@@ -197,18 +195,6 @@ def test_a_named_database_comes_from_the_hub_at_its_own_revision(hub, tmp_path):
     assert "of-the-database" not in str(error.value)  # SatCLIP's is its own
 
 
-def test_a_database_that_says_it_is_larger_than_it_is(tmp_path):
-    path = tmp_path / "database.npz"
-    header = io.BytesIO()
-    described = {"descr": "<f8", "fortran_order": False, "shape": (10**12, 2)}
-    np.lib.format.write_array_header_1_0(header, described)
-    with zipfile.ZipFile(path, "w") as archive:
-        for key in ("locs", "satclip_embeddings", "image_embeddings"):
-            archive.writestr(f"{key}.npy", header.getvalue())
-    with pytest.raises(ModelFormatError, match="and the file holds less"):
-        RANGEEncoder(path, location_encoder=PositionalEncoder("grid")).fit()
-
-
 def test_databases_that_are_none(tmp_path):
     location = PositionalEncoder("grid")
     path = tmp_path / "database.npz"
@@ -219,7 +205,7 @@ def test_databases_that_are_none(tmp_path):
         RANGEEncoder(path, location_encoder=location).fit()
     objects = np.array([[{}], [{}]], dtype=object)
     np.savez(path, locs=np.zeros((2, 2)), satclip_embeddings=objects, image_embeddings=objects)
-    with pytest.raises(ModelFormatError, match="a table of numbers is"):  # nothing is unpickled
+    with pytest.raises(ModelFormatError, match="a table of real numbers"):  # nothing is unpickled
         RANGEEncoder(path, location_encoder=location).fit()
     path.write_bytes(b"no zip")
     with pytest.raises(ModelFormatError, match="cannot be opened as a RANGE database"):

@@ -69,6 +69,15 @@ def test_named_columns_in_any_order(lon, lat, frame, swapped):
     np.testing.assert_array_equal(read_coordinates(frame(columns)).lonlat, POINTS)
 
 
+@pytest.mark.parametrize("field", ["lon", "lat"])
+def test_columns_of_several_numbers_a_row(field):
+    fields = [(name, "f8", 2) if name == field else (name, "f8") for name in ("lon", "lat")]
+    with pytest.raises(CoordinateError, match=rf"column '{field}' .*\(3, 2\)"):
+        read_coordinates(np.zeros(3, fields))
+    with pytest.raises(CoordinateError, match=r"column 'lon' .*\(3, 2\)"):
+        read_coordinates(np.zeros(3, [("lon", "f8", 2), ("lat", "f8", 2)]))
+
+
 def test_integer_columns_are_degrees():
     np.testing.assert_array_equal(read_coordinates([[10, 20]]).lonlat, [[10.0, 20.0]])
 
