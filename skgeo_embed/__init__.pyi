@@ -47,6 +47,7 @@ from .encoders.gps2vec import GPS2VecEncoder as GPS2VecEncoder
 from .encoders.mind import MINDEncoder as MINDEncoder
 from .encoders.positional import PositionalEncoder as PositionalEncoder
 from .encoders.range_ import RANGEEncoder as RANGEEncoder
+from .encoders.raster import RasterEncoder as RasterEncoder
 from .encoders.satclip import SatCLIPEncoder as SatCLIPEncoder
 from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
 from .encoders.sinr import SINREncoder as SINREncoder

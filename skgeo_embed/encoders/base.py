@@ -16,20 +16,26 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.fitting import fitting
+from skgeo_embed.encoders.moments import Moments
+from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.columns import column_names
 from skgeo_embed.places.dask import check_dask, transform_dask
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.geometries import are_shapely, is_geo
 from skgeo_embed.places.numbers import is_dask, is_from, plain
+from skgeo_embed.places.outlines import are_cells
 from skgeo_embed.places.reading import Coordinates, Reader, read_axis
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+GRID_POINTS = 16_384  # at a time, where a grid is encoded point by point
 READING_CONSTRAINTS: dict[str, Any] = {
     "on_invalid": [StrOptions({"raise", "nan"})],
     "lon": "no_validation",  # a column's name may be anything
     "lat": "no_validation",
+    "area_points": [Interval(Integral, 1, None, closed="left"), str],
+    "area_statistic": [StrOptions({"mean", "std"})],
 }
 
 
@@ -44,6 +50,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     on_invalid: str
     lon: Any
     lat: Any
+    area_points: int | str
+    area_statistic: Literal["mean", "std"]
 
     def fit(self, X: Any = None, y: Any = None) -> CoordinateTransformer:
         """Load what the transformer needs and check the coordinates.
@@ -52,8 +60,9 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         ----------
         X : array-like of shape (n, 2), default=None
             Longitude and latitude in degrees: array (what is masked is missing), list, tensor,
-            pandas, polars, pyarrow, xarray, shapely points, GeoDataFrame or GeoSeries. None skips
-            the check.
+            pandas, polars, pyarrow, xarray. Or geometries: shapely's, a GeoDataFrame or a
+            GeoSeries of points, lines and polygons; boxes (a frame with the columns west, south,
+            east and north); H3 cells (text or numbers). None skips the check.
         y : None
             Ignored.
 
@@ -76,12 +85,13 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         Parameters
         ----------
         X : array-like of shape (n, 2)
-            Longitude and latitude in degrees, as for `fit`.
+            Longitude and latitude in degrees, or areas, as for `fit`.
 
         Returns
         -------
         features : ndarray of shape (n, d), or the frame chosen with `set_output`
-            One row of features per row of `X`.
+            One row of features per row of `X`: of an area the mean over points spread evenly
+            inside it, or their deviation, see `area_points` and `area_statistic`.
 
         Raises
         ------
@@ -91,7 +101,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         check_is_fitted(self)
         if is_dask(X):
             return transform_dask(self, X)
-        return self._encode_places(self._usable(self._read(X, reset=False)))
+        return self._encode_rows(self._usable(self._read(X, reset=False)))
 
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit, and encode the same coordinates, which are read once.
@@ -111,7 +121,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         places = self._fit(X)
         if places is None or is_dask(X):
             return self.transform(X)
-        return self._encode_places(self._usable(places))
+        return self._encode_rows(self._usable(places))
 
     def transform_grid(
         self,
@@ -146,7 +156,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         CoordinateError
             If an axis is not one-dimensional, or has missing or out-of-range values.
         ValueError
-            If `out` has another shape or dtype, or cannot be written to.
+            If `out` has another shape or dtype, or cannot be written to; if `area_statistic` is
+            "std".
         ImportError
             If `output` is "xarray" and xarray is missing.
 
@@ -159,6 +170,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         (17, 36, 256)
         """
         check_is_fitted(self)
+        if self._sampling.statistic == "std":
+            raise ValueError("area_statistic='std', but a grid is of points, which have none.")
         if output not in ("numpy", "xarray"):
             raise ValueError(f'output must be "numpy" or "xarray", got {output!r}')
         axes = read_axis(lon, "lon"), read_axis(lat, "lat")
@@ -213,15 +226,17 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     def _encode_grid(
         self, lon: np.ndarray, lat: np.ndarray
     ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yield rows, columns and features of a grid; here a row at a time, point by point."""
+        """Yield rows, columns and features of a grid; here a few rows at a time, as points."""
         import torch
 
-        for row, latitude in enumerate(lat):
-            lonlat = np.column_stack([lon, np.full_like(lon, latitude)])
+        at_once = max(1, GRID_POINTS // len(lon))
+        for row in range(0, len(lat), at_once):
+            rows = slice(row, min(row + at_once, len(lat)))
+            lonlat = np.column_stack([np.tile(lon, len(lat[rows])), np.repeat(lat[rows], len(lon))])
             lonlat[np.abs(lonlat[:, 1]) == 90, 0] = 0.0  # a pole is one place
-            places = Coordinates(lonlat, np.ones(len(lon), dtype=bool), None)
+            places = Coordinates(lonlat, np.ones(len(lonlat), dtype=bool), None)
             values = self._encode_places(self._usable(places))
-            yield slice(row, row + 1), slice(0, len(lon)), torch.from_numpy(values)
+            yield rows, slice(0, len(lon)), torch.from_numpy(values)
 
     def _make_reader(self) -> Reader:
         return Reader(self.on_invalid, self.lon, self.lat)
@@ -239,6 +254,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     def _fit(self, X: Any) -> Coordinates | None:
         with fitting(self):
             self._reader = self._make_reader()
+            self._sampling = area_sampling(self.area_points, self.area_statistic)
             self._saw_columns = X is not None
             places = None
             if X is None:
@@ -260,7 +276,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     def _check_columns(self, X: Any, *, reset: bool) -> None:
         """Remember or compare the columns as scikit-learn does; their order is free."""
         dataset = is_from(X, "xarray") and not hasattr(X, "dtype")
-        if is_geo(X) or are_shapely(X) or dataset or not hasattr(X, "__len__"):
+        geometries = is_geo(X) or are_shapely(X) or are_cells(X)
+        if geometries or dataset or not hasattr(X, "__len__"):
             self.n_features_in_ = 2
             return
         names = column_names(X) or ()
@@ -274,6 +291,32 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             self.n_features_in_ = len(X.dtype.names)
         elif reset or known is None or set(names) != set(known):
             validate_data(self, X, reset=reset, skip_check_array=True)
+
+    def _encode_rows(self, places: Coordinates) -> np.ndarray:
+        if places.areas is not None:
+            return self._encode_areas(places)
+        if self._sampling.statistic == "std":
+            missing = np.where(places.valid, 0.0, np.nan)[:, None]
+            return np.repeat(missing, self._width(), axis=1).astype(self._output_dtype())
+        return self._encode_places(places)
+
+    def _encode_areas(self, places: Coordinates) -> np.ndarray:
+        """Average over points inside, which are encoded batch after batch and not kept."""
+        out = np.full((len(places.valid), self._width()), np.nan, dtype=self._output_dtype())
+        rows = np.flatnonzero(places.valid)
+        areas, times = places.areas[rows], places.lonlat[rows, 2:]  # type: ignore[index]
+        for part, lonlat, area in points_in_areas(areas, self._sampling):
+            here = self._covers(lonlat)
+            points, area = np.column_stack([lonlat, times[part][area]])[here], area[here]
+            summary = Moments(part.stop - part.start, out.shape[1], self._sampling.statistic)
+            if len(points):
+                summary.add(self._encode(points), area)
+            out[rows[part]] = summary.result()
+        return out
+
+    def _covers(self, lonlat: np.ndarray) -> np.ndarray:
+        """Say of which places this transformer knows something."""
+        return np.ones(len(lonlat), dtype=bool)
 
     def _encode_places(self, places: Coordinates) -> np.ndarray:
         """Fill one array: distinct places are encoded, and their rows spread over the others."""

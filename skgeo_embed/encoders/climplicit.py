@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS
+from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class ClimplicitEncoder(ModelMixin, TimedTransformer):
+class ClimplicitEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
     """Encode longitude, latitude and month with Climplicit (256 columns, 1,024 without a month).
 
     It was trained to reproduce the climate of CHELSA, at a kilometre, month by month [1]_: a
@@ -41,6 +41,11 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer):
     lon, lat : str or int, default=None
         Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
         input may then have other columns too.
+    area_points : int or str, default=64
+        Points spread evenly over each polygon or along each line: their number, or the distance
+        between them, such as "5km".
+    area_statistic : {"mean", "std"}, default="mean"
+        What of the points' features is given for an area; a point's deviation is 0.
     revision, cache_dir, token, local_files_only
         As for :class:`SatCLIPEncoder`.
 
@@ -93,6 +98,8 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer):
         on_invalid: Literal["raise", "nan"] = "raise",
         lon: str | int | None = None,
         lat: str | int | None = None,
+        area_points: int | str = 64,
+        area_statistic: Literal["mean", "std"] = "mean",
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
@@ -107,6 +114,8 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer):
         self.on_invalid = on_invalid
         self.lon = lon
         self.lat = lat
+        self.area_points = area_points
+        self.area_statistic = area_statistic
         self.revision = revision
         self.cache_dir = cache_dir
         self.token = token

@@ -59,6 +59,11 @@ class GPS2VecEncoder(CoordinateTransformer):
     lon, lat : str or int, default=None
         Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
         input may then have other columns too.
+    area_points : int or str, default=64
+        Points spread evenly over each polygon or along each line: their number, or the distance
+        between them, such as "5km".
+    area_statistic : {"mean", "std"}, default="mean"
+        What of the points' features is given for an area; a point's deviation is 0.
 
     Attributes
     ----------
@@ -105,6 +110,8 @@ class GPS2VecEncoder(CoordinateTransformer):
         on_invalid: Literal["raise", "nan"] = "raise",
         lon: str | int | None = None,
         lat: str | int | None = None,
+        area_points: int | str = 64,
+        area_statistic: Literal["mean", "std"] = "mean",
     ) -> None:
         self.model = model
         self.kind = kind
@@ -114,6 +121,8 @@ class GPS2VecEncoder(CoordinateTransformer):
         self.on_invalid = on_invalid
         self.lon = lon
         self.lat = lat
+        self.area_points = area_points
+        self.area_statistic = area_statistic
 
     def _prepare(self) -> None:
         from skgeo_embed.models.gps2vec_file import GPS2VEC_HELP
@@ -157,7 +166,10 @@ class GPS2VecEncoder(CoordinateTransformer):
             )
         warn_caller(f"{message}. Their features are NaN.", InvalidCoordinateWarning)
         lonlat = np.where(left_out[:, None], np.nan, places.lonlat)
-        return Coordinates(lonlat, places.valid & usable, places.out_of_range)
+        return places._replace(lonlat=lonlat, valid=places.valid & usable)
+
+    def _covers(self, lonlat: np.ndarray) -> np.ndarray:
+        return np.isin(zone_names(lonlat), self.encoder_info_["zones"])
 
     def _describe(self, places: Coordinates, zones: np.ndarray, left_out: np.ndarray) -> str:
         outside = np.flatnonzero(left_out & (zones == ""))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS
+from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CUT_TRUNK = 64  # columns of the full network's default output
 
 
-class MINDEncoder(ModelMixin, TimedTransformer):
+class MINDEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
     """Encode longitude and latitude with MIND (64 or 128 columns).
 
     A wide residual SIREN on the Equal Earth projection, distilled from AlphaEarth's yearly
@@ -52,6 +52,11 @@ class MINDEncoder(ModelMixin, TimedTransformer):
     lon, lat : str or int, default=None
         Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
         input may then have other columns too.
+    area_points : int or str, default=64
+        Points spread evenly over each polygon or along each line: their number, or the distance
+        between them, such as "5km".
+    area_statistic : {"mean", "std"}, default="mean"
+        What of the points' features is given for an area; a point's deviation is 0.
     revision, cache_dir, token, local_files_only
         As for :class:`SatCLIPEncoder`.
 
@@ -106,6 +111,8 @@ class MINDEncoder(ModelMixin, TimedTransformer):
         on_invalid: Literal["raise", "nan"] = "raise",
         lon: str | int | None = None,
         lat: str | int | None = None,
+        area_points: int | str = 64,
+        area_statistic: Literal["mean", "std"] = "mean",
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
@@ -122,6 +129,8 @@ class MINDEncoder(ModelMixin, TimedTransformer):
         self.on_invalid = on_invalid
         self.lon = lon
         self.lat = lat
+        self.area_points = area_points
+        self.area_statistic = area_statistic
         self.revision = revision
         self.cache_dir = cache_dir
         self.token = token

@@ -51,6 +51,11 @@ class PositionalEncoder(CoordinateTransformer):
     lon, lat : str or int, default=None
         Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
         input may then have other columns too.
+    area_points : int or str, default=64
+        Points spread evenly over each polygon or along each line: their number, or the distance
+        between them, such as "5km".
+    area_statistic : {"mean", "std"}, default="mean"
+        What of the points' features is given for an area; a point's deviation is 0.
 
     Attributes
     ----------
@@ -106,6 +111,8 @@ class PositionalEncoder(CoordinateTransformer):
         on_invalid: Literal["raise", "nan"] = "raise",
         lon: str | int | None = None,
         lat: str | int | None = None,
+        area_points: int | str = 64,
+        area_statistic: Literal["mean", "std"] = "mean",
     ) -> None:
         self.kind = kind
         self.legendre_polys = legendre_polys
@@ -118,6 +125,8 @@ class PositionalEncoder(CoordinateTransformer):
         self.on_invalid = on_invalid
         self.lon = lon
         self.lat = lat
+        self.area_points = area_points
+        self.area_statistic = area_statistic
 
     def _prepare(self) -> None:
         from skgeo_embed.nn.encodings.positional import make_encoding

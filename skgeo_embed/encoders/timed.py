@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from skgeo_embed.encoders.base import CoordinateTransformer, NetworkTransformer
+from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.places.reading import Reader
 from skgeo_embed.places.timed import TimedReader
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class TimedTransformer(NetworkTransformer):
+class TimedTransformer(CoordinateTransformer):
     """Base of encoders with a time: one number for all places, or a column of theirs.
 
     Subclasses name the parameter that holds it, which is None where features have no time.
@@ -45,7 +45,7 @@ class TimedTransformer(NetworkTransformer):
     def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         if isinstance(self._time, float):
             lonlat = np.column_stack([lonlat, np.full(len(lonlat), self._time)])
-        return super()._encode(lonlat)
+        return super()._encode(lonlat)  # type: ignore[safe-super]
 
     def _encode_grid(
         self, lon: np.ndarray, lat: np.ndarray

@@ -36,6 +36,11 @@ class TTEEncoder(ModelMixin, NetworkTransformer):
     lon, lat : str or int, default=None
         Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
         input may then have other columns too.
+    area_points : int or str, default=64
+        Points spread evenly over each polygon or along each line: their number, or the distance
+        between them, such as "5km".
+    area_statistic : {"mean", "std"}, default="mean"
+        What of the points' features is given for an area; a point's deviation is 0.
     revision, cache_dir, token, local_files_only
         As for :class:`SatCLIPEncoder`.
 
@@ -82,6 +87,8 @@ class TTEEncoder(ModelMixin, NetworkTransformer):
         on_invalid: Literal["raise", "nan"] = "raise",
         lon: str | int | None = None,
         lat: str | int | None = None,
+        area_points: int | str = 64,
+        area_statistic: Literal["mean", "std"] = "mean",
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
@@ -95,6 +102,8 @@ class TTEEncoder(ModelMixin, NetworkTransformer):
         self.on_invalid = on_invalid
         self.lon = lon
         self.lat = lat
+        self.area_points = area_points
+        self.area_statistic = area_statistic
         self.revision = revision
         self.cache_dir = cache_dir
         self.token = token

@@ -1,4 +1,4 @@
-"""Points as geometries: geopandas with a CRS of their own, shapely in degrees."""
+"""Geometries: geopandas with a CRS of their own, shapely in degrees."""
 
 from __future__ import annotations
 
@@ -31,27 +31,49 @@ def are_shapely(X: Any) -> bool:
 
 def lonlat_of_geo(X: Any) -> np.ndarray:
     """Reproject geopandas' points to longitude and latitude, (n, 2); missing ones are NaN."""
-    points = X.geometry if hasattr(X, "geometry") else _series_of(X)
-    if points.crs is None:
-        raise CoordinateError(
-            "the geometries have no CRS, so their units are unknown; say what they are with "
-            "X.set_crs('EPSG:4326') (longitude/latitude in degrees) or their own EPSG code."
-        )
-    there = ~np.asarray(points.isna() | points.is_empty)
-    _check_points(np.asarray(points.geom_type), there)
-    lonlat = np.full((len(points), 2), np.nan)
+    geometries = _with_crs(X)
+    _check_points(np.asarray(geometries.geom_type), ~np.asarray(_missing(geometries)))
+    return lonlat_of_points(degrees_of_geo(X))
+
+
+def degrees_of_geo(X: Any) -> np.ndarray:
+    """Reproject geopandas' geometries to degrees; missing ones are None.
+
+    What crosses the antimeridian or lies around a pole, which only a projected system can say
+    without a doubt, goes on beyond ±180° and to the pole.
+    """
+    geometries = _with_crs(X)
+    there = ~np.asarray(_missing(geometries))
+    values = np.full(len(geometries), None, dtype=object)
     if there.any():
         try:
-            degrees = points[there].to_crs("EPSG:4326")
+            degrees = geometries[there].to_crs("EPSG:4326")
         except Exception as error:
             if not is_from(error, "pyproj"):
                 raise
             raise CoordinateError(
-                f"the geometries' CRS ({points.crs.name}) has no known relation to longitude and "
-                f"latitude: {error}. Set the right one with X.set_crs(..., allow_override=True)."
+                f"the geometries' CRS ({geometries.crs.name}) has no known relation to longitude "
+                f"and latitude: {error}. Set the right one with X.set_crs(..., "
+                "allow_override=True)."
             ) from error
-        lonlat[there] = np.column_stack([degrees.x, degrees.y])
-    return lonlat
+        values[there] = np.asarray(degrees, dtype=object)
+        if not geometries.crs.is_geographic:
+            values[there] = unwrapped(values[there])
+    return values
+
+
+def _missing(geometries: Any) -> Any:
+    return geometries.isna() | geometries.is_empty
+
+
+def _with_crs(X: Any) -> Any:
+    geometries = X.geometry if hasattr(X, "geometry") else _series_of(X)
+    if geometries.crs is None:
+        raise CoordinateError(
+            "the geometries have no CRS, so their units are unknown; say what they are with "
+            "X.set_crs('EPSG:4326') (longitude/latitude in degrees) or their own EPSG code."
+        )
+    return geometries
 
 
 def _series_of(geometries: Any) -> Any:
@@ -62,11 +84,19 @@ def _series_of(geometries: Any) -> Any:
 
 def lonlat_of_shapely(X: Any) -> np.ndarray:
     """Read shapely points, whose x and y are taken for longitude and latitude, (n, 2)."""
+    values = degrees_of_shapely(X)
+    names = np.array([getattr(value, "geom_type", "") for value in values])
+    _check_points(names, names != "")
+    return lonlat_of_points(values)
+
+
+def degrees_of_shapely(X: Any) -> np.ndarray:
+    """Make an array of shapely geometries; missing and empty ones are None."""
     import shapely
 
     if is_from(X, "shapely"):
         raise CoordinateError(
-            f"got a single {type(X).__name__}; pass a list of points, such as [point]."
+            f"got a single {type(X).__name__}; pass a list, such as [{X.geom_type.lower()}]."
         )
     values = np.empty(len(X), dtype=object)
     values[:] = list(X)
@@ -75,11 +105,67 @@ def lonlat_of_shapely(X: Any) -> np.ndarray:
     if kinds:
         raise CoordinateError(f"geometries and other values are mixed: {kinds[0]} among them.")
     values[[not is_from(v, "shapely") for v in values]] = None
-    there = ~(shapely.is_missing(values) | shapely.is_empty(values))
-    names = np.array([getattr(v, "geom_type", "") for v in values])
-    _check_points(names, there)
-    lonlat = np.full((len(values), 2), np.nan)
-    lonlat[there] = shapely.get_coordinates(values[there])
+    values[shapely.is_empty(values)] = None
+    return values
+
+
+def lonlat_of_points(points: np.ndarray) -> np.ndarray:
+    """Coordinates of shapely points, (n, 2); NaN for None."""
+    import shapely
+
+    lonlat = np.full((len(points), 2), np.nan)
+    lonlat[~shapely.is_missing(points)] = shapely.get_coordinates(points)
+    return lonlat
+
+
+def are_points(X: Any) -> bool:
+    """Say whether there is nothing but points among the geometries, and what is missing."""
+    if is_geo(X):
+        kinds = set(_series_of(X).geom_type if not hasattr(X, "geometry") else X.geometry.geom_type)
+    else:
+        kinds = {getattr(value, "geom_type", None) for value in X}
+    return not {kind for kind in kinds if isinstance(kind, str)} - {"Point"}
+
+
+def unwrapped(geometries: np.ndarray) -> np.ndarray:
+    """Let rings and lines go on beyond ±180° where an edge would otherwise run round the Earth.
+
+    Of an edge the shorter way is meant. A ring around a pole, which does not close, is led over it.
+    """
+    import shapely
+
+    west, _, east, _ = shapely.bounds(geometries).T
+    wide = np.flatnonzero((east - west > 180) & (shapely.get_dimensions(geometries) > 0))
+    result = geometries.copy()
+    for row in wide:
+        result[row] = _unwrapped(geometries[row])
+    beyond = np.flatnonzero(shapely.bounds(result)[:, 0] < -180)
+    result[beyond] = shapely.transform(result[beyond], lambda lonlat: np.add(lonlat, (360.0, 0.0)))
+    return result
+
+
+def _unwrapped(geometry: Any) -> Any:
+    import shapely
+
+    if geometry.geom_type.startswith("Multi"):
+        return type(geometry)([_unwrapped(part) for part in geometry.geoms])
+    if geometry.geom_type != "Polygon":
+        return type(geometry)(_continued(geometry))
+    shell = _continued(geometry.exterior)
+    holes = [_continued(ring) for ring in geometry.interiors]
+    middle = shell[:, 0].mean()
+    for hole in holes:
+        hole[:, 0] += 360 * np.round((middle - hole[:, 0].mean()) / 360)
+    return shapely.Polygon(shell, holes)
+
+
+def _continued(line: Any) -> np.ndarray:
+    lonlat = np.array(line.coords)[:, :2]
+    lonlat[:, 0] = np.unwrap(lonlat[:, 0], period=360)
+    around = lonlat[-1, 0] - lonlat[0, 0]
+    if line.geom_type == "LinearRing" and abs(around) > 180:
+        pole = np.copysign(90.0, lonlat[:, 1].mean())
+        lonlat = np.vstack([lonlat, [lonlat[-1, 0], pole], [lonlat[0, 0], pole], lonlat[:1]])
     return lonlat
 
 

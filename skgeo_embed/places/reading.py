@@ -20,8 +20,15 @@ from skgeo_embed.places.columns import (
     column_names,
     lonlat_of_table,
 )
-from skgeo_embed.places.geometries import are_shapely, is_geo, lonlat_of_geo, lonlat_of_shapely
+from skgeo_embed.places.geometries import (
+    are_shapely,
+    is_geo,
+    lonlat_of_geo,
+    lonlat_of_points,
+    lonlat_of_shapely,
+)
 from skgeo_embed.places.numbers import as_array, is_dask, is_from, plain, to_float64
+from skgeo_embed.places.outlines import areas_of, check_edges, check_kinds
 
 _MAX_ROWS_NAMED = 5
 
@@ -38,11 +45,14 @@ class Coordinates(NamedTuple):
         False where a value was missing, infinite or out of range.
     out_of_range : str or None
         What is to be said about rows that were finite but outside the valid range.
+    areas : ndarray of shapely geometries, or None
+        In degrees, where rows are areas; `lonlat` has then a place in each.
     """
 
     lonlat: np.ndarray
     valid: np.ndarray
     out_of_range: str | None
+    areas: np.ndarray | None = None
 
 
 def read_coordinates(
@@ -104,6 +114,40 @@ def read_coordinates(
     return Coordinates(_canonical(values, valid), valid, problem)
 
 
+def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
+    """Check polygons, lines and points in degrees, as :func:`read_coordinates` checks points.
+
+    Raises
+    ------
+    CoordinateError
+        If a geometry is missing, out of range, or cannot be meant as it is; the message names the
+        first such rows.
+    """
+    import shapely
+
+    check_kinds(areas)
+    west, south, east, north = shapely.bounds(areas).T
+    lower, upper = np.column_stack([west, south]), np.column_stack([east, north])
+    finite = np.isfinite(lower).all(axis=1)
+    within = _is_in_range(lower) & (east <= 540) & (north <= 90)  # 540: once round from 180
+    if on_invalid == "raise" and not finite.all():
+        raise CoordinateError(_missing_message(lower, finite, 0))
+    wrong = np.flatnonzero(finite & ~within)
+    problem = None
+    if len(wrong):
+        corners = np.where(_is_in_range(lower)[:, None], upper, lower)
+        problem = _out_of_range_message(corners, wrong, 0)
+        if on_invalid == "raise":
+            raise CoordinateError(problem)
+    valid = finite & within
+    check_edges(areas, valid)
+    whole = np.full(len(areas), None, dtype=object)
+    whole[valid] = shapely.make_valid(areas[valid])
+    lonlat = lonlat_of_points(np.asarray(shapely.point_on_surface(whole)))
+    lonlat[lonlat[:, 0] > 360, 0] -= 360
+    return Coordinates(_canonical(lonlat, valid), valid, problem, whole)
+
+
 @dataclass(frozen=True)
 class Reader:
     """How an estimator reads places, decided in `fit`.
@@ -119,7 +163,10 @@ class Reader:
     lat: Any = None
 
     def read(self, X: Any) -> Coordinates:
-        """Read a table."""
+        """Read a table of points or of areas."""
+        areas = None if self.lon is not None or self.lat is not None else areas_of(X)
+        if areas is not None:
+            return read_areas(areas, on_invalid=self.on_invalid)
         return read_coordinates(X, on_invalid=self.on_invalid, lon=self.lon, lat=self.lat)
 
 

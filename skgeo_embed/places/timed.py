@@ -44,7 +44,7 @@ class TimedReader(Reader):
         valid = places.valid & known
         values = np.column_stack([places.lonlat, time])
         values[~valid] = np.nan
-        return Coordinates(values, valid, places.out_of_range)
+        return places._replace(lonlat=values, valid=valid)
 
     def _parts(self, X: Any) -> tuple[Coordinates, np.ndarray]:
         """The places, and the times."""
@@ -72,7 +72,7 @@ class TimedReader(Reader):
 
     def _places_of_table(self, X: Any, others: list[Any]) -> Coordinates:
         if is_geo(X):
-            return read_coordinates(X, on_invalid=self.on_invalid)
+            return super().read(X)
         found = find_lonlat(others, self.lon, self.lat)
         if found is None:
             raise CoordinateError(

@@ -54,9 +54,9 @@ class InferenceEngine:
     def encode(self, lonlat: np.ndarray, options: EncodingOptions) -> Iterator[tuple[Rows, Tensor]]:
         """Yield rows of (n, 2) degrees and their encoding, batch after batch, on the CPU.
 
-        Rows are a slice or their numbers; values last until the next are asked for. Many points in float32 use the tabulated first layer,
-        see :mod:`skgeo_embed.nn.inference.tables`; float64 and few points use the harmonics
-        themselves.
+        Rows are a slice or their numbers; values last until the next are asked for. Many points
+        in float32 use the tabulated first layer, see :mod:`skgeo_embed.nn.inference.tables`;
+        float64 and few points use the harmonics themselves.
         """
         network = self._network(options)
         tiler = Tiler(_batch_size(options.batch_size, network.device))

@@ -1,0 +1,58 @@
+"""Mean or deviation of the features of points that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Moments:
+    """Sums over points of a group, in double precision; points without features do not count.
+
+    Parameters
+    ----------
+    n_groups, width : int
+        Groups, and columns of the features.
+    statistic : {"mean", "std"}
+        What is asked for.
+    """
+
+    def __init__(self, n_groups: int, width: int, statistic: str) -> None:
+        import torch
+
+        self._count = torch.zeros(n_groups, dtype=torch.float64)
+        self._sums = [
+            torch.zeros((n_groups, width), dtype=torch.float64)
+            for _ in range(1 + (statistic == "std"))
+        ]
+
+    def add(self, pieces: Iterable[tuple[slice | Tensor, Tensor]], group: np.ndarray) -> None:
+        """Add features, batch after batch, of points whose groups are given for all of them."""
+        import torch
+
+        groups = torch.from_numpy(group)
+        for part, values in pieces:
+            of = groups[part]
+            there = torch.isfinite(values).all(dim=1)
+            if not there.all():
+                of, values = of[there], values[there]
+            values = values.double()
+            self._count.index_add_(0, of, torch.ones(len(of), dtype=torch.float64))
+            for power, total in enumerate(self._sums, start=1):
+                total.index_add_(0, of, values if power == 1 else values * values)
+            del values
+
+    def result(self) -> np.ndarray:
+        """Return the statistic of each group, NaN where a group has no points."""
+        import torch
+
+        count = self._count[:, None]
+        mean = self._sums[0] / count
+        if len(self._sums) == 1:
+            return np.asarray(mean)
+        return np.asarray(torch.sqrt((self._sums[1] / count - mean * mean).clamp_(min=0)))

@@ -1,0 +1,182 @@
+"""Embedding rasters, sampled at places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, warn_caller
+from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
+from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
+from skgeo_embed.places.reading import Coordinates
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from skgeo_embed.rasters.tiles import Tile
+
+ROWS_NAMED = 5
+
+
+class RasterEncoder(TimedTransformer, CoordinateTransformer):
+    """Sample embedding rasters at places: one column a band.
+
+    For embeddings that come as images, such as AlphaEarth's yearly 64 bands and Tessera's 128 at
+    10 m. Tiles may be of any coordinate reference system, each of its own; each block of a tile is
+    read once a call, whatever the number of places in it.
+
+    Parameters
+    ----------
+    source : path-like, list of path-like, or dict
+        A GeoTIFF, a VRT or a Zarr store (one variable with y and x, or lat and lon); a folder,
+        whose GeoTIFFs count; a STAC item collection (.json); a table of footprints (.gpkg,
+        .parquet) with a column of paths and, where it matters, one of years; or a list of such.
+        A dict gives the source of each year. Of overlapping tiles the first with a value counts.
+        A place without a value in one of the bands has none.
+    method : {"nearest", "bilinear"}, default="nearest"
+        The pixel in which a place lies, or the mean of the four around it, weighted by how near
+        they are; those that are missing do not count.
+    quantization : {"alphaearth", "tessera"}, default=None
+        What stored numbers stand for. "alphaearth": of int8 v, (v / 127.5)² with its sign, -128
+        missing [1]_. "tessera": int8 times the scale of its pixel, which is in a raster beside it
+        whose name ends with _scales; arrays (.npy) need the GeoTIFF of their place, of the same
+        name, beside them [2]_. None: as the file says (scale, offset, missing value).
+    year : int or str, default=None
+        Of the tiles to use: a number, or the column of X that holds it (of an array the third).
+    remote : bool, default=False
+        Whether addresses in `source`, or in a VRT or table that it names, may be read.
+    on_invalid : {"raise", "nan"}, default="raise"
+        What to do with NaN, infinite or out-of-range coordinates, and with places where no raster
+        has a value: an error that names them, or NaN.
+    lon, lat : str or int, default=None
+        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
+        input may then have other columns too.
+    area_points : int or str, default=64
+        Points spread evenly over each polygon or along each line: their number, or the distance
+        between them, such as "5km".
+    area_statistic : {"mean", "std"}, default="mean"
+        What of the points' features is given for an area; a point's deviation is 0.
+
+    Attributes
+    ----------
+    n_tiles_ : int
+        How many rasters there are.
+    n_features_in_ : int
+        Columns of what it was fitted on.
+
+    References
+    ----------
+    .. [1] C. F. Brown et al. (2025). "AlphaEarth Foundations: An embedding field model for accurate
+       and efficient global mapping from sparse label data". arXiv 2507.22291.
+    .. [2] Z. Feng et al. (2025). "TESSERA: Temporal Embeddings of Surface Spectra for Earth
+       Representation and Analysis". arXiv 2506.20380.
+
+    Examples
+    --------
+    >>> from skgeo_embed import RasterEncoder
+    >>> encoder = RasterEncoder("alphaearth/2024", quantization="alphaearth")
+    >>> encoder.fit_transform([[7.83, 36.83]]).shape  # doctest: +SKIP
+    (1, 64)
+    """
+
+    _time_parameter = "year"
+    _time_range = (1900.0, 2200.0)
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "source": "no_validation",
+        "method": [StrOptions({"nearest", "bilinear"})],
+        "quantization": [StrOptions({"alphaearth", "tessera"}), None],
+        "year": TIME_CONSTRAINT,
+        "remote": ["boolean"],
+        **READING_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        source: str | PathLike[str] | list[Any] | dict[int, Any],
+        *,
+        method: Literal["nearest", "bilinear"] = "nearest",
+        quantization: Literal["alphaearth", "tessera"] | None = None,
+        year: int | str | None = None,
+        remote: bool = False,
+        on_invalid: Literal["raise", "nan"] = "raise",
+        lon: str | int | None = None,
+        lat: str | int | None = None,
+        area_points: int | str = 64,
+        area_statistic: Literal["mean", "std"] = "mean",
+    ) -> None:
+        self.source = source
+        self.method = method
+        self.quantization = quantization
+        self.year = year
+        self.remote = remote
+        self.on_invalid = on_invalid
+        self.lon = lon
+        self.lat = lat
+        self.area_points = area_points
+        self.area_statistic = area_statistic
+
+    def _prepare(self) -> None:
+        from skgeo_embed.rasters.catalogue import open_catalogue
+
+        tiles = open_catalogue(self.source, remote=self.remote, quantization=self.quantization)
+        years = sorted({tile.year for tile in tiles if tile.year is not None})
+        if len(years) > 1 and self._time is None:
+            raise ValueError(
+                f"the rasters are of the years {', '.join(map(str, years))}; pass year= one of "
+                "them, or the column of X that says which."
+            )
+        if isinstance(self._time, float) and years and self._time not in years:
+            raise ValueError(
+                f"year={self.year!r}, but the rasters are of {', '.join(map(str, years))}."
+            )
+        self._tiles: list[Tile] = tiles
+        self._method, self._quantization = self.method, self.quantization
+        self.n_tiles_ = len(tiles)
+
+    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        import torch
+
+        from skgeo_embed.rasters.sampling import sample
+
+        years = lonlat[:, 2] if lonlat.shape[1] == 3 else None
+        if isinstance(self._time, float):
+            years = np.full(len(lonlat), self._time)
+        for places, values in sample(
+            self._tiles,
+            lonlat[:, :2],
+            years,
+            method=self._method,
+            quantization=self._quantization,
+        ):
+            yield torch.from_numpy(places), torch.from_numpy(values)
+
+    def _encode_rows(self, places: Coordinates) -> np.ndarray:
+        values = super()._encode_rows(places)
+        missing = np.flatnonzero(places.valid & np.isnan(values).any(axis=1))
+        if len(missing):
+            lon, lat = places.lonlat[missing[0], :2]
+            rows = ", ".join(f"row {row}" for row in missing[:ROWS_NAMED])
+            message = (
+                f"no raster has a value at {len(missing)} of {len(values)} places ({rows}; the "
+                f"first is lon={lon:g}, lat={lat:g})."
+            )
+            if self._reader.on_invalid == "raise":
+                raise CoordinateError(
+                    f'{message} Leave them out, or pass on_invalid="nan" for NaN features.'
+                )
+            warn_caller(f"{message} Their features are NaN.", InvalidCoordinateWarning)
+        return values
+
+    def _width(self) -> int:
+        return self._tiles[0].shape[0]
+
+    def _feature_names(self) -> list[str]:
+        names = self._tiles[0].names
+        return numbered_names("raster", self._width()) if names is None else list(names)
+
+    def _output_dtype(self) -> Any:
+        return np.float32

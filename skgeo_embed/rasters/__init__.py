@@ -1,0 +1,1 @@
+"""Embedding rasters: which tiles there are, and their pixels at places."""

@@ -1,0 +1,146 @@
+"""From what a user names to the tiles there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.tiles import SCALES, Tile, header
+
+OPENERS = 8
+PATH_COLUMNS = ("path", "location", "href", "url", "file", "filename")
+FOOTPRINTS = {".gpkg", ".parquet", ".fgb", ".shp"}
+Named = tuple[str, int | None]
+
+
+def open_catalogue(source: Any, *, remote: bool, quantization: str | None) -> list[Tile]:
+    """Read the headers of all tiles of a source.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing, or no raster.
+    ImageError
+        If a tile cannot be opened, is at an address though `remote` is False, or they differ in
+        their bands.
+    """
+    named = list(_named(source, None, quantization))
+    if not named:
+        raise FileNotFoundError(f"there is no raster in {source!r}.")
+    for path, _ in named:
+        if not remote:
+            _check_local(path)
+    read = partial(_header, quantization=quantization)
+    with ThreadPoolExecutor(OPENERS) as pool:
+        tiles = list(pool.map(read, named))
+    widths = {tile.shape[0] for tile in tiles}
+    if len(widths) > 1:
+        other = next(tile for tile in tiles if tile.shape[0] != tiles[0].shape[0])
+        raise ImageError(
+            f"rasters differ in their bands: {tiles[0].path} has {tiles[0].shape[0]}, "
+            f"{other.path} {other.shape[0]}."
+        )
+    return tiles
+
+
+def _header(named: Named, quantization: str | None) -> Tile:
+    path, year = named
+    return header(
+        path, year=year, with_scales=quantization == "tessera", decoded=quantization is None
+    )
+
+
+def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[Named]:
+    """Yield paths and years."""
+    if isinstance(source, Mapping):
+        for key, part in source.items():
+            yield from _named(part, int(key), quantization)
+        return
+    if not isinstance(source, (str, PathLike)):
+        for part in source:
+            yield from _named(part, year, quantization)
+        return
+    path = fspath(source)
+    if "://" in path or path.startswith("/vsi"):
+        yield path, year
+        return
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise FileNotFoundError(f"there is no file or folder {path}.")
+    suffix = file.suffix.lower()
+    if suffix in (".json", ".geojson"):
+        yield from _items(file, year)
+    elif suffix in FOOTPRINTS:
+        yield from _footprints(file, year)
+    elif file.is_dir() and suffix != ".zarr" and not (file / "zarr.json").exists():
+        yield from ((str(found), year) for found in _in_folder(file, quantization))
+    else:
+        yield str(file), year
+
+
+def _in_folder(folder: Path, quantization: str | None) -> list[Path]:
+    """All GeoTIFFs, or of Tessera its arrays, whose GeoTIFFs only say where they lie."""
+    arrays = folder.rglob("*.npy") if quantization == "tessera" else []
+    found = sorted(path for path in arrays if not path.stem.endswith(SCALES))
+    if found:
+        return found
+    files = [path for pattern in ("*.tif", "*.tiff") for path in folder.rglob(pattern)]
+    return sorted(path for path in files if not path.stem.endswith(SCALES))
+
+
+def _items(file: Path, year: int | None) -> Iterator[Named]:
+    """Items of a STAC collection: the asset that is a GeoTIFF, and the year of its time."""
+    try:
+        features = json.loads(file.read_text())["features"]
+        for item in features:
+            assets = item["assets"].values()
+            tiffs = [a for a in assets if "tiff" in a.get("type", a["href"]) or len(assets) == 1]
+            data = [a for a in tiffs if "data" in a.get("roles", [])] or tiffs
+            if len(data) != 1:
+                raise ImageError(
+                    f"item {item['id']!r} of {file} has {len(data)} assets that are GeoTIFFs; keep "
+                    "the one that holds the embeddings."
+                )
+            properties = item["properties"]
+            time = properties.get("start_datetime") or properties.get("datetime")
+            taken = int(time[:4]) if year is None and time else year
+            yield _beside(file, data[0]["href"]), taken
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ImageError(f"{file} is no STAC item collection: {error!r}") from error
+
+
+def _footprints(file: Path, year: int | None) -> Iterator[Named]:
+    import geopandas
+
+    table = geopandas.read_parquet(file) if file.suffix == ".parquet" else geopandas.read_file(file)
+    columns = [name for name in table.columns if str(name).lower() in PATH_COLUMNS]
+    if len(columns) != 1:
+        raise ImageError(
+            f"{file} must have one column of paths ({', '.join(PATH_COLUMNS)}); it has "
+            f"{', '.join(map(str, table.columns))}."
+        )
+    years = table["year"] if "year" in table.columns else [year] * len(table)
+    for path, taken in zip(table[columns[0]], years, strict=True):
+        yield _beside(file, path), None if taken is None else int(taken)
+
+
+def _beside(file: Path, path: str) -> str:
+    """Return a path relative to the file that names it."""
+    return path if "://" in path or Path(path).is_absolute() else str(file.parent / path)
+
+
+def _check_local(path: str) -> None:
+    """Refuse addresses, and VRTs that lead to any, unless the user said that they may be read."""
+    hint = "pass remote=True to read over the network"
+    if "://" in path or path.startswith("/vsi"):
+        raise ImageError(f"{path} is an address; {hint}.")
+    if path.lower().endswith(".vrt"):
+        text = Path(path).read_text(errors="replace")
+        if "://" in text or "/vsi" in text:
+            raise ImageError(f"{path} leads to addresses or virtual files; {hint}.")

@@ -1,0 +1,212 @@
+"""Pixels of tiles at places, each block read once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skgeo_embed.rasters.quantization import dequantized
+from skgeo_embed.rasters.tiles import WORLD, Read, Tile
+
+WORKERS = min(8, 2 * (os.cpu_count() or 1))
+
+
+class Hits(NamedTuple):
+    """Which places lie in which tiles, and where in them."""
+
+    place: np.ndarray
+    tile: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+
+
+def sample(
+    tiles: Sequence[Tile],
+    lonlat: np.ndarray,
+    years: np.ndarray | None,
+    *,
+    method: str,
+    quantization: str | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield places and their values, (n, bands) float32, a tile at a time.
+
+    Values are NaN where there are none. Of tiles that overlap the first in the list that has a
+    value there counts.
+    """
+    hits = _hits(tiles, lonlat, years)
+    order = np.lexsort((hits.tile, hits.place))
+    hits = Hits(*(values[order] for values in hits))
+    first = np.concatenate([[True], hits.place[1:] != hits.place[:-1]])[: len(hits.place)]
+    starts = np.flatnonzero(first)
+    choice = np.arange(len(hits.place)) - np.repeat(
+        starts, np.diff(np.append(starts, len(hits.place)))
+    )
+    open_ones = np.ones(len(lonlat), dtype=bool)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for number in range(int(choice.max(initial=-1)) + 1):
+            mine = np.flatnonzero((choice == number) & open_ones[hits.place])
+            parts = _by(hits.tile[mine], mine)
+            jobs = [
+                pool.submit(
+                    _of_tile, tiles[tile], hits.row[part], hits.column[part], method, quantization
+                )
+                for tile, part in parts
+            ]
+            for (_, part), job in zip(parts, jobs, strict=True):
+                values = job.result()
+                there = ~np.isnan(values).any(axis=1)
+                places = hits.place[part][there]
+                open_ones[places] = False
+                yield places, values[there]
+    nowhere = np.flatnonzero(open_ones)
+    if len(nowhere):
+        yield nowhere, np.full((len(nowhere), tiles[0].shape[0]), np.nan, dtype=np.float32)
+
+
+def _by(keys: np.ndarray, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Split rows by their keys, each part in order."""
+    if not len(rows):
+        return []
+    order = np.argsort(keys, kind="stable")
+    found, starts = np.unique(keys[order], return_index=True)
+    return list(zip(found.tolist(), np.split(rows[order], starts[1:]), strict=True))
+
+
+def _hits(tiles: Sequence[Tile], lonlat: np.ndarray, years: np.ndarray | None) -> Hits:
+    by_lon = np.argsort(lonlat[:, 0], kind="stable")
+    lon_sorted = lonlat[by_lon, 0]
+    found: list[Hits] = []
+    for number, tile in enumerate(tiles):
+        near = _near(tile, lonlat, by_lon, lon_sorted)
+        if years is not None and tile.year is not None:
+            near = near[years[near] == tile.year]
+        if not len(near):
+            continue
+        row, column = _pixels(tile, lonlat[near])
+        _, height, width = tile.shape
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        near = near[inside]
+        found.append(Hits(near, np.full(len(near), number), row[inside], column[inside]))
+    if not found:
+        nothing = np.empty(0)
+        return Hits(nothing.astype(int), nothing.astype(int), nothing, nothing)
+    return Hits(*(np.concatenate(values) for values in zip(*found, strict=True)))
+
+
+def _near(tile: Tile, lonlat: np.ndarray, by_lon: np.ndarray, lon_sorted: np.ndarray) -> np.ndarray:
+    """Places within the tile's bounds in degrees."""
+    west, south, east, north = _bounds(tile)
+    spans = [(west + turn, east + turn) for turn in (-360, 0, 360)]
+    parts = [by_lon[slice(*np.searchsorted(lon_sorted, span))] for span in spans]
+    near = np.unique(np.concatenate(parts))
+    lat = lonlat[near, 1]
+    return near[(lat >= south) & (lat <= north)]
+
+
+@lru_cache(maxsize=65_536)
+def _bounds(tile: Tile) -> tuple[float, float, float, float]:
+    """Bounds in degrees, a little wider; all longitudes where a pole may lie inside."""
+    lon, lat = _transformer(tile.crs, "inverse").transform(*tile.corners())
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return -180.0, -90.0, 180.0, 90.0
+    lon = np.unwrap(lon, period=360)
+    height = 1e-6 + 0.01 * np.ptp(lat)
+    south, north = lat.min() - height, lat.max() + height
+    if np.ptp(lon) > 180:
+        return -180.0, -90.0 if south < -60 else south, 180.0, 90.0 if north > 60 else north
+    width = 1e-6 + 0.01 * np.ptp(lon)
+    return float(lon.min() - width), float(south), float(lon.max() + width), float(north)
+
+
+@lru_cache(maxsize=256)
+def _transformer(crs: str, direction: str) -> Any:
+    try:
+        from pyproj import Transformer
+    except ImportError as error:
+        raise ImportError('rasters need pyproj: pip install "skgeo-embed[rasters]"') from error
+    ends = (WORLD, crs) if direction == "forward" else (crs, WORLD)
+    return Transformer.from_crs(*ends, always_xy=True)
+
+
+def _pixels(tile: Tile, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    transformer = _transformer(tile.crs, "forward")
+    x, y = transformer.transform(*lonlat.T)
+    if transformer.target_crs.is_geographic:  # which may count longitude from 0 to 360
+        a, c, width = tile.transform[0], tile.transform[2], tile.shape[2]
+        west = min(c, c + a * width)
+        x = west + (x - west) % 360
+    return tile.pixels(x, y)
+
+
+def _of_tile(
+    tile: Tile, row: np.ndarray, column: np.ndarray, method: str, quantization: str | None
+) -> np.ndarray:
+    """Values of one tile, (n, bands), read block by block."""
+    _, height, width = tile.shape
+    values = np.empty((len(row), tile.shape[0]), dtype=np.float32)
+    if method == "nearest":
+        top, left, reach = row.astype(np.int64), column.astype(np.int64), 0
+    else:
+        row, column = np.clip(row - 0.5, 0, height - 1), np.clip(column - 0.5, 0, width - 1)
+        top, left, reach = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64), 1
+    down, right = tile.block
+    block = top // down * -(-width // right) + left // right
+    with tile.opened() as (read, read_scales):
+        for _, part in _by(block, np.arange(len(row))):
+            rows = slice(int(top[part].min()), min(int(top[part].max()) + 1 + reach, height))
+            columns = slice(int(left[part].min()), min(int(left[part].max()) + 1 + reach, width))
+            window = Window(tile, quantization, read, read_scales, rows, columns)
+            if method == "nearest":
+                values[part] = window.at(top[part], left[part])
+            else:
+                values[part] = window.between(row[part], column[part])
+    return values
+
+
+class Window:
+    """A part of a tile in memory."""
+
+    def __init__(
+        self,
+        tile: Tile,
+        quantization: str | None,
+        read: Read,
+        read_scales: Read | None,
+        rows: slice,
+        columns: slice,
+    ) -> None:
+        self._tile, self._quantization = tile, quantization
+        self._first = rows.start, columns.start
+        self._pixels = read(rows, columns)
+        self._scales = None if read_scales is None else read_scales(rows, columns)
+
+    def at(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Values of pixels, (n, bands)."""
+        row, column = row - self._first[0], column - self._first[1]
+        scale = None if self._scales is None else self._scales[..., row, column].T
+        raw = self._pixels[:, row, column].T
+        return dequantized(raw, self._tile, self._quantization, scale)
+
+    def between(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Bilinear mean of the pixels around, of those that are not missing."""
+        _, height, width = self._tile.shape
+        top, left = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
+        total = np.zeros((len(row), self._tile.shape[0]), dtype=np.float32)
+        weights = np.zeros_like(total)
+        for lower, across in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            of_row = row - top if lower else 1 - (row - top)
+            of_column = column - left if across else 1 - (column - left)
+            weight = (of_row * of_column).astype(np.float32)[:, None]
+            values = self.at(
+                np.minimum(top + lower, height - 1), np.minimum(left + across, width - 1)
+            )
+            there = ~np.isnan(values)
+            total += np.where(there, values * weight, 0)
+            weights += there * weight
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(weights > 1e-6, total / weights, np.nan)

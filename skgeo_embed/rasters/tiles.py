@@ -1,0 +1,286 @@
+"""One raster: where it lies, and a reader of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed._errors import ImageError
+
+# rows and columns to (bands, height, width), and to scales, (height, width) or with bands first
+Read = Callable[[slice, slice], np.ndarray]
+SCALES = "_scales"
+WORLD = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A raster's header.
+
+    Attributes
+    ----------
+    path : str
+        The file, store or address.
+    kind : {"gdal", "zarr", "npy"}
+        What reads it.
+    crs : str
+        Its coordinate reference system.
+    transform : tuple of float
+        (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f, of pixel corners.
+    shape : tuple of int
+        Bands, height, width.
+    block : tuple of int
+        Height and width of what is stored, and read, together.
+    nodata : float or None
+        The value of missing pixels.
+    scales, offsets : tuple of float, or None
+        Of each band, where they say something.
+    names : tuple of str, or None
+        Of the bands.
+    scales_path : str or None
+        The raster of a scale for each pixel.
+    year : int or None
+        What it is of.
+    """
+
+    path: str
+    kind: str
+    crs: str
+    transform: tuple[float, ...]
+    shape: tuple[int, int, int]
+    block: tuple[int, int]
+    nodata: float | None = None
+    scales: tuple[float, ...] | None = None
+    offsets: tuple[float, ...] | None = None
+    names: tuple[str, ...] | None = None
+    scales_path: str | None = None
+    year: int | None = None
+
+    def pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of coordinates in the tile's system, with fractions."""
+        a, b, c, d, e, f = self.transform
+        determinant = a * e - b * d
+        columns = (e * (x - c) - b * (y - f)) / determinant
+        return (a * (y - f) - d * (x - c)) / determinant, columns
+
+    def corners(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates along the outline, in the tile's system."""
+        a, b, c, d, e, f = self.transform
+        _, height, width = self.shape
+        steps = np.linspace(0, 1, 21)
+        ones = np.ones_like(steps)
+        columns = np.concatenate([steps, ones, steps, 0 * ones]) * width
+        rows = np.concatenate([0 * ones, steps, ones, steps]) * height
+        return a * columns + b * rows + c, d * columns + e * rows + f
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Read, Read | None]]:
+        """Open the raster, and that of its scales, for reading."""
+        with READERS[self.kind](self.path) as read:
+            if self.scales_path is None:
+                yield read, None
+            else:
+                with READERS[self.kind](self.scales_path) as read_scales:
+                    yield read, read_scales
+
+
+def header(path: str, *, year: int | None, with_scales: bool, decoded: bool) -> Tile:
+    """Read what a raster says of itself.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be opened, or does not say where it lies.
+    """
+    if _is_zarr(path):
+        return _zarr_header(path, year, decoded)
+    if path.endswith(".npy"):
+        return _npy_header(path, year)
+    return _gdal_header(path, year, with_scales)
+
+
+def _is_zarr(path: str) -> bool:
+    folder = Path(path)
+    return path.rstrip("/").endswith(".zarr") or any(
+        (folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")
+    )
+
+
+def _gdal_header(path: str, year: int | None, with_scales: bool) -> Tile:
+    with _rasterio_open(path) as file:
+        if file.crs is None or file.transform.is_identity:
+            raise ImageError(f"{path} does not say where it lies: it has no CRS or no transform.")
+        names = tuple(str(name) for name in file.descriptions if name)
+        unscaled = all(scale == 1 for scale in file.scales)
+        return Tile(
+            path,
+            "gdal",
+            file.crs.to_wkt(),
+            tuple(file.transform)[:6],
+            (file.count, file.height, file.width),
+            tuple(max(side) for side in zip(*file.block_shapes, strict=True)),
+            file.nodata,
+            None if unscaled else tuple(file.scales),
+            None if not any(file.offsets) else tuple(file.offsets),
+            names if len(set(names)) == file.count else None,
+            _scales_beside(Path(path)) if with_scales else None,
+            year,
+        )
+
+
+def _scales_beside(path: Path) -> str:
+    beside = path.with_name(f"{path.stem}{SCALES}{path.suffix}")
+    if not beside.exists():
+        raise ImageError(
+            f'quantization="tessera" needs the scale of each pixel, and there is no {beside.name} '
+            f"beside {path}."
+        )
+    return str(beside)
+
+
+@contextmanager
+def _rasterio_open(path: str) -> Iterator[Any]:
+    rasterio = import_rasterio()
+    local = "://" not in path and not path.startswith("/vsi")
+    driver = {} if not local or path.lower().endswith(".vrt") else {"driver": "GTiff"}
+    try:
+        with rasterio.open(path, **driver) as file:
+            yield file
+    except rasterio.errors.RasterioError as error:
+        raise ImageError(f"{path} cannot be read as a raster: {error}") from error
+
+
+@contextmanager
+def _gdal_reader(path: str) -> Iterator[Read]:
+    from rasterio.windows import Window
+
+    with _rasterio_open(path) as file:
+        yield lambda rows, columns: file.read(window=Window.from_slices(rows, columns))
+
+
+def import_rasterio() -> Any:
+    """Return rasterio, or say what to install."""
+    try:
+        import rasterio
+        import rasterio.errors
+    except ImportError as error:
+        raise ImportError('rasters need rasterio: pip install "skgeo-embed[rasters]"') from error
+    return rasterio
+
+
+def _npy_header(path: str, year: int | None) -> Tile:
+    """Read a tile of Tessera: (height, width, bands), its scales, and a GeoTIFF of its place."""
+    file = Path(path)
+    pixels = np.load(file, mmap_mode="r")
+    if pixels.ndim != 3:
+        raise ImageError(f"{path} has shape {pixels.shape}, not (height, width, bands).")
+    placed = [file.with_suffix(suffix) for suffix in (".tiff", ".tif")]
+    place = next((p for p in placed if p.exists()), None)
+    if place is None:
+        raise ImageError(
+            f"{path} does not say where it lies; put the GeoTIFF of its place (a land mask of "
+            f"Tessera) beside it as {placed[0].name}."
+        )
+    landmask = _gdal_header(str(place), year, with_scales=False)
+    height, width, bands = pixels.shape
+    if landmask.shape[1:] != (height, width):
+        raise ImageError(f"{path} has {height} × {width} pixels, {place} {landmask.shape[1:]}.")
+    return Tile(
+        path, "npy", landmask.crs, landmask.transform, (bands, height, width), (256, width),
+        scales_path=_scales_beside(file), year=year,
+    )  # fmt: skip
+
+
+@contextmanager
+def _npy_reader(path: str) -> Iterator[Read]:
+    pixels = np.load(path, mmap_mode="r")
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        part = np.asarray(pixels[rows, columns])
+        return part if part.ndim == 2 else np.moveaxis(part, 2, 0)
+
+    yield read
+
+
+def _zarr_header(path: str, year: int | None, decoded: bool) -> Tile:
+    array, (y, x) = _zarr_array(path, decoded)
+    bands = array.sizes[next(d for d in array.dims if d not in (y, x))] if array.ndim == 3 else 1
+    steps = []
+    for axis in (x, y):
+        values = np.asarray(array[axis], dtype=float)
+        step = (values[-1] - values[0]) / max(1, len(values) - 1)
+        if len(values) < 2 or not np.allclose(np.diff(values), step, rtol=1e-3):
+            raise ImageError(f"{path}: the coordinate {axis!r} is not evenly spaced.")
+        steps.append((step, values[0] - step / 2))
+    (width_x, west), (height_y, first) = steps
+    chunks = dict(zip(array.dims, array.encoding.get("chunks") or array.shape, strict=True))
+    missing = array.attrs.get("_FillValue", array.attrs.get("nodata"))
+    return Tile(
+        path, "zarr" if decoded else "raw zarr", _zarr_crs(array, path, x),
+        (width_x, 0.0, west, 0.0, height_y, first), (bands, array.sizes[y], array.sizes[x]),
+        (chunks[y], chunks[x]), None if missing is None else float(missing), year=year,
+    )  # fmt: skip
+
+
+def _zarr_array(path: str, decoded: bool) -> tuple[Any, tuple[str, str]]:
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError('Zarr stores need xarray: pip install "skgeo-embed[grids]"') from error
+    data = xarray.open_dataset(path, engine="zarr", chunks=None, mask_and_scale=decoded)
+    pairs = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
+    found = [
+        (values, pair)
+        for values in data.data_vars.values()
+        for pair in pairs
+        if set(pair) <= set(values.dims) and values.ndim <= 3
+    ]
+    if len(found) != 1:
+        raise ImageError(
+            f"{path} must have one variable with the dimensions y and x, or lat and lon, and "
+            f"bands; it has {', '.join(f'{k}{v.dims}' for k, v in data.data_vars.items())}."
+        )
+    values, (y, x) = found[0]
+    return values.transpose(..., y, x), (y, x)
+
+
+def _zarr_crs(array: Any, path: str, x: str) -> str:
+    if x != "x":
+        return WORLD
+    reference = array.coords.get("spatial_ref")
+    if reference is not None and "crs_wkt" in reference.attrs:
+        return str(reference.attrs["crs_wkt"])
+    code = array.attrs.get("proj:code") or array.attrs.get("proj:epsg") or array.attrs.get("crs")
+    if code is None:
+        raise ImageError(f"{path} has no CRS: neither spatial_ref nor proj:code.")
+    return f"EPSG:{code}" if str(code).isdigit() else str(code)
+
+
+@contextmanager
+def _zarr_reader(path: str, decoded: bool = True) -> Iterator[Read]:
+    array, (y, x) = _zarr_array(path, decoded)
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        part = array.isel({y: rows, x: columns}).to_numpy()
+        return part if part.ndim == 3 else part[None]
+
+    yield read
+
+
+@contextmanager
+def _raw_zarr_reader(path: str) -> Iterator[Read]:
+    with _zarr_reader(path, decoded=False) as read:
+        yield read
+
+
+READERS: dict[str, Any] = {
+    "gdal": _gdal_reader,
+    "npy": _npy_reader,
+    "zarr": _zarr_reader,
+    "raw zarr": _raw_zarr_reader,
+}

@@ -1,0 +1,50 @@
+"""A file server on loopback that knows range requests, and writes down which it was asked for.
+
+It is a process of its own: GDAL waits for it while it holds Python's lock.
+"""
+
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class Ranges(BaseHTTPRequestHandler):
+    folder: Path
+    log: Path
+
+    def do_HEAD(self):
+        self._send(head=True)
+
+    def do_GET(self):
+        self._send()
+
+    def _send(self, head=False):
+        path = self.folder / self.path.lstrip("/")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        content = path.read_bytes()
+        wanted = self.headers.get("Range")
+        first, last = 0, len(content) - 1
+        if wanted:
+            start, _, stop = wanted.removeprefix("bytes=").partition("-")
+            first, last = int(start), min(int(stop or last), last)
+        with self.log.open("a") as log:
+            log.write(f"{0 if head else last - first + 1}\n")
+        self.send_response(206 if wanted else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        if not head:
+            self.wfile.write(content[first : last + 1])
+
+    def log_message(self, *_):
+        pass
+
+
+if __name__ == "__main__":
+    Ranges.folder, Ranges.log = map(Path, sys.argv[1:])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ranges) as server:
+        print(server.server_port, flush=True)
+        server.serve_forever()
