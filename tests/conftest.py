@@ -2,6 +2,11 @@ import os
 import signal
 import tempfile
 
+# Read when an OpenMP library is loaded, here and in processes that tests start: threads that wait
+# for each other sleep. By default they spin, and beside any other work on the machine that makes
+# a fit of small layers twenty times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pytest
 import torch
