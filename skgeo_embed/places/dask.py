@@ -9,9 +9,12 @@ import numpy as np
 from sklearn.utils._set_output import _get_output_config
 
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed.places.geometries import is_geo
 
 if TYPE_CHECKING:
     import pandas as pd
+
+A_CELL = "8029fffffffffff"
 
 
 def check_dask(transformer: Any, X: Any, *, reset: bool) -> None:
@@ -26,15 +29,26 @@ def _sample_of(X: Any) -> Any:
     if type(X).__name__.startswith("Delayed"):  # which answers to every name
         raise CoordinateError("got a dask Delayed; pass a dask DataFrame or array, or X.compute().")
     if hasattr(X, "map_partitions") and hasattr(X, "columns"):
-        import pandas as pd
-
-        return pd.DataFrame([[0.0] * len(X.columns)], columns=X.columns)
+        return _row_like(X._meta)
     if not hasattr(X, "map_blocks"):
         raise CoordinateError(
             f"got a dask {type(X).__name__}; pass a dask DataFrame with columns such as 'lon' and "
             "'lat', or a dask array of shape (n, 2)."
         )
     return np.zeros((1, *X.shape[1:]), dtype=X.dtype)
+
+
+def _row_like(meta: Any) -> Any:
+    """Return a row as of the partitions that an empty one stands for."""
+    import pandas as pd
+
+    if is_geo(meta):  # the geometry is missing, its CRS and the other columns are there
+        return meta.reset_index(drop=True).reindex([0])
+    kinds = [meta.dtype] if meta.ndim == 1 else list(meta.dtypes)
+    # a single column can be nothing but cells, which its values say once there are any
+    value = 0.0 if len(kinds) > 1 or kinds[0].kind == "f" else A_CELL
+    columns = [meta.name] if meta.ndim == 1 else meta.columns
+    return pd.DataFrame([[value] * len(columns)], columns=columns)
 
 
 def transform_dask(transformer: Any, X: Any) -> Any:

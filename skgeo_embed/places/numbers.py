@@ -22,7 +22,8 @@ def is_from(X: Any, package: str) -> bool:
 
 def is_dask(X: Any) -> bool:
     """Say whether `X` is a dask collection; dask is not imported for it."""
-    return is_from(X, "dask") or is_from(X, "dask_expr")  # the second until dask 2025.1
+    # dask_expr until dask 2025.1
+    return any(is_from(X, package) for package in ("dask", "dask_expr", "dask_geopandas"))
 
 
 def plain(X: Any) -> Any:

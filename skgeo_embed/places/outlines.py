@@ -16,7 +16,7 @@ from skgeo_embed.places.geometries import (
     degrees_of_shapely,
     is_geo,
 )
-from skgeo_embed.places.numbers import is_from, to_float64
+from skgeo_embed.places.numbers import is_dask, is_from, to_float64
 
 BOXES = (
     ("west", "south", "east", "north"),
@@ -56,7 +56,7 @@ def are_cells(X: Any) -> bool:
 
 def box_columns(X: Any) -> list[Any] | None:
     """Return which columns bound boxes: west, south, east, north, or as geopandas names them."""
-    if not hasattr(X, "columns") or is_from(X, "dask"):
+    if not hasattr(X, "columns") or is_dask(X):
         return None
     names = column_names(X) or []
     lowered = [str(name).lower() for name in names]

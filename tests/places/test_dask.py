@@ -8,6 +8,7 @@ import pytest
 
 from skgeo_embed import PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import CoordinateError
+from tests.encoders.zoo import MAKERS
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -103,6 +104,85 @@ def test_bad_rows_are_named_when_computed(encoder, frame):
     lazy = encoder.transform(dd.from_pandas(frame, npartitions=2))
     with pytest.raises(CoordinateError, match="lat=91"):
         lazy.compute(scheduler="sync")
+
+
+@pytest.fixture
+def geometries(sphere_points):
+    """Points and polygons in metres, with a month."""
+    gpd = pytest.importorskip("geopandas")
+    pytest.importorskip("dask_geopandas")
+    lon, lat = sphere_points[:40].T
+    points = gpd.GeoSeries(gpd.points_from_xy(lon, lat.clip(-60, 60)), crs=4326).to_crs(3857)
+    mixed = points.where(np.arange(40) % 4 == 0, points.buffer(20_000))
+    return gpd.GeoDataFrame({"month": np.arange(40) % 12 + 1.0}, geometry=mixed)
+
+
+def test_geometries_stay_lazy(geometries):
+    import dask_geopandas
+
+    encoder = PositionalEncoder(legendre_polys=8, area_points=8)
+    for made in (geometries, geometries.iloc[::4], geometries.geometry):  # the second is of points
+        lazy = dask_geopandas.from_geopandas(made, npartitions=4)
+        features = encoder.fit(lazy).transform(lazy)
+        assert type(features) is dd.DataFrame
+        assert features.npartitions == lazy.npartitions
+        computed = features.compute(scheduler="sync")
+        pd.testing.assert_index_equal(computed.index, made.index)
+        np.testing.assert_array_equal(computed, encoder.transform(made))  # their CRS is kept
+        np.testing.assert_array_equal(
+            encoder.fit_transform(lazy).compute(scheduler="sync"), computed
+        )
+    nothing = lazy[lazy.is_empty]
+    assert encoder.transform(nothing).compute(scheduler="sync").shape == (0, computed.shape[1])
+
+
+def test_geometries_in_partitions_of_another_frame(geometries):
+    """Whoever made the partitions: what they hold counts."""
+    plain = dd.from_pandas(pd.DataFrame({"row": np.arange(40)}), npartitions=3)
+    lazy = plain.map_partitions(lambda part: geometries.loc[part["row"]], meta=geometries.iloc[:0])
+    encoder = PositionalEncoder(legendre_polys=8, area_points=8).fit()
+    np.testing.assert_array_equal(
+        encoder.transform(lazy).compute(scheduler="sync"), encoder.transform(geometries)
+    )
+
+
+def test_geometries_with_a_month(geometries):
+    import dask_geopandas
+
+    encoder = MAKERS["climplicit"](month="month", area_points=4)
+    lazy = dask_geopandas.from_geopandas(geometries, npartitions=3)
+    features = encoder.fit(lazy).transform(lazy).compute(scheduler="sync")
+    np.testing.assert_allclose(features, encoder.transform(geometries), atol=1e-6)
+    with pytest.raises(CoordinateError, match="there is no column 'month'"):
+        encoder.transform(lazy[["geometry"]])
+
+
+def test_geometries_without_a_crs_are_refused_at_once(geometries):
+    import dask_geopandas
+
+    unknown = geometries.set_crs(None, allow_override=True)
+    lazy = dask_geopandas.from_geopandas(unknown, npartitions=2)
+    with pytest.raises(CoordinateError, match="no CRS"):
+        PositionalEncoder(legendre_polys=8).fit(lazy)
+
+
+@pytest.mark.parametrize(
+    "areas",
+    [
+        pd.DataFrame({"west": [1.0, 177], "south": [2.0, 3], "east": [5.0, -179], "north": 9.0}),
+        pd.DataFrame({"h3": ["85283473fffffff", "8029fffffffffff"]}),
+        pd.DataFrame({"h3": [int("85283473fffffff", 16), int("8029fffffffffff", 16)]}),
+        pd.Series(["85283473fffffff", "8029fffffffffff"], name="h3"),
+    ],
+    ids=["boxes", "h3", "h3 numbers", "h3 series"],
+)
+def test_other_areas_stay_lazy(areas):
+    pytest.importorskip("h3")
+    encoder = PositionalEncoder(legendre_polys=8, area_points=8)
+    lazy = dd.from_pandas(areas, npartitions=2)
+    features = encoder.fit(lazy).transform(lazy)
+    expected = encoder.fit(areas).transform(areas)
+    np.testing.assert_array_equal(features.compute(scheduler="sync"), expected)
 
 
 def test_pickles_are_small(encoder):

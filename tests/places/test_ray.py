@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skgeo_embed import SatCLIPEncoder
+from skgeo_embed import PositionalEncoder, SatCLIPEncoder
 
+pytest.importorskip("h3")
 ray = pytest.importorskip("ray")
 
 
@@ -40,3 +41,15 @@ def test_map_batches(small_ray):
     expected = encoder.transform(frame[["lon", "lat"]])
     ours = encoded[expected.columns].to_numpy(dtype=float)
     np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+    cells = pd.DataFrame({"id": [1, 2], "h3": ["85283473fffffff", "8029fffffffffff"]})
+    areas = PositionalEncoder(legendre_polys=4, area_points=8).fit().set_output(transform="pandas")
+
+    def add_areas(batch):
+        return batch.join(areas.transform(batch["h3"]))
+
+    table = ray.data.from_pandas(cells).map_batches(add_areas, batch_format="pandas")
+    encoded = table.to_pandas().sort_values("id")
+    expected = areas.transform(cells["h3"])
+    ours = encoded[expected.columns].to_numpy(dtype=float)
+    np.testing.assert_allclose(ours, expected, atol=1e-12)
