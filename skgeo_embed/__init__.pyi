@@ -59,5 +59,7 @@ from .prediction.pipeline import spatial_pipeline as spatial_pipeline
 from .prediction.residuals import ResidualInterpolator as ResidualInterpolator
 from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
 from .pretraining.recipe import Recipe as Recipe
+from .streaming.grid import encode_grid as encode_grid
+from .streaming.table import encode_table as encode_table
 
 __version__: str

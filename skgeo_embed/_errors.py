@@ -14,6 +14,10 @@ class CoordinateError(SkgeoEmbedError, ValueError):
     """Longitudes or latitudes that cannot be read or lie outside their range."""
 
 
+class UsageError(ValueError):
+    """Arguments that cannot be meant; a command ends with exit code 2."""
+
+
 class ImageError(SkgeoEmbedError, ValueError):
     """Images whose shape, type or values cannot be used."""
 

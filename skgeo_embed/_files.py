@@ -25,6 +25,17 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         raise
 
 
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Rename a whole file so that neither its content nor its name is lost with the power."""
+    handle = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(temporary, path)
+    _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     """Have the rename itself on the disk, where folders can be opened."""
     if os.name == "posix":

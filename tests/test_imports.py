@@ -26,9 +26,10 @@ RANK = {  # a room imports from rooms of lower rank, and from itself
     "pretraining": 5,
     "geolocation": 5,
     "prediction": 5,
-    "inspection": 6,
-    "_versions": 6,
-    "cli": 7,
+    "streaming": 6,
+    "inspection": 7,
+    "_versions": 7,
+    "cli": 8,
 }
 LAZY = {
     "torch",

@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"interrupted{'; ' * bool(interruption.args)}{interruption}", file=sys.stderr)
         return 130
     except Exception as error:
-        from skgeo_embed.cli._options import UsageError
+        from skgeo_embed._errors import UsageError
 
         if debug:
             traceback.print_exc()

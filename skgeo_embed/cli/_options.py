@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from skgeo_embed import SatCLIPEncoder
-from skgeo_embed.inspection._earth import WORLD
-
-
-class UsageError(ValueError):
-    """Arguments that cannot be meant; the command ends with exit code 2."""
-
-
-def check_output(output: Path, *, overwrite: bool, suffixes: Collection[str] = ()) -> Path:
-    """Return the path that is going to be written, or say why it cannot be."""
-    path = output.expanduser()
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise UsageError(f"{output} must end with {' or '.join(suffixes)}.")
-    if not path.parent.is_dir():
-        raise UsageError(f"the folder {path.parent} of {output} does not exist; make it first.")
-    if path.is_dir():
-        raise UsageError(f"{output} is a folder; name a file in it.")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists; add --overwrite to replace it.")
-    return path
+from skgeo_embed.streaming.grid import WORLD
 
 
 def new_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed import ImageGeolocator
+from skgeo_embed._errors import UsageError
 from skgeo_embed._files import write_atomically
 from skgeo_embed.cli._options import (
-    UsageError,
     add_overwrite_argument,
-    check_output,
     new_parser,
 )
+from skgeo_embed.streaming.files import check_output
 
 
 def parse(prog: str, arguments: list[str]) -> argparse.Namespace:

@@ -6,17 +6,17 @@ import argparse
 import io
 from pathlib import Path
 
+from skgeo_embed._errors import UsageError
 from skgeo_embed._files import write_atomically
 from skgeo_embed.cli._options import (
-    UsageError,
     add_encoder_arguments,
     add_overwrite_argument,
     add_region_arguments,
-    check_output,
     new_parser,
     open_encoder,
 )
 from skgeo_embed.inspection._earth import import_pyplot
+from skgeo_embed.streaming.files import check_output
 
 
 def parse(prog: str, arguments: list[str]) -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.datasets import land_mask, load_coastlines
 from skgeo_embed.places.columns import classify_column
+from skgeo_embed.streaming.grid import grid_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WORLD = (-180.0, -90.0, 180.0, 90.0)
-BLOCK_BYTES = 128 * 2**20  # of features at a time
 OCEAN = "#e8ecef"
 
 
@@ -39,48 +38,6 @@ def figure_size(region: Sequence[float]) -> tuple[float, float]:
     shape = (east - west) * _stretch(region) / (north - south)
     width = float(np.clip(4.6 * shape, 4.5, 10))
     return width, width / shape + 0.8
-
-
-def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of the cells of a region, longitudes eastward and latitudes southward.
-
-    Raises
-    ------
-    ValueError
-        If the region is not (west, south, east, north) in degrees, or the resolution not positive.
-    """
-    try:
-        west, south, east, north = (float(value) for value in region)
-        resolution = float(resolution)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "region must be four numbers (west, south, east, north) and resolution one, in "
-            f"degrees; got {region!r} and {resolution!r}"
-        ) from error
-    if not (-180 <= west < east <= 360 and east - west <= 360 and -90 <= south < north <= 90):
-        raise ValueError(
-            "region must be (west, south, east, north) in degrees, west < east in [-180, 360] and "
-            f"south < north in [-90, 90]; got {tuple(region)}. Across the antimeridian east is "
-            "greater than 180, as in (170, -20, 190, -10)"
-        )
-    if not resolution > 0:
-        raise ValueError(f"resolution must be a positive number of degrees, got {resolution!r}")
-    n_lon = max(1, round((east - west) / resolution))
-    n_lat = max(1, round((north - south) / resolution))
-    lon = west + (np.arange(n_lon) + 0.5) * (east - west) / n_lon
-    lat = north - (np.arange(n_lat) + 0.5) * (north - south) / n_lat
-    return lon, lat
-
-
-def grid_blocks(
-    encoder: Any, lon: np.ndarray, lat: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield rows of a grid and their features (rows, n_lon, d), in bounded memory."""
-    width = len(encoder.get_feature_names_out())
-    step = max(1, BLOCK_BYTES // (8 * width * len(lon)))
-    for start in range(0, len(lat), step):
-        rows = slice(start, start + step)
-        yield rows, encoder.transform_grid(lon, lat[rows])
 
 
 def check_encoder(encoder: Any) -> None:

@@ -13,19 +13,17 @@ from sklearn.decomposition import PCA
 from skgeo_embed.datasets import land_mask, load_coastlines
 from skgeo_embed.inspection._earth import (
     OCEAN,
-    WORLD,
     check_encoder,
     draw_frame,
     draw_image,
     encode_places,
     figure_size,
-    grid_axes,
-    grid_blocks,
     import_pyplot,
     root_figure,
     sphere_sample,
     warn_of_no_land,
 )
+from skgeo_embed.streaming.grid import WORLD, grid_axes, grid_blocks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.inspection._earth import (
-    WORLD,
     draw_frame,
     draw_land,
     figure_size,
@@ -20,6 +19,7 @@ from skgeo_embed.inspection._earth import (
 )
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.places.sphere import great_circle_km, unit_vectors
+from skgeo_embed.streaming.grid import WORLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,15 +10,12 @@ import numpy as np
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.inspection._earth import (
     OCEAN,
-    WORLD,
     check_encoder,
     degrees,
     draw_frame,
     draw_image,
     encode_places,
     figure_size,
-    grid_axes,
-    grid_blocks,
     import_pyplot,
     in_degrees,
     root_figure,
@@ -27,6 +24,7 @@ from skgeo_embed.inspection._earth import (
     within,
 )
 from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.streaming.grid import WORLD, grid_axes, grid_blocks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

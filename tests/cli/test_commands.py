@@ -23,7 +23,7 @@ def test_grid(tmp_path, capsys):
     expected = SatCLIPEncoder("bluemarble-l10").fit().transform_grid(lon, lat)
     np.testing.assert_allclose(np.load(out), expected, atol=1e-6)
     assert main(arguments) == 1
-    assert "add --overwrite" in capsys.readouterr().err
+    assert "--overwrite" in capsys.readouterr().err
     out.rename(tmp_path / "moved.npy")
     assert main(arguments) == 1  # the axes are somebody's too
     assert "grid.lon.npy exists" in capsys.readouterr().err
@@ -89,7 +89,7 @@ def test_geolocate_an_array(tmp_path, capsys):
     assert main([*arguments, "--output", str(tmp_path / "places.csv")]) == 0
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "places.csv"), table)
     assert main([*arguments, "--output", str(tmp_path / "places.csv")]) == 1
-    assert "add --overwrite" in capsys.readouterr().err
+    assert "--overwrite" in capsys.readouterr().err
     assert main(["geolocate", "a.tif", str(tmp_path / "tiles.npy")]) == 2
     assert "one .npy file or GeoTIFFs" in capsys.readouterr().err
 

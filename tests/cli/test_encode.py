@@ -9,14 +9,16 @@ import pyarrow.parquet as parquet
 import pytest
 
 from skgeo_embed import SatCLIPEncoder
-from skgeo_embed.cli import encode, main
+from skgeo_embed.cli import main
+from skgeo_embed.streaming import files, parts
+from skgeo_embed.streaming import table as tables
 
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A table of 1,000 rows in row groups of 130; batches are 300 rows."""
-    monkeypatch.setattr(encode, "MIN_BATCH_ROWS", 300)
-    monkeypatch.setattr(encode, "BATCH_BYTES", 1)
+    monkeypatch.setattr(tables, "MIN_BATCH_ROWS", 300)
+    monkeypatch.setattr(tables, "BATCH_BYTES", 1)
     rng = np.random.RandomState(0)
     frame = pd.DataFrame(
         {
@@ -80,7 +82,7 @@ def test_an_interrupted_run_goes_on(table, features, tmp_path, capsys, monkeypat
     assert not (tmp_path / "out.parquet").exists()
 
     assert run(tmp_path, source, "out.parquet", "--layer", "embedding") == 1
-    assert "run with another --layer; add --restart" in capsys.readouterr().err
+    assert "run with another layer; pass restart=True (--restart)" in capsys.readouterr().err
 
     assert run(tmp_path, source) == 0
     assert "going on after 600 rows" in capsys.readouterr().out
@@ -92,31 +94,33 @@ def test_an_interrupted_run_goes_on(table, features, tmp_path, capsys, monkeypat
 def test_a_killed_run_goes_on(table, features, tmp_path):
     code = (
         "import os, signal\n"
-        "from skgeo_embed.cli import encode, main\n"
-        "encode.MIN_BATCH_ROWS, encode.BATCH_BYTES = 300, 1\n"
-        "save, count = encode.Parts._save, []\n"
+        "from skgeo_embed.cli import main\n"
+        "from skgeo_embed.streaming import parts, table\n"
+        "table.MIN_BATCH_ROWS, table.BATCH_BYTES = 300, 1\n"
+        "save, count = parts.Parts._save, []\n"
         "def kill(self):\n"
         "    count.append(1)\n"
         "    if len(count) == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    save(self)\n"
-        "encode.Parts._save = kill\n"
+        "parts.Parts._save = kill\n"
         f"main(['encode', {str(tmp_path / 'in.parquet')!r}, {str(tmp_path / 'out.parquet')!r}, "
         "'--model', 'bluemarble-l10'])"
     )
     killed = subprocess.run([sys.executable, "-c", code])
     assert killed.returncode == -signal.SIGKILL
-    parts = tmp_path / "out.parquet.parts"
-    assert json.loads((parts / "progress.json").read_text())["rows"] == [300, 300]
+    folder = tmp_path / "out.parquet.parts"
+    kept = json.loads((folder / "progress.json").read_text())["parts"]
+    assert [part["rows"] for part in kept] == [300, 300]
     assert run(tmp_path) == 0
     written = pd.read_parquet(tmp_path / "out.parquet")
     np.testing.assert_allclose(written.iloc[:, 4:], features, atol=1e-5)
-    assert not parts.exists()
+    assert not folder.exists()
 
 
 def test_restart_forgets(table, tmp_path, monkeypatch, capsys):
     parts = tmp_path / "out.parquet.parts"
     parts.mkdir()
-    (parts / "progress.json").write_text('{"of": {}, "rows": [300], "bad": 0, "first_bad": []}')
+    (parts / "progress.json").write_text('{"of": {}, "parts": [], "first_bad": []}')
     assert run(tmp_path) == 1
     assert run(tmp_path, "in.parquet", "out.parquet", "--restart") == 0
     assert "going on" not in capsys.readouterr().out
@@ -143,7 +147,7 @@ def test_bad_rows(table, features, tmp_path, capsys):
 def test_columns_by_name(table, tmp_path, capsys):
     table.rename(columns={"lon": "x", "lat": "y"}).to_parquet(tmp_path / "in.parquet")
     assert run(tmp_path) == 2
-    assert "Recognised: none; say it with --lon. The columns are city, y, x" in (
+    assert "Recognised: none; say it with lon= (--lon). The columns are city, y, x" in (
         capsys.readouterr().err
     )
     assert run(tmp_path, "in.parquet", "out.parquet", "--lon", "x", "--lat", "y") == 0
@@ -158,7 +162,7 @@ def test_columns_by_name(table, tmp_path, capsys):
 
 def test_files_are_checked(table, tmp_path, capsys):
     assert run(tmp_path, "in.txt") == 2
-    assert "must end with .parquet or .pq or .csv" in capsys.readouterr().err
+    assert "must end with .parquet or .pq or .csv or .csv.gz or .csv.zst" in capsys.readouterr().err
     assert run(tmp_path, "gone.csv") == 1
     assert "there is no file" in capsys.readouterr().err
     assert run(tmp_path, "in.parquet", "in.parquet", "--overwrite") == 2
@@ -179,7 +183,7 @@ def test_files_are_checked(table, tmp_path, capsys):
     assert "empty.csv has no rows" in capsys.readouterr().err
     (tmp_path / "out.parquet").write_text("mine")
     assert run(tmp_path) == 1
-    assert "add --overwrite" in capsys.readouterr().err
+    assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "out.parquet").read_text() == "mine"
     assert run(tmp_path, "in.parquet", "out.parquet", "--overwrite") == 0
     assert run(tmp_path, "out.parquet", "again.parquet") == 1
@@ -196,7 +200,7 @@ def test_bad_rows_are_numbered_in_the_file(table, tmp_path, capsys):
 
 
 def test_lines_within_quotes(tmp_path, monkeypatch):
-    monkeypatch.setattr(encode, "CSV_BLOCK_BYTES", 4096)
+    monkeypatch.setattr(files, "CSV_BLOCK_BYTES", 4096)
     rows = [f'{i % 180},{i % 80},"one\ntwo {i}"' for i in range(2000)]
     (tmp_path / "in.csv").write_text("\n".join(["lon,lat,note", *rows]))
     assert run(tmp_path, "in.csv") == 0
@@ -276,7 +280,7 @@ def test_columns_of_one_name(table, tmp_path):
 def test_killed_between_renaming_and_clearing_up(table, tmp_path, monkeypatch, rows):
     table.head(rows).to_parquet(tmp_path / "in.parquet")
     with monkeypatch.context() as patch:
-        patch.setattr(encode.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+        patch.setattr(parts.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(OSError()))
         assert run(tmp_path) == 1
     assert (tmp_path / "out.parquet").exists()
     assert run(tmp_path, "in.parquet", "out.parquet", "--overwrite") == 0

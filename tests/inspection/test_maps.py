@@ -11,10 +11,10 @@ from skgeo_embed.inspection import (
     EmbeddingMapDisplay,
     GeolocationDisplay,
     SimilarityMapDisplay,
-    _earth,
 )
 from skgeo_embed.inspection._geolocation import great_circle
 from skgeo_embed.places.sphere import great_circle_km
+from skgeo_embed.streaming.grid import WORLD, grid_axes
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -66,7 +66,7 @@ def test_components_do_not_depend_on_region_or_resolution(encoder):
 
 def test_ocean_is_blank(encoder):
     display = EmbeddingMapDisplay.from_estimator(encoder, resolution=10)
-    lon, lat = _earth.grid_axes(_earth.WORLD, 10)
+    lon, lat = grid_axes(WORLD, 10)
     np.testing.assert_array_equal(np.isnan(display.values[..., 0]), ~land_mask(lon, lat))
     assert display.image_.get_array()[..., 3].min() == 0
 
@@ -193,7 +193,7 @@ def test_similarity(encoder):
     display = SimilarityMapDisplay.from_estimator(
         encoder, places, names=["Napa", "Congo"], resolution=10, land_only=False, center=False
     )
-    features = encoder.transform_grid(*_earth.grid_axes(_earth.WORLD, 10))
+    features = encoder.transform_grid(*grid_axes(WORLD, 10))
     anchors = encoder.transform(places)
     cosine = (features @ anchors.T) / (
         np.linalg.norm(features, axis=-1)[..., None] * np.linalg.norm(anchors, axis=1)

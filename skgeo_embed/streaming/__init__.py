@@ -1,0 +1,1 @@
+"""Tables and grids larger than memory, to disk."""

@@ -1,0 +1,145 @@
+"""Grids of places, filled a few rows at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from skgeo_embed._errors import UsageError
+from skgeo_embed._files import replace_durably, write_atomically
+from skgeo_embed.encoders.base import CoordinateTransformer
+from skgeo_embed.streaming.files import check_output
+from skgeo_embed.streaming.progress import Progress
+
+WORLD = (-180.0, -90.0, 180.0, 90.0)
+BLOCK_BYTES = 128 * 2**20  # of features at a time
+
+
+def encode_grid(
+    encoder: CoordinateTransformer,
+    output: str | PathLike[str],
+    *,
+    region: Sequence[float] = WORLD,
+    resolution: float = 1.0,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> tuple[int, int, int]:
+    """Encode the centres of a grid's cells into a NumPy file, which may be larger than memory.
+
+    Parameters
+    ----------
+    encoder : transformer of places
+        Any of this library's, fitted or not.
+    output : path-like
+        A .npy file to be written, of shape (n_lat, n_lon, d) and the encoder's dtype, rows from
+        north to south; ``numpy.load(output, mmap_mode="r")`` opens it. The axes are written
+        beside it, as OUTPUT.lon.npy and OUTPUT.lat.npy. It appears when it is whole.
+    region : (west, south, east, north), default=(-180, -90, 180, 90)
+        Degrees; across the antimeridian east is greater than 180.
+    resolution : float, default=1.0
+        Size of a cell in degrees, rounded so that whole cells fill the region.
+    overwrite : bool, default=False
+        Replace an existing output.
+    verbose : bool, default=True
+        Show a bar on a terminal, or print a line every ten seconds.
+
+    Returns
+    -------
+    shape : (int, int, int)
+        Of the file: rows, columns and features.
+
+    Raises
+    ------
+    ValueError
+        If the region or the resolution cannot be meant.
+    FileExistsError
+        If the output exists.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skgeo_embed import SatCLIPEncoder, encode_grid
+    >>> encode_grid(SatCLIPEncoder(), Path(tempfile.mkdtemp()) / "world.npy", resolution=30)
+    (6, 12, 1024)
+    """
+    path = check_output(output, overwrite=overwrite, suffixes=[".npy"])
+    axis_files = [path.with_suffix(f".{name}.npy") for name in ("lon", "lat")]
+    for file in axis_files:
+        check_output(file, overwrite=overwrite)
+    try:
+        lon, lat = grid_axes(region, resolution)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    try:
+        check_is_fitted(encoder)
+    except NotFittedError:
+        encoder = clone(encoder).fit()
+    shape = (len(lat), len(lon), len(encoder.get_feature_names_out()))
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        dtype = np.dtype(encoder._output_dtype())
+        grid: Any = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+        with Progress("encoding", "rows", len(lat), shown=verbose) as progress:
+            for rows, features in grid_blocks(encoder, lon, lat):
+                grid[rows] = features
+                progress.update(len(features))
+        grid.flush()
+        for file, axis in zip(axis_files, (lon, lat), strict=True):
+            content = io.BytesIO()
+            np.save(content, axis)
+            write_atomically(file, content.getbuffer())
+        replace_durably(temporary, Path(path))
+    finally:
+        temporary.unlink(missing_ok=True)
+    return shape
+
+
+def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of the cells of a region, longitudes eastward and latitudes southward.
+
+    Raises
+    ------
+    ValueError
+        If the region is not (west, south, east, north) in degrees, or the resolution not positive.
+    """
+    try:
+        west, south, east, north = (float(value) for value in region)
+        resolution = float(resolution)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "region must be four numbers (west, south, east, north) and resolution one, in "
+            f"degrees; got {region!r} and {resolution!r}"
+        ) from error
+    if not (-180 <= west < east <= 360 and east - west <= 360 and -90 <= south < north <= 90):
+        raise ValueError(
+            "region must be (west, south, east, north) in degrees, west < east in [-180, 360] and "
+            f"south < north in [-90, 90]; got {tuple(region)}. Across the antimeridian east is "
+            "greater than 180, as in (170, -20, 190, -10)"
+        )
+    if not resolution > 0:
+        raise ValueError(f"resolution must be a positive number of degrees, got {resolution!r}")
+    n_lon = max(1, round((east - west) / resolution))
+    n_lat = max(1, round((north - south) / resolution))
+    lon = west + (np.arange(n_lon) + 0.5) * (east - west) / n_lon
+    lat = north - (np.arange(n_lat) + 0.5) * (north - south) / n_lat
+    return lon, lat
+
+
+def grid_blocks(
+    encoder: Any, lon: np.ndarray, lat: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows of a grid and their features (rows, n_lon, d), in bounded memory."""
+    width = len(encoder.get_feature_names_out())
+    step = max(1, BLOCK_BYTES // (8 * width * len(lon)))
+    for start in range(0, len(lat), step):
+        rows = slice(start, start + step)
+        yield rows, encoder.transform_grid(lon, lat[rows])

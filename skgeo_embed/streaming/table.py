@@ -1,0 +1,416 @@
+"""Features beside the rows of a table that may be larger than memory."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
+from skgeo_embed.encoders.base import CoordinateTransformer
+from skgeo_embed.places.columns import classify_column
+from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.streaming.files import (
+    FORMATS,
+    TableFile,
+    check_output,
+    check_source,
+    import_arrow,
+)
+from skgeo_embed.streaming.parts import Parts
+from skgeo_embed.streaming.progress import Progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_BYTES = 64 * 2**20  # of features
+MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
+NULL_HINT = (
+    'on_invalid="nan" (--on-invalid nan) leaves the features of such rows null. The first row is 0.'
+)
+# what changes how features are computed, and not which they are
+HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only"}
+
+
+class EncodedTable(NamedTuple):
+    """What was written.
+
+    Attributes
+    ----------
+    rows, features : int
+        Rows of the table, and columns that were added.
+    bad : int
+        Rows whose features are null, since their coordinates are missing or impossible.
+    first_bad : list of int
+        The first ten of them; the first row is 0.
+    """
+
+    rows: int
+    features: int
+    bad: int
+    first_bad: list[int]
+
+
+def encode_table(
+    encoder: CoordinateTransformer,
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    lon: str | None = None,
+    lat: str | None = None,
+    geometry: str | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    overwrite: bool = False,
+    restart: bool = False,
+    verbose: bool = True,
+) -> EncodedTable:
+    """Add an encoder's features to the rows of a table, keeping its other columns.
+
+    The table is read in batches of rows. Each is encoded and written, with its check sum, to a part
+    of its own in a folder beside the output; when all are there they are joined, and the whole is
+    renamed. The same call goes on after an interruption, and makes parts again that are damaged.
+
+    Parameters
+    ----------
+    encoder : transformer of places
+        Any of this library's, fitted or not; what is fitted stays as it is. With
+        ``on_invalid="nan"`` rows without usable coordinates get null features.
+    source : path-like
+        A .parquet, .csv, .csv.gz or .csv.zst file.
+    output : path-like
+        Such a file, to be written. Of a CSV file other columns stay the text that they are.
+    lon, lat : str, default=None
+        Columns of longitude and latitude; None recognises them by their names.
+    geometry : str, default=None
+        Column of geometries (WKB, or WKT) or of H3 cells to encode instead. None takes that of a
+        GeoParquet file that has no columns of longitude and latitude.
+    delimiter : str, default=None
+        Between the columns of a CSV file; None takes the comma, semicolon or tab that its first
+        line has most of.
+    decimal : {".", ","}, default="."
+        Decimal mark of a CSV file's coordinates.
+    overwrite : bool, default=False
+        Replace an existing output.
+    restart : bool, default=False
+        Forget what an interrupted run has written.
+    verbose : bool, default=True
+        Show a bar on a terminal, or print a line every ten seconds.
+
+    Returns
+    -------
+    written : EncodedTable
+        How many rows, features, and rows without.
+
+    Raises
+    ------
+    CoordinateError
+        If coordinates are missing or impossible and the encoder was told to raise.
+    FileExistsError
+        If the output exists, or parts of another run do.
+    ValueError
+        If columns cannot be found, or the file is no table.
+    ImportError
+        If pyarrow is missing, or geopandas for geometries.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from skgeo_embed import SatCLIPEncoder, encode_table
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> pd.DataFrame({"lon": [7.8], "lat": [36.8], "price": [3]}).to_csv(folder / "in.csv")
+    >>> encode_table(SatCLIPEncoder(), folder / "in.csv", folder / "out.parquet")
+    EncodedTable(rows=1, features=1024, bad=0, first_bad=[])
+    """
+    path = check_source(source)
+    target = check_output(output, overwrite=overwrite, suffixes=FORMATS)
+    if path.resolve() == target.resolve():
+        raise UsageError(f"{output} is the input; choose another name for the output.")
+    import_arrow()
+    from filelock import FileLock, Timeout
+
+    table = TableFile(path, delimiter)
+    parts = Parts(target, table.delimiter)
+    if decimal == "," and parts.kind == "csv":
+        raise UsageError(
+            "features are written with decimal points, which a CSV file with decimal commas would "
+            "mix; name a .parquet file as the output."
+        )
+    ready = _ready(encoder)
+    places = PlacesOfTable(table, ready, lon, lat, geometry, decimal)
+    parts.folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(parts.folder / ".lock", timeout=0):
+            damaged = parts.open(_description(table, places, ready), restart=restart)
+            if verbose and damaged:
+                print(f"{damaged} part(s) of an earlier run are damaged, and made again")
+            if verbose and parts.rows:
+                print(f"going on after {parts.rows:,} rows that an earlier run has encoded")
+            _encode_parts(table, places, ready, parts, verbose)
+            parts.join(_names(ready))
+    except Timeout as error:
+        raise RuntimeError(f"another process is writing {target}.") from error
+    except KeyboardInterrupt as interruption:
+        kept = parts.rows
+        raise KeyboardInterrupt(
+            f"{kept:,} rows are kept in {parts.folder}; do the same again to go on"
+            if kept
+            else "nothing was written yet"
+        ) from interruption
+    finally:
+        parts.forget_if_empty()
+    return EncodedTable(parts.rows, len(_names(ready)), parts.bad, parts.state["first_bad"])
+
+
+def _ready(encoder: CoordinateTransformer) -> CoordinateTransformer:
+    """Return a fitted encoder that compares columns with nothing; the user's stays as it is."""
+    if not isinstance(encoder, CoordinateTransformer):
+        raise TypeError(
+            f"encoder must be a transformer of places, such as SatCLIPEncoder(); got a "
+            f"{type(encoder).__name__}."
+        )
+    try:
+        check_is_fitted(encoder)
+    except NotFittedError:
+        ready = clone(encoder).fit()
+    else:
+        ready = copy.copy(encoder)
+    ready._saw_columns = False
+    vars(ready).pop("feature_names_in_", None)
+    ready.set_output(transform="default")
+    return ready
+
+
+def _names(encoder: CoordinateTransformer) -> list[str]:
+    return [str(name) for name in encoder.get_feature_names_out()]
+
+
+class PlacesOfTable:
+    """Which columns of a table are places, and how an encoder wants them."""
+
+    def __init__(
+        self,
+        table: TableFile,
+        encoder: CoordinateTransformer,
+        lon: str | None,
+        lat: str | None,
+        geometry: str | None,
+        decimal: str,
+    ) -> None:
+        self._reader: Any = encoder._reader
+        self.decimal = decimal
+        self.time = getattr(self._reader, "time", None)
+        self.crs: Any = "EPSG:4326"
+        lon, lat = lon or self._reader.lon, lat or self._reader.lat
+        self.geometry = geometry or (None if lon or lat else self._geoparquet(table))
+        self.columns: tuple[str, str] | None = None
+        if self.geometry is None:
+            self.columns = _coordinate_columns(table, lon, lat)
+        for name in (self.geometry, self.time):
+            if name is not None and name not in table.names:
+                raise UsageError(f"{table.path} has no column {name!r}: {', '.join(table.names)}.")
+
+    def _geoparquet(self, table: TableFile) -> str | None:
+        """The column of a GeoParquet file's geometries, whose CRS it says."""
+        text = table.metadata().get(b"geo")
+        if text is None:
+            return None
+        geo = json.loads(text)
+        name = geo["primary_column"]
+        self.crs = geo["columns"][name].get("crs", self.crs)  # by default degrees, WGS84
+        return str(name)
+
+    def of(self, rows: pa.Table, first_row: int) -> Any:
+        """Return what the encoder's `transform` is given of these rows."""
+        if self.geometry is not None:
+            return self._geometries(rows)
+        on_invalid = self._reader.on_invalid
+        lonlat = _read_degrees(rows, self.columns, self.decimal, on_invalid, first_row)  # type: ignore[arg-type]
+        frame = pd.DataFrame(
+            lonlat, columns=[self._reader.lon or "lon", self._reader.lat or "lat"], copy=False
+        )
+        if self.time is not None:
+            frame[self.time] = _to_numbers(rows, self.time, self.decimal)[0]
+        return frame
+
+    def _geometries(self, rows: pa.Table) -> Any:
+        import pyarrow as pa
+
+        column = rows.column(self.geometry)
+        values = column.to_pandas()
+        if pa.types.is_integer(column.type):
+            return values
+        first = next((value for value in values if value is not None), b"")
+        try:
+            from geopandas import GeoDataFrame, GeoSeries
+        except ImportError as error:
+            raise ImportError(
+                'geometries need geopandas: pip install "skgeo-embed[geo]"'
+            ) from error
+        if isinstance(first, bytes):
+            series = GeoSeries.from_wkb(values, crs=self.crs)
+        elif "(" in first:
+            series = GeoSeries.from_wkt(values, crs=self.crs)
+        else:
+            return values  # H3 cells
+        if self.time is None:
+            return series
+        time = _to_numbers(rows, self.time, self.decimal)[0]
+        return GeoDataFrame({self.time: time}, geometry=series)
+
+
+def _coordinate_columns(table: TableFile, lon: str | None, lat: str | None) -> tuple[str, str]:
+    """Find the two columns by the names given, or by what names mean."""
+    columns = table.names
+    chosen = []
+    for kind, given in (("lon", lon), ("lat", lat)):
+        if given is not None and given not in columns:
+            raise UsageError(
+                f"{kind}={given!r} (--{kind} {given}): {table.path} has the columns "
+                f"{', '.join(columns)}."
+            )
+        matches = [given] if given else [c for c in columns if classify_column(c) == kind]
+        if len(matches) != 1:
+            found = f"several: {', '.join(map(str, matches))}" if matches else "none"
+            raise UsageError(
+                f"which column of {table.path} is the {kind}? Recognised: {found}; say it with "
+                f"{kind}= (--{kind}). The columns are {', '.join(columns)}."
+            )
+        chosen.append(str(matches[0]))
+    if chosen[0] == chosen[1]:
+        raise UsageError(f"lon and lat (--lon and --lat) are both {chosen[0]!r}.")
+    return chosen[0], chosen[1]
+
+
+def _encode_parts(
+    table: TableFile,
+    places: PlacesOfTable,
+    encoder: CoordinateTransformer,
+    parts: Parts,
+    verbose: bool,
+) -> None:
+    names = _names(encoder)
+    n_rows = max(MIN_BATCH_ROWS, BATCH_BYTES // (4 * len(names)))
+    clash = sorted(set(names) & set(table.names))
+    if clash:
+        raise ValueError(
+            f"{table.path} already has columns named like the features: {', '.join(clash[:4])}; "
+            "rename or drop them first."
+        )
+    done = parts.rows
+    as_numbers = parts.kind == "parquet" and table.kind == "csv" and places.columns is not None
+    with Progress("encoding", "rows", done=done, shown=verbose) as progress:
+        for rows, total in table.batches(n_rows, skip=done):
+            X = places.of(rows, first_row=done)
+            # where coordinates may be bad, the text that they are is kept
+            if as_numbers and places._reader.on_invalid == "raise":
+                rows = _with_numbers(rows, places.columns, np.asarray(X)[:, :2])  # type: ignore[arg-type]
+            encoded, bad = _with_features(rows, X, encoder, names, first_row=done)
+            parts.add(encoded, names, bad + done)
+            done += len(rows)
+            progress.update(len(rows), total or done)
+    if not done:
+        raise ValueError(f"{table.path} has no rows.")
+
+
+def _read_degrees(
+    rows: pa.Table, names: tuple[str, str], decimal: str, on_invalid: str, first_row: int
+) -> np.ndarray:
+    """Read and check both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
+    columns = []
+    for name in names:
+        numbers, text = _to_numbers(rows, name, decimal)
+        if len(text) and on_invalid == "raise":
+            row = text[0]
+            found = rows.column(name)[row].as_py()
+            comma = ' Are there decimal commas? decimal="," (--decimal ,).' * ("," in str(found))
+            raise CoordinateError(
+                f"column {name!r} must hold numbers in degrees, got {found!r} in row "
+                f"{first_row + row}.{comma} {NULL_HINT}"
+            )
+        columns.append(numbers)
+    lonlat = np.column_stack(columns)
+    try:
+        read_coordinates(lonlat, on_invalid=on_invalid, first_row=first_row)
+    except CoordinateError as error:
+        raise CoordinateError(f"{error} {NULL_HINT}") from error
+    return lonlat
+
+
+def _to_numbers(rows: pa.Table, name: str, decimal: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a column as float64, and which of its rows hold text that is no number."""
+    import pyarrow as pa
+
+    kind = rows.column(name).type
+    if pa.types.is_temporal(kind) or pa.types.is_boolean(kind):
+        raise CoordinateError(f"column {name!r} must hold numbers in degrees, it holds {kind}.")
+    column = rows.column(name).to_pandas()
+    if decimal == "," and pa.types.is_string(kind):
+        column = column.str.replace(",", ".", regex=False)
+    numbers = pd.to_numeric(column, errors="coerce")
+    text = np.flatnonzero(column.notna() & numbers.isna())
+    return numbers.to_numpy(dtype=float, na_value=np.nan), text
+
+
+def _with_numbers(rows: pa.Table, names: tuple[str, str], lonlat: np.ndarray) -> pa.Table:
+    """Replace the text of a CSV file's coordinates by numbers."""
+    import pyarrow as pa
+
+    for name, numbers in zip(names, lonlat.T, strict=True):
+        column = pa.array(np.ascontiguousarray(numbers), from_pandas=True)
+        rows = rows.set_column(rows.column_names.index(name), name, column)
+    return rows
+
+
+def _with_features(
+    rows: pa.Table, X: Any, encoder: CoordinateTransformer, names: list[str], first_row: int
+) -> tuple[pa.Table, np.ndarray]:
+    """Append the features as columns; also return the rows that have none."""
+    import pyarrow as pa
+
+    with warnings.catch_warnings():  # counted over the file, and said at its end
+        warnings.simplefilter("ignore", InvalidCoordinateWarning)
+        try:
+            features = np.asarray(encoder.transform(X))
+        except CoordinateError as error:
+            raise CoordinateError(
+                f"{error} (Of the rows from {first_row} on, counted from there.) {NULL_HINT}"
+            ) from error
+    bad = np.isnan(features[:, 0])
+    columns = np.ascontiguousarray(features.T)
+    mask = bad if bad.any() else None
+    arrays = [*rows.columns, *(pa.array(column, mask=mask) for column in columns)]
+    fields = [*rows.schema, *(pa.field(name, arrays[-1].type) for name in names)]
+    schema = pa.schema(fields, metadata=rows.schema.metadata)  # an index, a CRS
+    return pa.Table.from_arrays(arrays, schema=schema), np.flatnonzero(bad)
+
+
+def _description(
+    table: TableFile, places: PlacesOfTable, encoder: CoordinateTransformer
+) -> dict[str, Any]:
+    """What makes the output what it is."""
+    from skgeo_embed import __version__
+
+    stat = Path(table.path).stat()
+    info = getattr(encoder, "encoder_info_", {})
+    settings = {name: repr(value) for name, value in encoder.get_params().items()}
+    return {
+        "input": str(table.path.resolve()),
+        "version of skgeo-embed": __version__,
+        "input's size or time": [stat.st_size, stat.st_mtime_ns],
+        "encoder": [type(encoder).__name__, info.get("name"), info.get("sha256")],
+        **{name: value for name, value in settings.items() if name not in HOW},
+        "column of places": [*(places.columns or [places.geometry]), places.time],
+        "delimiter or decimal": [table.delimiter, places.decimal],
+    }

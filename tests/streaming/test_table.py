@@ -1,0 +1,305 @@
+"""Tables through any encoder: every row, once, as it is, whatever happens on the way."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from skgeo_embed import CoordinateError, PositionalEncoder, SatCLIPEncoder, encode_table
+from skgeo_embed.streaming import parts as parts_module
+from skgeo_embed.streaming import progress as progress_module
+from skgeo_embed.streaming import table as module
+from skgeo_embed.streaming.progress import Progress
+from tests.encoders.zoo import GLOBAL, MAKERS
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch):
+    monkeypatch.setattr(module, "MIN_BATCH_ROWS", 100)
+    monkeypatch.setattr(module, "BATCH_BYTES", 1)
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.RandomState(0)
+    return pd.DataFrame(
+        {
+            "id": [f"{i:04d}" for i in range(350)],
+            "lon": rng.uniform(-180, 180, 350).round(6),
+            "lat": rng.uniform(-90, 90, 350).round(6),
+        }
+    )
+
+
+SMALL = PositionalEncoder(legendre_polys=3)
+
+
+def features_of(frame, encoder=SMALL):
+    return encoder.fit().transform(frame[["lon", "lat"]])
+
+
+@pytest.mark.parametrize("name", [*GLOBAL])
+def test_any_encoder(frame, tmp_path, name):
+    frame.to_parquet(tmp_path / "in.parquet", index=False)
+    encoder = MAKERS[name]()
+    written = encode_table(
+        encoder, tmp_path / "in.parquet", tmp_path / "out.parquet", verbose=False
+    )
+    expected = MAKERS[name]().fit_transform(frame[["lon", "lat"]])
+    assert written == (350, expected.shape[1], 0, [])
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    np.testing.assert_allclose(found.iloc[:, 3:], expected, atol=2e-5)
+    assert not hasattr(encoder, "n_features_in_")  # the user's stays as it is
+
+
+def test_a_fitted_encoder_with_columns_of_its_own(frame, tmp_path):
+    renamed = frame.rename(columns={"lon": "x", "lat": "y"})
+    renamed.to_parquet(tmp_path / "in.parquet")
+    encoder = PositionalEncoder(legendre_polys=3, lon="x", lat="y").fit(renamed[["x", "y"]])
+    encoder.set_output(transform="pandas")
+    encode_table(encoder, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    np.testing.assert_allclose(found.iloc[:, 3:12], features_of(frame))
+    assert list(encoder.feature_names_in_) == ["x", "y"]
+
+
+def test_months(frame, tmp_path):
+    frame["month"] = np.arange(350) % 12 + 1
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    encoder = MAKERS["climplicit"](month="month")
+    encode_table(encoder, tmp_path / "in.csv", tmp_path / "out.parquet")
+    expected = encoder.fit_transform(frame[["lon", "lat", "month"]])
+    found = pd.read_parquet(tmp_path / "out.parquet").filter(like="climplicit")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("crs", [4326, 3857])
+@pytest.mark.parametrize("kind", ["points", "polygons"])
+def test_geoparquet(tmp_path, crs, kind):
+    rng = np.random.RandomState(1)
+    series = gpd.GeoSeries(shapely.points(rng.uniform(-60, 60, (250, 2))), crs=4326)
+    if kind == "polygons":
+        series = series.buffer(0.5)
+    table = gpd.GeoDataFrame({"price": rng.rand(250)}, geometry=series.to_crs(crs))
+    table.to_parquet(tmp_path / "in.parquet", index=False)
+    encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = gpd.read_parquet(tmp_path / "out.parquet")
+    assert found.crs == table.crs  # and it stays GeoParquet
+    expected = SMALL.fit_transform(table)
+    np.testing.assert_allclose(found.filter(like="sh_l"), expected, atol=1e-12)
+
+
+def test_columns_of_texts_and_cells(tmp_path):
+    cells = ["85283473fffffff", "8029fffffffffff"]
+    areas = [shapely.box(1, 2, 3, 4), shapely.Point(5, 6)]
+    pd.DataFrame({"cell": cells, "shape": shapely.to_wkt(areas)}).to_csv(tmp_path / "in.csv")
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "a.parquet", geometry="shape")
+    found = pd.read_parquet(tmp_path / "a.parquet").filter(like="sh_l")
+    np.testing.assert_allclose(found, SMALL.fit_transform(areas))
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "b.parquet", geometry="cell")
+    found = pd.read_parquet(tmp_path / "b.parquet").filter(like="sh_l")
+    np.testing.assert_allclose(found, SMALL.fit_transform(cells))
+    with pytest.raises(ValueError, match=r"in.csv has no column 'outline'"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "c.parquet", geometry="outline")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst"])
+def test_delimiters_and_compressions(frame, tmp_path, delimiter, suffix):
+    source, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    compression = {".gz": "gzip", ".zst": "zstd"}.get(source.suffix)
+    if compression == "zstd":
+        import pyarrow as pa
+
+        with pa.output_stream(source, compression="zstd") as stream:
+            stream.write(frame.to_csv(sep=delimiter, index=False).encode())
+    else:
+        frame.to_csv(source, sep=delimiter, index=False, compression=compression)
+    assert encode_table(SMALL, source, output).rows == 350
+    again = tmp_path / "again.parquet"  # what was written can be read
+    assert encode_table(MAKERS["sinr"](), output, again).rows == 350
+    found = pd.read_parquet(again)
+    np.testing.assert_allclose(
+        found.filter(like="sh_l").astype(float), features_of(frame), atol=1e-6
+    )
+    assert found["id"].tolist() == frame["id"].tolist()
+    if suffix == ".csv.gz":
+        with gzip.open(output, "rt") as file:
+            assert file.readline().split(delimiter)[0].strip('"') == "id"
+
+
+def test_decimal_commas(frame, tmp_path):
+    frame.to_csv(tmp_path / "in.csv", sep=";", decimal=",", index=False)
+    with pytest.raises(CoordinateError, match=r"got '-?\d+,\d+' in row 0\. Are there decimal comm"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.parquet")
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.parquet", decimal=",")
+    found = pd.read_parquet(tmp_path / "out.parquet").filter(like="sh_l")
+    np.testing.assert_allclose(found, features_of(frame), atol=1e-6)
+    with pytest.raises(ValueError, match=r"would mix; name a .parquet file"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv", decimal=",")
+
+
+def test_the_text_of_bad_coordinates_is_kept(frame, tmp_path):
+    text = frame.astype(str)
+    text.loc[120, "lat"], text.loc[340, "lon"] = "unknown", "999"
+    text.to_csv(tmp_path / "in.csv", index=False)
+    encoder = PositionalEncoder(legendre_polys=3, on_invalid="nan")
+    written = encode_table(encoder, tmp_path / "in.csv", tmp_path / "out.parquet")
+    assert written == (350, 9, 2, [120, 340])
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert found["lat"][120] == "unknown"
+    assert found["lon"][340] == "999"
+    assert found.iloc[:, -1].isna().to_numpy().nonzero()[0].tolist() == [120, 340]
+
+
+def interrupted(monkeypatch, after):
+    """Stop after so many parts."""
+    add = parts_module.Parts.add
+
+    def limited(self, *arguments):
+        if len(self.state["parts"]) == after:
+            raise KeyboardInterrupt
+        add(self, *arguments)
+
+    monkeypatch.setattr(parts_module.Parts, "add", limited)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("damage", ["cut", "zeros", "gone", "record"])
+def test_damaged_parts_are_made_again(frame, tmp_path, monkeypatch, capsys, suffix, damage):
+    """What a loss of power leaves: parts that are cut, blank or missing, records that are."""
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    encode_table(SMALL, tmp_path / "in.csv", whole)
+    with monkeypatch.context() as patch:
+        interrupted(patch, 3)
+        with pytest.raises(KeyboardInterrupt, match="300 rows are kept"):
+            encode_table(SMALL, tmp_path / "in.csv", output)
+    folder = tmp_path / f"out{suffix}.parts"
+    part = sorted(folder.glob("part-*"))[1]
+    content = part.read_bytes()
+    if damage == "gone":
+        part.unlink()
+    elif damage == "record":
+        (folder / "progress.json").write_text('{"of": {')
+    else:
+        part.write_bytes(content[:-7] if damage == "cut" else content[:-7] + bytes(7))
+    capsys.readouterr()
+    encode_table(SMALL, tmp_path / "in.csv", output)
+    said = capsys.readouterr().out
+    if damage == "record":
+        assert "going on" not in said
+    else:
+        assert "2 part(s) of an earlier run are damaged, and made again" in said
+        assert "going on after 100 rows" in said
+    assert output.read_bytes() == whole.read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from skgeo_embed import PositionalEncoder, encode_table
+from skgeo_embed.streaming import table
+table.MIN_BATCH_ROWS, table.BATCH_BYTES = 100, 1
+calls = 0
+def counted(frame, event, argument):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+for moment in map(int, sys.argv[3:]):
+    child = os.fork()
+    if not child:
+        calls, sys.argv[3] = 0, str(moment)
+        sys.setprofile(counted)
+        encode_table(PositionalEncoder(legendre_polys=3), sys.argv[1], sys.argv[2], verbose=False)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_killed_at_many_moments(frame, tmp_path, suffix):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    encode_table(SMALL, tmp_path / "in.csv", whole)
+    moments = [200, 900, 3000, 9000, 15000, 21000, 26000, 30000]
+    command = [sys.executable, "-c", KILLED, tmp_path / "in.csv", output, *moments, 10**9]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    codes = [int(line) for line in done.stdout.split()]
+    assert codes.count(-signal.SIGKILL) >= 4, codes
+    assert output.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / f"out{suffix}.parts").exists()
+
+
+def test_outputs_are_on_the_disk_before_they_have_their_name(frame, tmp_path, monkeypatch):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    order = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync") or fsync(handle))
+    monkeypatch.setattr(os, "replace", lambda *names: order.append("replace") or replace(*names))
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    renamed = [i for i, what in enumerate(order) if what == "replace"]
+    assert len(renamed) == 1 + 4 + 4 + 1  # the record at first, four parts, four records, all
+    assert all(order[i - 1] == "fsync" and order[i + 1] == "fsync" for i in renamed)
+
+
+def test_the_same_output_whatever_the_batches(frame, tmp_path, monkeypatch):
+    frame.to_parquet(tmp_path / "in.parquet", index=False)
+    encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "a.csv")
+    monkeypatch.setattr(module, "MIN_BATCH_ROWS", 10_000)
+    encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "b.csv")
+    digests = {hashlib.sha256((tmp_path / f"{n}.csv").read_bytes()).digest() for n in "ab"}
+    assert len(digests) == 1
+
+
+def test_another_encoder_is_another_run(frame, tmp_path, monkeypatch):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    other = PositionalEncoder(legendre_polys=4)
+    with pytest.raises(FileExistsError, match=r"another legendre_polys; pass restart=True"):
+        encode_table(other, tmp_path / "in.csv", tmp_path / "out.csv")
+    with pytest.raises(FileExistsError, match=r"another encoder, "):
+        encode_table(SatCLIPEncoder("bluemarble-l10"), tmp_path / "in.csv", tmp_path / "out.csv")
+    assert encode_table(other, tmp_path / "in.csv", tmp_path / "out.csv", restart=True).rows == 350
+
+
+def test_what_is_no_encoder(tmp_path, frame):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    with pytest.raises(TypeError, match=r"encoder must be a transformer of places.*got a str"):
+        encode_table("satclip", tmp_path / "in.csv", tmp_path / "out.csv")
+    frame.iloc[:120].assign(lat=lambda f: f["lat"].where(f.index != 117)).to_csv(
+        tmp_path / "gap.csv", index=False
+    )
+    with pytest.raises(CoordinateError, match=r"\(first: row 117\).*--on-invalid nan"):
+        encode_table(SMALL, tmp_path / "gap.csv", tmp_path / "out.csv")
+    shutil.rmtree(tmp_path / "out.csv.parts")  # its first hundred rows are kept
+
+
+def test_progress_off_a_terminal(monkeypatch, capsys):
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(now))
+    with Progress("encoding", "rows", 1000, done=100) as progress:
+        for _ in range(6):
+            progress.update(100)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "encoding: 400 of 1,000 (40 %) rows, 25 a second",
+        "encoding: 700 of 1,000 (70 %) rows, 25 a second",
+    ]
+    with Progress("encoding", "rows", shown=False) as progress:
+        for _ in range(6):
+            progress.update(100)
+    assert capsys.readouterr().err == ""
