@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -14,6 +15,8 @@ from skgeo_embed.rasters.quantization import dequantized
 from skgeo_embed.rasters.tiles import WORLD, Read, Tile
 
 WORKERS = min(8, 2 * (os.cpu_count() or 1))
+MOST_BANDS = 8192
+BETWEEN_BANDS = 1000.0  # more than degrees of longitude
 
 
 class Hits(NamedTuple):
@@ -39,26 +42,20 @@ def sample(
     value there counts.
     """
     hits = _hits(tiles, lonlat, years)
-    order = np.lexsort((hits.tile, hits.place))
-    hits = Hits(*(values[order] for values in hits))
-    first = np.concatenate([[True], hits.place[1:] != hits.place[:-1]])[: len(hits.place)]
-    starts = np.flatnonzero(first)
-    choice = np.arange(len(hits.place)) - np.repeat(
-        starts, np.diff(np.append(starts, len(hits.place)))
-    )
+    choice = _choices(hits.place)
     open_ones = np.ones(len(lonlat), dtype=bool)
     with ThreadPoolExecutor(WORKERS) as pool:
         for number in range(int(choice.max(initial=-1)) + 1):
             mine = np.flatnonzero((choice == number) & open_ones[hits.place])
             parts = _by(hits.tile[mine], mine)
-            jobs = [
+            jobs = deque(
                 pool.submit(
                     _of_tile, tiles[tile], hits.row[part], hits.column[part], method, quantization
                 )
                 for tile, part in parts
-            ]
-            for (_, part), job in zip(parts, jobs, strict=True):
-                values = job.result()
+            )
+            for _, part in parts:
+                values = jobs.popleft().result()  # which are held no longer than they are needed
                 there = ~np.isnan(values).any(axis=1)
                 places = hits.place[part][there]
                 open_ones[places] = False
@@ -66,6 +63,18 @@ def sample(
     nowhere = np.flatnonzero(open_ones)
     if len(nowhere):
         yield nowhere, np.full((len(nowhere), tiles[0].shape[0]), np.nan, dtype=np.float32)
+
+
+def _choices(place: np.ndarray) -> np.ndarray:
+    """Count the tiles of each place from 0, in their order."""
+    if np.bincount(place).max(initial=0) < 2:
+        return np.zeros(len(place), dtype=np.int64)
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    first = np.repeat(starts, np.diff(np.append(starts, len(place))))
+    choice = np.empty(len(place), dtype=np.int64)
+    choice[order] = np.arange(len(place)) - first
+    return choice
 
 
 def _by(keys: np.ndarray, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -78,11 +87,12 @@ def _by(keys: np.ndarray, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 def _hits(tiles: Sequence[Tile], lonlat: np.ndarray, years: np.ndarray | None) -> Hits:
-    by_lon = np.argsort(lonlat[:, 0], kind="stable")
-    lon_sorted = lonlat[by_lon, 0]
+    """Return hits, tile by tile."""
+    bounds = [_bounds(tile) for tile in tiles]
+    places = Places(lonlat, float(np.median([north - south for _, south, _, north in bounds])))
     found: list[Hits] = []
-    for number, tile in enumerate(tiles):
-        near = _near(tile, lonlat, by_lon, lon_sorted)
+    for number, (tile, box) in enumerate(zip(tiles, bounds, strict=True)):
+        near = places.within(*box)
         if years is not None and tile.year is not None:
             near = near[years[near] == tile.year]
         if not len(near):
@@ -98,14 +108,38 @@ def _hits(tiles: Sequence[Tile], lonlat: np.ndarray, years: np.ndarray | None) -
     return Hits(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
 
-def _near(tile: Tile, lonlat: np.ndarray, by_lon: np.ndarray, lon_sorted: np.ndarray) -> np.ndarray:
-    """Places within the tile's bounds in degrees."""
-    west, south, east, north = _bounds(tile)
-    spans = [(west + turn, east + turn) for turn in (-360, 0, 360)]
-    parts = [by_lon[slice(*np.searchsorted(lon_sorted, span))] for span in spans]
-    near = np.unique(np.concatenate(parts))
-    lat = lonlat[near, 1]
-    return near[(lat >= south) & (lat <= north)]
+class Places:
+    """Places sorted by bands of latitude, and by longitude in each.
+
+    Parameters
+    ----------
+    lonlat : ndarray of shape (n, 2)
+        Degrees, longitude in [-180, 180).
+    height : float
+        About that of the boxes that will be asked for: then each looks into two or three bands, and
+        at few places that are not inside.
+    """
+
+    def __init__(self, lonlat: np.ndarray, height: float) -> None:
+        self._lat = lonlat[:, 1]
+        self._height = max(height, 180 / MOST_BANDS)
+        key = self._band(lonlat[:, 1]) * BETWEEN_BANDS + lonlat[:, 0]
+        self._order = np.argsort(key, kind="stable")
+        self._key = key[self._order]
+
+    def _band(self, lat: Any) -> Any:
+        return np.floor((lat + 90) / self._height)
+
+    def within(self, west: float, south: float, east: float, north: float) -> np.ndarray:
+        """Places in a box of up to 360° of longitude, which may go on beyond ±180°."""
+        band = np.arange(self._band(south), self._band(north) + 1)[:, None] * BETWEEN_BANDS
+        # 181 keeps what rounding moves to 180; clipped spans do not overlap
+        spans = np.clip(np.array([west, east])[:, None] + [-360, 0, 360], -180, 181)
+        start, stop = (np.searchsorted(self._key, band + side).ravel() for side in spans)
+        parts = [self._order[i:j] for i, j in zip(start, stop, strict=True) if i < j]
+        near = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        lat = self._lat[near]
+        return near[(lat >= south) & (lat <= north)]
 
 
 @lru_cache(maxsize=65_536)

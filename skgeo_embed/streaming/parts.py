@@ -97,7 +97,7 @@ class Parts:
             return False
         return _checksum(path) == part["crc32"]
 
-    def add(self, table: pa.Table, feature_names: list[str], bad: np.ndarray) -> None:
+    def add(self, table: pa.Table, bad: np.ndarray) -> None:
         """Write the next part; `bad` numbers the file's rows without usable coordinates."""
         index = len(self.state["parts"])
         path = self._path(index)
@@ -105,9 +105,7 @@ class Parts:
         if self.kind == "csv":
             self._write_csv(table, temporary, header=index == 0)
         else:
-            import pyarrow.parquet as parquet
-
-            parquet.write_table(table, temporary, **_parquet_options(table.schema, feature_names))
+            _write_arrow(table, temporary)
         size, crc32 = temporary.stat().st_size, _checksum(temporary)
         replace_durably(temporary, path)
         self.state["parts"].append(
@@ -130,21 +128,13 @@ class Parts:
         """Make the output of all parts, whole or not at all."""
         temporary = self.folder / "whole"
         paths = [self._path(index) for index in range(len(self.state["parts"]))]
-        if len(paths) == 1:
-            shutil.copyfile(paths[0], temporary)  # the part stays until the output is there
-        elif self.kind == "csv":
+        if self.kind == "csv":
             with temporary.open("wb") as whole:
                 for path in paths:
                     with path.open("rb") as part:
                         shutil.copyfileobj(part, whole, READ_BYTES)
         else:
-            import pyarrow.parquet as parquet
-
-            schema = parquet.read_schema(paths[0])
-            options = _parquet_options(schema, feature_names)
-            with parquet.ParquetWriter(temporary, schema, **options) as writer:
-                for path in paths:
-                    writer.write_table(parquet.ParquetFile(path, memory_map=True).read())
+            _join_arrow(paths, temporary, feature_names)
         replace_durably(temporary, self.output)
         shutil.rmtree(self.folder)
 
@@ -154,7 +144,8 @@ class Parts:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, index: int) -> Path:
-        return self.folder / f"part-{index:06d}.{self.kind}"
+        suffix = "csv" if self.kind == "csv" else "arrow"
+        return self.folder / f"part-{index:06d}.{suffix}"
 
     def _save(self) -> None:
         write_atomically(self._record, json.dumps(self.state).encode())
@@ -166,6 +157,28 @@ def _checksum(path: Path) -> int:
         while block := file.read(READ_BYTES):
             checksum = zlib.crc32(block, checksum)
     return checksum
+
+
+def _write_arrow(table: pa.Table, path: Path) -> None:
+    """Write a part as it is in memory, which is read without a copy and coded once, at the end."""
+    import pyarrow as pa
+
+    table = table.unify_dictionaries()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _join_arrow(paths: list[Path], output: Path, feature_names: list[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    with pa.memory_map(str(paths[0])) as file:
+        schema = pa.ipc.open_file(file).schema
+    options = _parquet_options(schema, feature_names)
+    with parquet.ParquetWriter(output, schema, **options) as writer:
+        for path in paths:
+            with pa.memory_map(str(path)) as file:
+                writer.write_table(pa.ipc.open_file(file).read_all())
 
 
 def _parquet_options(schema: pa.Schema, feature_names: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sklearn.base import clone
 
 from skgeo_embed import CoordinateError, ImageError, RasterEncoder
 from skgeo_embed.rasters import tiles
+from skgeo_embed.rasters.sampling import Places
 from tests import range_server
 
 SIZE = 96
@@ -187,6 +188,22 @@ def test_each_block_is_read_once(tmp_path, monkeypatch):
     blocks = {(rows.start // 32, columns.start // 32) for rows, columns in windows}
     assert len(windows) == len(blocks) == 9
     assert all(rows.stop - rows.start <= 32 for rows, _ in windows)
+
+
+@pytest.mark.parametrize("height", [0.0, 0.3, 25.0, 180.0])
+def test_places_in_boxes(height):
+    rng = np.random.RandomState(0)
+    lonlat = np.column_stack([rng.randint(-180, 180, 5000), rng.randint(-90, 91, 5000)]) * 1.0
+    lonlat[0, 0] = np.nextafter(180, 0)
+    places = Places(lonlat, height)
+    boxes = [(-180.0, -90.0, 180.0, 90.0), (-180.0, 60.0, 180.0, 90.0), (170.5, -9.0, 365.5, 9.0)]
+    boxes += [(-200.5, 1.5, -179.5, 1.6), (3.0, -40.0, 3.5, -39.0), (0.2, 0.2, 0.8, 90.0)]
+    for west, south, east, north in boxes:
+        lon, lat = lonlat.T
+        within = [(lon >= west + turn) & (lon < east + turn) for turn in (-360, 0, 360)]
+        expected = np.any(within, axis=0) & (lat >= south) & (lat <= north)
+        found = places.within(west, south, east, north)
+        np.testing.assert_array_equal(np.sort(found), np.flatnonzero(expected))
 
 
 def test_across_the_antimeridian_and_on_a_world_of_0_to_360(tmp_path):
