@@ -59,9 +59,12 @@ def run(settings: argparse.Namespace) -> None:
     arrays = [name for name in settings.images if name.endswith(".npy")]
     images: np.ndarray | list[str] = settings.images
     names = settings.images
+    if arrays and len(settings.images) > 1:
+        raise UsageError(f"give one .npy file or GeoTIFFs, not {len(settings.images)} files.")
+    missing = [name for name in settings.images if not Path(name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"there is no file {missing[0]} ({len(missing)} missing).")
     if arrays:
-        if len(settings.images) > 1:
-            raise UsageError(f"give one .npy file or GeoTIFFs, not {len(settings.images)} files.")
         images = np.load(arrays[0])
         names = [str(index) for index in range(len(images))]
     geolocator = ImageGeolocator(settings.model, n_candidates=settings.candidates).fit()

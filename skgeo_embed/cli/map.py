@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 from pathlib import Path
 
 from skgeo_embed._errors import UsageError
@@ -61,6 +62,7 @@ def run(settings: argparse.Namespace) -> None:
         "resolution": settings.resolution,
         "land_only": not settings.ocean,
     }
+    print(f"encoding cells of {settings.resolution:g}°", file=sys.stderr, flush=True)
     display: EmbeddingMapDisplay | SimilarityMapDisplay
     if settings.like:
         display = SimilarityMapDisplay.from_estimator(encoder, [settings.like], **options)
@@ -68,7 +70,7 @@ def run(settings: argparse.Namespace) -> None:
         display = EmbeddingMapDisplay.from_estimator(encoder, feature=settings.feature, **options)
     if globe:
         assert isinstance(display, EmbeddingMapDisplay)
-        display.animate(output)
+        display.animate(output, verbose=True)
     else:
         picture = io.BytesIO()
         display.figure_.savefig(picture, format=output.suffix[1:], dpi=150)

@@ -24,6 +24,7 @@ from skgeo_embed.inspection._earth import (
     warn_of_no_land,
 )
 from skgeo_embed.streaming.grid import WORLD, grid_axes, grid_blocks
+from skgeo_embed.streaming.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -235,7 +236,13 @@ class EmbeddingMapDisplay:
         return self
 
     def animate(
-        self, path: str | Path, *, n_frames: int = 48, size: int = 360, lat: float = 20.0
+        self,
+        path: str | Path,
+        *,
+        n_frames: int = 48,
+        size: int = 360,
+        lat: float = 20.0,
+        verbose: bool = False,
     ) -> Path:
         """Write a GIF of the Earth turning once.
 
@@ -249,6 +256,8 @@ class EmbeddingMapDisplay:
             Pixels of a side.
         lat : float, default=20.0
             Latitude at the centre of the view, degrees.
+        verbose : bool, default=False
+            Show a bar on a terminal, or print a line every ten seconds.
 
         Returns
         -------
@@ -273,10 +282,14 @@ class EmbeddingMapDisplay:
         temporary = path.with_name(f".{path.stem}.new.gif")
         writer = PillowWriter(fps=12)
         try:
-            with writer.saving(figure, temporary, dpi=100):
+            with (
+                writer.saving(figure, temporary, dpi=100),
+                Progress("drawing", "pictures", n_frames, shown=verbose) as progress,
+            ):
                 for lon in -360 * np.arange(n_frames) / n_frames:
                     _draw_globe(axis, colours, lon, lat, size)
                     writer.grab_frame()
+                    progress.update(1)
             os.replace(temporary, path)
         finally:
             plt.close(figure)
