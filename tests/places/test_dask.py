@@ -160,7 +160,7 @@ def test_geometries_with_a_month(geometries):
 def test_geometries_without_a_crs_are_refused_at_once(geometries):
     import dask_geopandas
 
-    unknown = geometries.set_crs(None, allow_override=True)
+    unknown = type(geometries)(geometry=list(geometries.geometry))
     lazy = dask_geopandas.from_geopandas(unknown, npartitions=2)
     with pytest.raises(CoordinateError, match="no CRS"):
         PositionalEncoder(legendre_polys=8).fit(lazy)
