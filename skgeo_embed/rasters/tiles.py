@@ -151,7 +151,7 @@ def _rasterio_open(path: str) -> Iterator[Any]:
     try:
         with rasterio.open(path, **driver) as file:
             yield file
-    except rasterio.errors.RasterioError as error:
+    except (rasterio.errors.RasterioError, OSError) as error:
         raise ImageError(f"{path} cannot be read as a raster: {error}") from error
 
 
