@@ -308,7 +308,10 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         for part, lonlat, area in points_in_areas(areas, self._sampling):
             here = self._covers(lonlat)
             points, area = np.column_stack([lonlat, times[part][area]])[here], area[here]
-            summary = Moments(part.stop - part.start, out.shape[1], self._sampling.statistic)
+            n_areas, largest = part.stop - part.start, int(np.bincount(area).max(initial=0))
+            summary = Moments(
+                n_areas, out.shape[1], self._sampling.statistic, out.dtype.name, largest
+            )
             if len(points):
                 summary.add(self._encode(points), area)
             out[rows[part]] = summary.result()

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+FEW = 1024  # values whose sum in single precision is as exact as they are
+
+
 class Moments:
-    """Sums over points of a group, in double precision; points without features do not count.
+    """Sums over points of a group; points without features do not count.
+
+    They are in double precision, but for the mean of a few float32 values, which need none.
 
     Parameters
     ----------
@@ -20,14 +25,20 @@ class Moments:
         Groups, and columns of the features.
     statistic : {"mean", "std"}
         What is asked for.
+    dtype : str
+        Of the features.
+    largest : int
+        Points in the largest group.
     """
 
-    def __init__(self, n_groups: int, width: int, statistic: str) -> None:
+    def __init__(self, n_groups: int, width: int, statistic: str, dtype: str, largest: int) -> None:
         import torch
 
-        self._count = torch.zeros(n_groups, dtype=torch.float64)
+        few = statistic == "mean" and dtype == "float32" and largest <= FEW
+        self._dtype = torch.float32 if few else torch.float64
+        self._count = torch.zeros(n_groups, dtype=self._dtype)
         self._sums = [
-            torch.zeros((n_groups, width), dtype=torch.float64)
+            torch.zeros((n_groups, width), dtype=self._dtype)
             for _ in range(1 + (statistic == "std"))
         ]
 
@@ -38,11 +49,11 @@ class Moments:
         groups = torch.from_numpy(group)
         for part, values in pieces:
             of = groups[part]
-            there = torch.isfinite(values).all(dim=1)
-            if not there.all():
-                of, values = of[there], values[there]
-            values = values.double()
-            self._count.index_add_(0, of, torch.ones(len(of), dtype=torch.float64))
+            missing = torch.isnan(values[:, 0])  # then all of the row is
+            if missing.any():
+                of, values = of[~missing], values[~missing]
+            values = values.to(self._dtype)
+            self._count.index_add_(0, of, torch.ones(len(of), dtype=self._dtype))
             for power, total in enumerate(self._sums, start=1):
                 total.index_add_(0, of, values if power == 1 else values * values)
             del values
