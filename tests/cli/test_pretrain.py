@@ -125,8 +125,14 @@ def test_exit_codes(files, capsys, monkeypatch):
     assert pretrain(files) == 130
 
 
+def test_help_has_the_words_of_the_docstrings(capsys):
+    assert main(["pretrain", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Pairs in a batch, over all processes together" in shown
+
+
 def test_the_command_is_installed():
     command = Path(sys.executable).with_name("skgeo-embed")
-    shown = subprocess.run([command, "pretrain", "--help"], capture_output=True, text=True)
+    shown = subprocess.run([command, "--version"], capture_output=True, text=True)
     assert shown.returncode == 0
-    assert "Pairs in a batch, over all processes together" in " ".join(shown.stdout.split())
+    assert skgeo_embed.__version__ in shown.stdout

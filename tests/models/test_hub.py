@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 
 import numpy as np
 import pytest
@@ -71,13 +70,12 @@ def test_second_time_comes_from_the_cache(published):
     assert published.requests_seen == []
 
 
-def test_first_download_shows_progress_on_a_terminal(published, tmp_path):
-    cache = str(tmp_path / "elsewhere")
-    code = f"from skgeo_embed import SatCLIPEncoder as E; E({NAME!r}, cache_dir={cache!r}).fit()"
+def test_first_download_shows_progress_on_a_terminal(published, tmp_path, monkeypatch):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True)
-    os.close(theirs)
+    with open(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        SatCLIPEncoder(NAME, cache_dir=tmp_path / "elsewhere").fit()
     shown = os.read(ours, 65536).decode()
     os.close(ours)
     assert "100%" in shown
@@ -94,11 +92,17 @@ def test_not_cached_and_local_only(published):
     assert published.requests_seen == []
 
 
+# what fit calls first, and all that touches network and cache: new processes need no torch for it
+FETCH = f"""
+from skgeo_embed.models.hub import HubOptions, fetch
+print(fetch({NAME!r}, {FILE!r}, HubOptions()).sha256)
+"""
+
+
 def test_offline_by_environment(published, tmp_path):
-    code = f"from skgeo_embed import SatCLIPEncoder; SatCLIPEncoder({NAME!r}).fit()"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", FETCH], env=environment, capture_output=True, text=True
     )
     assert result.returncode == 1
     assert "HF_HUB_OFFLINE is set" in result.stderr.splitlines()[-1]
@@ -201,25 +205,14 @@ def test_cached_file_in_a_read_only_cache_is_used(published, tmp_path):
 
 
 def test_two_processes_at_once(published, tmp_path):
-    code = (
-        f"from skgeo_embed import SatCLIPEncoder; e = SatCLIPEncoder({NAME!r}).fit();"
-        "print(e.encoder_info_['sha256'])"
-    )
     environment = {**os.environ, "HF_HOME": str(tmp_path)}
-    results = [None, None]
-
-    def run(i):
-        results[i] = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-        )
-
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [r.returncode for r in results] == [0, 0], results
-    assert results[0].stdout == results[1].stdout
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", FETCH], env=environment, **pipes) for _ in range(2)
+    ]
+    results = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], results
+    assert results[0][0] == results[1][0] != ""
 
 
 def test_published_encoder_is_pickled_by_name(published):

@@ -273,12 +273,13 @@ import os, signal, threading, time, torch
 torch.set_num_threads(1)  # torch itself hangs in forks of a process with several
 from skgeo_embed import SatCLIPEncoder
 
-SatCLIPEncoder(device="cpu").fit_transform([[3.0, 4.0]])
+encoder = SatCLIPEncoder("bluemarble-l10", device="cpu")
+encoder.fit_transform([[3.0, 4.0]])
 stopped = threading.Event()
 
 def keep_fitting():
     while not stopped.is_set():
-        SatCLIPEncoder(device="cpu").fit()
+        encoder.fit()
 
 thread = threading.Thread(target=keep_fitting)
 thread.start()
@@ -288,7 +289,7 @@ for _ in range(12):
     child = os.fork()
     if not child:
         signal.alarm(10)
-        SatCLIPEncoder(device="cpu").fit_transform([[3.0, 4.0]])
+        SatCLIPEncoder("bluemarble-l10", device="cpu").fit_transform([[3.0, 4.0]])
         os._exit(0)
     finished += os.waitpid(child, 0)[1] == 0
 stopped.set()

@@ -215,7 +215,7 @@ def test_cluster_with_a_killed_worker(tmp_path, unchanged_process):
     marker = str(tmp_path / "died")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
+            n_workers=1, threads_per_worker=1, dashboard_address=None, processes=True
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -226,6 +226,4 @@ def test_cluster_with_a_killed_worker(tmp_path, unchanged_process):
         np.testing.assert_allclose(computed, expected, atol=1e-5)
         assert (tmp_path / "died").exists()
         assert set(client.scheduler_info()["workers"]) != workers
-        held = set(client.run(_facts, None).values())
-        assert 1 in held
-        assert held <= {0, 1}  # a worker that came late may have had nothing to do
+        assert list(client.run(_facts, None).values()) == [1]

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import warnings
 
 import lightning.pytorch as lightning
@@ -46,52 +45,64 @@ class AtStep(lightning.Callback):
             self.action(trainer)
 
 
+CUT = [(9, 4), (20, 1), (13, 0), (3, 2)]  # the step of the end, steps between checkpoints
+SCHEDULED = {**SMALL, "lr_schedule": "cosine", "warmup_epochs": 1}
 SCRIPT = """
 import os, signal, sys
 import numpy as np
-from tests.pretraining.test_run import SMALL, AtStep
+from tests.pretraining.test_run import CUT, SCHEDULED, AtStep
 from tests.pretraining.flat import flat_pretrainer
 
 data = np.load(sys.argv[1])
-kill = AtStep(int(sys.argv[3]), lambda trainer: os.kill(os.getpid(), signal.SIGKILL))
-flat_pretrainer(
-    **SMALL, checkpoint_dir=sys.argv[2], checkpoint_every_n_steps=int(sys.argv[4]) or None,
-    callbacks=[kill], lr_schedule="cosine", warmup_epochs=1,
-).fit(data["images"], data["coords"])
+for step, every in CUT:
+    child = os.fork()  # each a process of its own, which need not import anything again
+    if not child:
+        kill = AtStep(step, lambda trainer: os.kill(os.getpid(), signal.SIGKILL))
+        flat_pretrainer(
+            **SCHEDULED, checkpoint_dir=f"{sys.argv[2]}/{step}",
+            checkpoint_every_n_steps=every or None, callbacks=[kill],
+        ).fit(data["images"], data["coords"])
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
 """
 
 
-@pytest.mark.parametrize(("step", "every"), [(9, 4), (20, 1), (13, 0), (3, 2)])
-def test_killed_and_resumed_ends_with_the_same_weights(pairs, tmp_path, step, every):
-    images, coords = pairs
-    np.savez(tmp_path / "data.npz", images=images, coords=coords)
-    arguments = [tmp_path / "data.npz", tmp_path / "run", step, every]
-    torch.set_num_threads(2)
-    killed = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), *map(str, arguments)],
+@pytest.fixture(scope="module")
+def killed(pairs, tmp_path_factory):
+    """A folder of runs that were killed, by the step."""
+    folder = tmp_path_factory.mktemp("killed")
+    np.savez(folder / "data.npz", images=pairs[0], coords=pairs[1])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, folder / "data.npz", folder],
         env={**os.environ, "OMP_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
     )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    params = {
-        **SMALL,
-        "checkpoint_every_n_steps": every or None,
-        "lr_schedule": "cosine",
-        "warmup_epochs": 1,
-    }
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pairs):
+    torch.set_num_threads(2)
+    return flat_pretrainer(**SCHEDULED).fit(*pairs)
+
+
+@pytest.mark.parametrize(("step", "every"), CUT)
+def test_killed_and_resumed_ends_with_the_same_weights(pairs, killed, uninterrupted, step, every):
+    torch.set_num_threads(2)
     steps = []
     seen = AtStep(step, lambda trainer: None)
     seen.on_train_batch_end = lambda trainer, *_: steps.append(trainer.global_step)
     resumed = flat_pretrainer(
-        **params, checkpoint_dir=tmp_path / "run", resume="auto", callbacks=[seen]
-    ).fit(images, coords)
-    expected = flat_pretrainer(**params).fit(images, coords)
+        **SCHEDULED, checkpoint_every_n_steps=every or None, checkpoint_dir=killed / str(step),
+        resume="auto", callbacks=[seen],
+    ).fit(*pairs)  # fmt: skip
     assert 1 < steps[0] <= step + 1  # it went on, not from the start
     assert steps[-1] == 4 * STEPS_AN_EPOCH
-    assert torch.equal(weights_of(resumed), weights_of(expected))
+    assert torch.equal(weights_of(resumed), weights_of(uninterrupted))
     columns = ["epoch", "val_loss", "val_top1", "temperature", "learning_rate"]
-    pd.testing.assert_frame_equal(resumed.history_[columns], expected.history_[columns])
+    pd.testing.assert_frame_equal(resumed.history_[columns], uninterrupted.history_[columns])
 
 
 def test_last_and_best_checkpoints(pairs, tmp_path):
