@@ -110,8 +110,13 @@ def check_edges(areas: np.ndarray, valid: np.ndarray) -> None:
         lines = shapely.get_parts(shapely.boundary(areas[row]))
         if shapely.get_dimensions(areas[row]) == 1:
             lines = shapely.get_parts(areas[row])
-        longest = max(np.abs(np.diff(shapely.get_coordinates(line)[:, 0])).max() for line in lines)
-        if width > 360 + 1e-9 or 180 < longest < 360 - 1e-9:
+        edges = np.concatenate([np.diff(shapely.get_coordinates(line), axis=0) for line in lines])
+        longest = np.abs(edges[:, 0]).max()
+        # what goes once round along a parallel is meant so
+        round_once = (np.abs(np.abs(edges[:, 0]) - 360) < 1e-9) & (edges[:, 1] == 0)
+        is_line = shapely.get_dimensions(areas[row]) == 1
+        doubtful = (np.abs(edges[:, 0]) > 180) & (is_line | ~round_once)
+        if width > 360 + 1e-9 or doubtful.any():
             raise CoordinateError(
                 f"the geometry in row {row} has an edge of {longest:g}° of longitude (it spans "
                 f"{width:g}°). If it crosses the antimeridian, cut it there or let its longitudes "

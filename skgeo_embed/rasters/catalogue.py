@@ -10,6 +10,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.tiles import SCALES, Tile, header
 
@@ -111,14 +113,20 @@ def _items(file: Path, year: int | None) -> Iterator[Named]:
             time = properties.get("start_datetime") or properties.get("datetime")
             taken = int(time[:4]) if year is None and time else year
             yield _beside(file, data[0]["href"]), taken
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ImageError):
+            raise
         raise ImageError(f"{file} is no STAC item collection: {error!r}") from error
 
 
 def _footprints(file: Path, year: int | None) -> Iterator[Named]:
     import geopandas
 
-    table = geopandas.read_parquet(file) if file.suffix == ".parquet" else geopandas.read_file(file)
+    read = geopandas.read_parquet if file.suffix == ".parquet" else geopandas.read_file
+    try:
+        table = read(file)
+    except ValueError as error:
+        raise ImageError(f"{file} is no table of footprints: {error}") from error
     columns = [name for name in table.columns if str(name).lower() in PATH_COLUMNS]
     if len(columns) != 1:
         raise ImageError(
@@ -126,8 +134,11 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
             f"{', '.join(map(str, table.columns))}."
         )
     years = table["year"] if "year" in table.columns else [year] * len(table)
-    for path, taken in zip(table[columns[0]], years, strict=True):
-        yield _beside(file, path), None if taken is None else int(taken)
+    for row, (path, taken) in enumerate(zip(table[columns[0]], years, strict=True)):
+        if not isinstance(path, str):
+            raise ImageError(f"{file} has no path in row {row} of its column {columns[0]!r}.")
+        known = isinstance(taken, (int, float, np.number)) and taken == taken
+        yield _beside(file, path), int(taken) if known else None
 
 
 def _beside(file: Path, path: str) -> str:

@@ -23,6 +23,10 @@ def dequantized(
     scale, missing where that is 0 or not finite. Without a name it is what the file says itself:
     its scale, offset and missing value.
     """
+    if isinstance(raw, np.ma.MaskedArray):
+        values = dequantized(raw.data, tile, quantization, scale)
+        values[np.ma.getmaskarray(raw)] = np.nan
+        return values
     if quantization == "alphaearth":
         _check_int8(raw, tile, quantization)
         values = raw.astype(np.float32) / np.float32(127.5)

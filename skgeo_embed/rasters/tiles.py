@@ -160,7 +160,16 @@ def _gdal_reader(path: str) -> Iterator[Read]:
     from rasterio.windows import Window
 
     with _rasterio_open(path) as file:
-        yield lambda rows, columns: file.read(window=Window.from_slices(rows, columns))
+        masked = _has_masks(file)
+        yield lambda rows, columns: file.read(
+            window=Window.from_slices(rows, columns), masked=masked
+        )
+
+
+def _has_masks(file: Any) -> bool:
+    """Say whether more than one value of all bands says which pixels are missing."""
+    flags = {flag.name for band in file.mask_flag_enums for flag in band}
+    return bool(flags & {"per_dataset", "alpha"}) or len(set(map(str, file.nodatavals))) > 1
 
 
 def import_rasterio() -> Any:
@@ -176,7 +185,10 @@ def import_rasterio() -> Any:
 def _npy_header(path: str, year: int | None) -> Tile:
     """Read a tile of Tessera: (height, width, bands), its scales, and a GeoTIFF of its place."""
     file = Path(path)
-    pixels = np.load(file, mmap_mode="r")
+    try:
+        pixels = np.load(file, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise ImageError(f"{path} is no array of numbers: {error}") from error
     if pixels.ndim != 3:
         raise ImageError(f"{path} has shape {pixels.shape}, not (height, width, bands).")
     placed = [file.with_suffix(suffix) for suffix in (".tiff", ".tif")]
@@ -209,9 +221,17 @@ def _npy_reader(path: str) -> Iterator[Read]:
 
 def _zarr_header(path: str, year: int | None, decoded: bool) -> Tile:
     array, (y, x) = _zarr_array(path, decoded)
+    for dim in set(array.dims) - {x, y}:
+        if array[dim].dtype.kind == "M":
+            raise ImageError(
+                f"{path} has the dimension {dim!r} of times in the place of bands; write a store "
+                "for each time, and pass a dict of years."
+            )
     bands = array.sizes[next(d for d in array.dims if d not in (y, x))] if array.ndim == 3 else 1
     steps = []
     for axis in (x, y):
+        if axis not in array.coords:
+            raise ImageError(f"{path} does not say where it lies: {axis!r} has no coordinates.")
         values = np.asarray(array[axis], dtype=float)
         step = (values[-1] - values[0]) / max(1, len(values) - 1)
         if len(values) < 2 or not np.allclose(np.diff(values), step, rtol=1e-3):
@@ -220,6 +240,8 @@ def _zarr_header(path: str, year: int | None, decoded: bool) -> Tile:
     (width_x, west), (height_y, first) = steps
     chunks = dict(zip(array.dims, array.encoding.get("chunks") or array.shape, strict=True))
     missing = array.attrs.get("_FillValue", array.attrs.get("nodata"))
+    if not isinstance(missing, (int, float, np.number)):
+        missing = None
     return Tile(
         path, "zarr" if decoded else "raw zarr", _zarr_crs(array, path, x),
         (width_x, 0.0, west, 0.0, height_y, first), (bands, array.sizes[y], array.sizes[x]),
@@ -232,7 +254,10 @@ def _zarr_array(path: str, decoded: bool) -> tuple[Any, tuple[str, str]]:
         import xarray
     except ImportError as error:
         raise ImportError('Zarr stores need xarray: pip install "skgeo-embed[grids]"') from error
-    data = xarray.open_dataset(path, engine="zarr", chunks=None, mask_and_scale=decoded)
+    try:
+        data = xarray.open_dataset(path, engine="zarr", chunks=None, mask_and_scale=decoded)
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise ImageError(f"{path} cannot be read as a Zarr store: {error}") from error
     pairs = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
     found = [
         (values, pair)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skgeo_embed._errors import UsageError
 from skgeo_embed._files import replace_durably, write_atomically
 from skgeo_embed.streaming.files import compression_of, format_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_NAMED = 10
+PART = {"rows", "size", "crc32", "bad"}
 READ_BYTES = 2**22
 
 
@@ -87,9 +89,18 @@ class Parts:
         """What the folder says of its parts; nothing where that is missing or damaged."""
         try:
             known = json.loads(self._record.read_text())
-            return known if {"of", "parts", "first_bad"} <= known.keys() else None
-        except (FileNotFoundError, ValueError, AttributeError):
+        except (FileNotFoundError, ValueError):
             return None
+        kinds = {"of": dict, "parts": list, "first_bad": list}
+        if not isinstance(known, dict) or known.keys() != kinds.keys():
+            return None
+        whole = all(isinstance(known[key], kind) for key, kind in kinds.items())
+        return (
+            known
+            if whole
+            and all(isinstance(part, dict) and part.keys() >= PART for part in known["parts"])
+            else None
+        )
 
     def _is_whole(self, index: int) -> bool:
         path, part = self._path(index), self.state["parts"][index]
@@ -119,6 +130,12 @@ class Parts:
         import pyarrow as pa
         import pyarrow.csv as csv
 
+        for field in table.schema:
+            if pa.types.is_nested(field.type) or "binary" in str(field.type):
+                raise UsageError(
+                    f"column {field.name!r} holds {field.type}, which a CSV file cannot; name a "
+                    ".parquet file as the output, or drop the column."
+                )
         options = csv.WriteOptions(include_header=header, delimiter=self.delimiter)
         # compressed parts, one after the other, are a compressed file
         with pa.output_stream(path, compression=compression_of(self.output)) as stream:

@@ -212,9 +212,9 @@ class PlacesOfTable:
         self._reader: Any = encoder._reader
         self.decimal = decimal
         self.time = getattr(self._reader, "time", None)
-        self.crs: Any = "EPSG:4326"
         lon, lat = lon or self._reader.lon, lat or self._reader.lat
         self.geometry = geometry or (None if lon or lat else self._geoparquet(table))
+        self.crs = self._crs(table)
         self.columns: tuple[str, str] | None = None
         if self.geometry is None:
             self.columns = _coordinate_columns(table, lon, lat)
@@ -225,17 +225,17 @@ class PlacesOfTable:
     def _geoparquet(self, table: TableFile) -> str | None:
         """The column of a GeoParquet file's geometries, whose CRS it says."""
         text = table.metadata().get(b"geo")
-        if text is None:
-            return None
-        geo = json.loads(text)
-        name = geo["primary_column"]
-        self.crs = geo["columns"][name].get("crs", self.crs)  # by default degrees, WGS84
-        return str(name)
+        return None if text is None else str(json.loads(text)["primary_column"])
+
+    def _crs(self, table: TableFile) -> Any:
+        """What GeoParquet says of the column; by default degrees, WGS84."""
+        columns = json.loads(table.metadata().get(b"geo", b'{"columns": {}}'))["columns"]
+        return columns.get(self.geometry, {}).get("crs", "EPSG:4326")
 
     def of(self, rows: pa.Table, first_row: int) -> Any:
         """Return what the encoder's `transform` is given of these rows."""
         if self.geometry is not None:
-            return self._geometries(rows)
+            return self._geometries(rows, first_row)
         on_invalid = self._reader.on_invalid
         lonlat = _read_degrees(rows, self.columns, self.decimal, on_invalid, first_row)  # type: ignore[arg-type]
         frame = pd.DataFrame(
@@ -245,26 +245,31 @@ class PlacesOfTable:
             frame[self.time] = _to_numbers(rows, self.time, self.decimal)[0]
         return frame
 
-    def _geometries(self, rows: pa.Table) -> Any:
+    def _geometries(self, rows: pa.Table, first_row: int) -> Any:
         import pyarrow as pa
 
         column = rows.column(self.geometry)
         values = column.to_pandas()
         if pa.types.is_integer(column.type):
             return values
-        first = next((value for value in values if value is not None), b"")
+        first = next(iter(values[values.notna()]), b"")
         try:
             from geopandas import GeoDataFrame, GeoSeries
+            from shapely.errors import GEOSException
         except ImportError as error:
             raise ImportError(
                 'geometries need geopandas: pip install "skgeo-embed[geo]"'
             ) from error
-        if isinstance(first, bytes):
-            series = GeoSeries.from_wkb(values, crs=self.crs)
-        elif "(" in first:
-            series = GeoSeries.from_wkt(values, crs=self.crs)
-        else:
+        if not isinstance(first, bytes) and "(" not in str(first):
             return values  # H3 cells
+        read = GeoSeries.from_wkb if isinstance(first, bytes) else GeoSeries.from_wkt
+        try:
+            series = read(values.where(values.notna(), None), crs=self.crs)
+        except GEOSException as error:
+            raise CoordinateError(
+                f"column {self.geometry!r} holds what is no geometry: {error} (in the rows from "
+                f"{first_row} on)"
+            ) from error
         if self.time is None:
             return series
         time = _to_numbers(rows, self.time, self.decimal)[0]

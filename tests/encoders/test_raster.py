@@ -126,6 +126,21 @@ def test_what_the_file_says(tmp_path):
     np.testing.assert_allclose(found, raw * [0.5, 1, 2, 4] + [0, 1, 0, -1])
 
 
+def test_masks(tmp_path):
+    """A mask of the file, and missing values of each band its own, mark missing pixels too."""
+    pixels = pixels_of(dtype=np.int16)
+    path = write(tmp_path / "tile.tif", pixels)
+    mask = np.full((SIZE, SIZE), 255, np.uint8)
+    mask[3, 5] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(mask)
+    for method in ("nearest", "bilinear"):
+        encoder = RasterEncoder(path, on_invalid="nan", method=method).fit()
+        with pytest.warns(UserWarning, match="at 1 of 2 places"):
+            found = encoder.transform(lonlat_of([3.5, 8.5], [5.5, 9.5]))
+        np.testing.assert_allclose(found, [[np.nan] * 4, pixels[:, 8, 9]], atol=2e-2)
+
+
 def test_bilinear(tmp_path):
     rows, columns = np.mgrid[:SIZE, :SIZE]
     plane = np.stack([2.0 * rows + 3 * columns, 0 * rows + 7.0]).astype(np.float32)
@@ -420,6 +435,26 @@ def test_what_rasters_cannot_be(tmp_path):
         write(nowhere, pixels_of(), crs=None, corner=(0, 0), step=1).exists()
     with pytest.raises(ImageError, match="does not say where it lies"):
         RasterEncoder(nowhere).fit()
+    np.save(tmp_path / "objects.npy", np.array([None, "a"]), allow_pickle=True)
+    with pytest.raises(ImageError, match="objects.npy is no array of numbers"):
+        RasterEncoder(tmp_path / "objects.npy", quantization="tessera").fit()
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(ImageError, match=r"empty.zarr cannot be read as a Zarr store"):
+        RasterEncoder(tmp_path / "empty.zarr").fit()
+    nowhere = xarray.DataArray(pixels_of(), dims=("band", "lat", "lon"), name="emb")
+    nowhere.to_dataset().to_zarr(tmp_path / "nowhere.zarr")
+    with pytest.raises(ImageError, match="'lon' has no coordinates"):
+        RasterEncoder(tmp_path / "nowhere.zarr").fit()
+    times = nowhere.rename(band="time").assign_coords(
+        time=pd.date_range("2020", periods=4), lat=np.arange(SIZE), lon=np.arange(SIZE)
+    )
+    times.to_dataset().to_zarr(tmp_path / "times.zarr")
+    with pytest.raises(ImageError, match=r"dimension 'time' of times in the place of bands"):
+        RasterEncoder(tmp_path / "times.zarr").fit()
+    table = gpd.GeoDataFrame({"path": [None]}, geometry=[shapely.Point(0, 0)], crs=4326)
+    table.to_parquet(tmp_path / "tiles.parquet")
+    with pytest.raises(ImageError, match="no path in row 0 of its column 'path'"):
+        RasterEncoder(tmp_path / "tiles.parquet").fit()
     (tmp_path / "items.json").write_text('{"features": 3}')
     with pytest.raises(ImageError, match="is no STAC item collection"):
         RasterEncoder(tmp_path / "items.json").fit()

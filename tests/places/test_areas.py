@@ -229,6 +229,10 @@ def test_what_areas_cannot_be():
     encoder = PositionalEncoder(legendre_polys=4)
     with pytest.raises(CoordinateError, match=r"row 1 has an edge of 358° of longitude"):
         encoder.fit_transform([HOLED, shapely.box(-179, 0, 179, 1)])
+    with pytest.raises(CoordinateError, match="360°"):
+        encoder.fit_transform([shapely.Polygon([(180, 0), (-180, 9), (-170, 0)])])
+    with pytest.raises(CoordinateError, match="360°"):
+        encoder.fit_transform([shapely.LineString([(180, 0), (-180, 0)])])
     metres = shapely.box(500_000, 4_000_000, 500_100, 4_000_100)
     with pytest.raises(CoordinateError, match="look like projected coordinates"):
         encoder.fit_transform([metres])

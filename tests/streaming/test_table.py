@@ -98,6 +98,31 @@ def test_geoparquet(tmp_path, crs, kind):
     np.testing.assert_allclose(found.filter(like="sh_l"), expected, atol=1e-12)
 
 
+def test_another_geometry_of_geoparquet_has_its_own_crs(tmp_path):
+    table = gpd.GeoDataFrame({"a": [1]}, geometry=[shapely.Point(8, 47)], crs=4326)
+    table["there"] = gpd.GeoSeries([shapely.Point(30, -20)], crs=4326).to_crs(3857)
+    table.to_parquet(tmp_path / "in.parquet", index=False)
+    encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.parquet", geometry="there")
+    found = pd.read_parquet(tmp_path / "out.parquet").filter(like="sh_l")
+    np.testing.assert_allclose(found, SMALL.fit_transform([[30, -20]]), atol=1e-8)
+    with pytest.raises(ValueError, match=r"'geometry' holds binary, which a CSV file cannot"):
+        encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("kind", ["wkt", "h3", "wkb"])
+def test_batches_without_any_geometry(tmp_path, kind):
+    value = {"wkt": "POINT (1 2)", "h3": "85283473fffffff", "wkb": shapely.Point(1, 2).wkb}[kind]
+    frame = pd.DataFrame({"place": [value] * 120 + [None] * 130 + [value]})
+    frame.to_parquet(tmp_path / "in.parquet")
+    encoder = PositionalEncoder(legendre_polys=3, on_invalid="nan")
+    paths = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    assert encode_table(encoder, *paths, geometry="place").bad == 130
+    frame.loc[240, "place"] = b"\x01\x01" if kind == "wkb" else "POINT (1"
+    frame.to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(CoordinateError, match=r"'place' holds what is no geometry|no H3 cell"):
+        encode_table(encoder, *paths, geometry="place", overwrite=True)
+
+
 def test_columns_of_texts_and_cells(tmp_path):
     cells = ["85283473fffffff", "8029fffffffffff"]
     areas = [shapely.box(1, 2, 3, 4), shapely.Point(5, 6)]
@@ -190,7 +215,7 @@ def test_damaged_parts_are_made_again(frame, tmp_path, monkeypatch, capsys, suff
     if damage == "gone":
         part.unlink()
     elif damage == "record":
-        (folder / "progress.json").write_text('{"of": {')
+        (folder / "progress.json").write_text('{"of": {}, "parts": [3], "first_bad": []}')
     else:
         part.write_bytes(content[:-7] if damage == "cut" else content[:-7] + bytes(7))
     capsys.readouterr()
