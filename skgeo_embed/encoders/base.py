@@ -296,8 +296,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         if places.areas is not None:
             return self._encode_areas(places)
         if self._sampling.statistic == "std":
-            missing = np.where(places.valid, 0.0, np.nan)[:, None]
-            return np.repeat(missing, self._width(), axis=1).astype(self._output_dtype())
+            return np.abs(0 * self._encode_places(places))  # NaN where there is nothing
         return self._encode_places(places)
 
     def _encode_areas(self, places: Coordinates) -> np.ndarray:

@@ -38,8 +38,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         A dict gives the source of each year. Of overlapping tiles the first with a value counts.
         A place without a value in one of the bands has none.
     method : {"nearest", "bilinear"}, default="nearest"
-        The pixel in which a place lies, or the mean of the four around it, weighted by how near
-        they are; those that are missing do not count.
+        The pixel in which a place lies, or the mean of the four of its tile around it, weighted by
+        how near they are; those that are missing do not count.
     quantization : {"alphaearth", "tessera"}, default=None
         What stored numbers stand for. "alphaearth": of int8 v, (v / 127.5)² with its sign, -128
         missing [1]_. "tessera": int8 times the scale of its pixel, which is in a raster beside it

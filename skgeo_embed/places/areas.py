@@ -13,7 +13,8 @@ import numpy as np
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 
 POINTS_AT_A_TIME = 2**18
-TRIES = 200  # of each point that is wanted, in what bounds a polygon
+MOST_POINTS = 10_000_000  # in one area
+TRIES = 1000  # of each point that is wanted, in what bounds a polygon
 # the plastic number's powers: steps of the evenest two-dimensional Kronecker sequence (M. Roberts
 # 2018, "The unreasonable effectiveness of quasirandom sequences")
 PLASTIC = 1.32471795724474602596
@@ -44,7 +45,9 @@ class AreaSampling:
         """Points for lengths in km or surfaces in km², at least one each."""
         if self.spacing_km is None:
             return np.full(len(size), self.count, dtype=np.int64)
-        return np.maximum(1, np.round(size / self.spacing_km**dimensions)).astype(np.int64)
+        wanted = np.maximum(1, np.round(size / self.spacing_km**dimensions))
+        _check_number(wanted)
+        return wanted.astype(np.int64)
 
 
 def area_sampling(points: int | str, statistic: Literal["mean", "std"]) -> AreaSampling:
@@ -56,6 +59,7 @@ def area_sampling(points: int | str, statistic: Literal["mean", "std"]) -> AreaS
         If `points` is neither a count nor a distance such as "5km".
     """
     if isinstance(points, Integral) and not isinstance(points, bool) and points >= 1:
+        _check_number(np.array([float(points)]))
         return AreaSampling(int(points), None, statistic)
     found = SPACING.fullmatch(points) if isinstance(points, str) else None
     if found is None or not float(found[1]):
@@ -64,6 +68,14 @@ def area_sampling(points: int | str, statistic: Literal["mean", "std"]) -> AreaS
             f'such as "5km" or "250m", got {points!r}.'
         )
     return AreaSampling(None, float(found[1]) / (1 if found[2] == "km" else 1000), statistic)
+
+
+def _check_number(wanted: np.ndarray) -> None:
+    if len(wanted) and not wanted.max() <= MOST_POINTS:
+        raise ValueError(
+            f"area_points asks for {wanted.max():.3g} points in one area, more than "
+            f"{MOST_POINTS:,}; ask for fewer, or for a larger distance between them."
+        )
 
 
 def points_in_areas(
@@ -138,7 +150,30 @@ def _equal_area(lonlat: np.ndarray) -> np.ndarray:
 
 
 def _in_polygons(polygons: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take what of an even sequence over each polygon's bounds lies inside, until it is enough."""
+    """Take what of an even sequence over the bounds of parts lies inside, until it is enough."""
+    import shapely
+
+    parts, of = shapely.get_parts(polygons, return_index=True)
+    shares = _shared_out(counts, square_km(parts), of)
+    kept = np.flatnonzero(shares)
+    lonlat, owner = _in_single_polygons(parts[kept], shares[kept])
+    return lonlat, of[kept][owner]
+
+
+def _shared_out(counts: np.ndarray, size: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Whole numbers of points for parts, by their size, that sum to those of their areas."""
+    total = np.bincount(of, size, minlength=len(counts))
+    n_parts = np.bincount(of, minlength=len(counts))
+    flat = total[of] == 0  # of slivers each part counts alike
+    share = np.where(flat, 1 / n_parts[of], size / np.where(flat, 1, total[of]))
+    quota = np.cumsum(share * counts[of])
+    quota -= np.concatenate([[0], np.cumsum(counts)])[of]  # from 0 in each area
+    before = np.concatenate([[0], quota[:-1]])
+    before[np.concatenate([[True], of[1:] != of[:-1]])[: len(of)]] = 0
+    return (np.rint(quota + 1e-9) - np.rint(before + 1e-9)).astype(np.int64)
+
+
+def _in_single_polygons(polygons: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     import shapely
 
     shapely.prepare(polygons)

@@ -32,7 +32,11 @@ def cells_of(X: Any) -> np.ndarray | None:
             return None
         if len(getattr(X, "columns", "1")) != 1 or not 1 <= getattr(X, "ndim", 2) <= 2:
             return None
-        values = np.asarray(X.to_numpy() if hasattr(X, "to_numpy") else X)
+        if is_from(X, "pandas"):
+            X = X.astype(object)  # integers with gaps stay integers
+        elif not isinstance(X, np.ndarray):
+            X = np.array(X.rows() if hasattr(X, "rows") else X.to_list(), dtype=object)
+        values = np.asarray(X)
         if values.ndim == 2 and values.shape[1] != 1:
             return None
         values = values.reshape(-1)

@@ -9,6 +9,8 @@ import numpy as np
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.numbers import is_from
 
+EDGE_POINTS = 64  # on the longer side of a projected geometry
+
 
 def is_geo(X: Any) -> bool:
     """Say whether `X` holds geometries: a GeoDataFrame or a GeoSeries."""
@@ -47,7 +49,7 @@ def degrees_of_geo(X: Any) -> np.ndarray:
     values = np.full(len(geometries), None, dtype=object)
     if there.any():
         try:
-            degrees = geometries[there].to_crs("EPSG:4326")
+            degrees = _fine_enough(geometries[there]).to_crs("EPSG:4326")
         except Exception as error:
             if not is_from(error, "pyproj"):
                 raise
@@ -60,6 +62,18 @@ def degrees_of_geo(X: Any) -> np.ndarray:
         if not geometries.crs.is_geographic:
             values[there] = unwrapped(values[there])
     return values
+
+
+def _fine_enough(geometries: Any) -> Any:
+    """Put points on the edges of projected geometries, whose edges are not straight in degrees."""
+    import shapely
+
+    if geometries.crs.is_geographic or not (shapely.get_dimensions(geometries) > 0).any():
+        return geometries
+    west, south, east, north = shapely.bounds(geometries).T
+    step = np.maximum(np.maximum(east - west, north - south) / EDGE_POINTS, 1e-9)
+    values = np.asarray(geometries, dtype=object)
+    return type(geometries)(shapely.segmentize(values, step), crs=geometries.crs)
 
 
 def _missing(geometries: Any) -> Any:
@@ -139,16 +153,16 @@ def unwrapped(geometries: np.ndarray) -> np.ndarray:
     result = geometries.copy()
     for row in wide:
         result[row] = _unwrapped(geometries[row])
-    beyond = np.flatnonzero(shapely.bounds(result)[:, 0] < -180)
-    result[beyond] = shapely.transform(result[beyond], lambda lonlat: np.add(lonlat, (360.0, 0.0)))
     return result
 
 
 def _unwrapped(geometry: Any) -> Any:
     import shapely
 
+    if geometry.geom_type == "GeometryCollection":  # refused later
+        return geometry
     if geometry.geom_type.startswith("Multi"):
-        return type(geometry)([_unwrapped(part) for part in geometry.geoms])
+        return type(geometry)([_unwrapped(part) for part in geometry.geoms if not part.is_empty])
     if geometry.geom_type != "Polygon":
         return type(geometry)(_continued(geometry))
     shell = _continued(geometry.exterior)
@@ -162,6 +176,7 @@ def _unwrapped(geometry: Any) -> Any:
 def _continued(line: Any) -> np.ndarray:
     lonlat = np.array(line.coords)[:, :2]
     lonlat[:, 0] = np.unwrap(lonlat[:, 0], period=360)
+    lonlat[:, 0] += 360 * (lonlat[:, 0].min() < -180)
     around = lonlat[-1, 0] - lonlat[0, 0]
     if line.geom_type == "LinearRing" and abs(around) > 180:
         pole = np.copysign(90.0, lonlat[:, 1].mean())

@@ -129,9 +129,12 @@ def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
     west, south, east, north = shapely.bounds(areas).T
     lower, upper = np.column_stack([west, south]), np.column_stack([east, north])
     finite = np.isfinite(lower).all(axis=1)
+    coordinates, of = shapely.get_coordinates(areas, return_index=True)
+    finite[of[~np.isfinite(coordinates).all(axis=1)]] = False
     within = _is_in_range(lower) & (east <= 540) & (north <= 90)  # 540: once round from 180
     if on_invalid == "raise" and not finite.all():
-        raise CoordinateError(_missing_message(lower, finite, 0))
+        corners = np.where(finite[:, None], lower, np.nan)
+        raise CoordinateError(_missing_message(corners, finite, 0))
     wrong = np.flatnonzero(finite & ~within)
     problem = None
     if len(wrong):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.quantization import dequantized
 from skgeo_embed.rasters.tiles import WORLD, Read, Tile
 
@@ -217,6 +218,9 @@ class Window:
         self._tile, self._quantization = tile, quantization
         self._first = rows.start, columns.start
         self._pixels = read(rows, columns)
+        expected = tile.shape[0], rows.stop - rows.start, columns.stop - columns.start
+        if self._pixels.shape != expected:
+            raise ImageError(f"{tile.path} is not what it was in fit; fit again.")
         self._scales = None if read_scales is None else read_scales(rows, columns)
 
     def at(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:

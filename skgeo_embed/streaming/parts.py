@@ -65,6 +65,11 @@ class Parts:
         FileExistsError
             If they are of another table, encoder or settings.
         """
+        own = {self._record.name, ".lock"}
+        if not self._record.exists() and {path.name for path in self.folder.iterdir()} - own:
+            raise FileExistsError(
+                f"{self.folder} is where parts would be kept, and holds something else; move it."
+            )
         known = None if restart else self._read_record()
         if known is None:
             self.state = {"of": description, "parts": [], "first_bad": []}

@@ -189,7 +189,7 @@ def _ready(encoder: CoordinateTransformer) -> CoordinateTransformer:
         ready = copy.copy(encoder)
     ready._saw_columns = False
     vars(ready).pop("feature_names_in_", None)
-    ready.set_output(transform="default")
+    ready._sklearn_output_config = {}  # its own, and no frames
     return ready
 
 

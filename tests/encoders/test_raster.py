@@ -416,6 +416,22 @@ def test_it_is_an_estimator(tmp_path):
     np.testing.assert_array_equal(encoder.transform(many), np.tile(expected, (50, 1)))
 
 
+def test_a_file_that_was_changed_after_fit(tmp_path):
+    path = write(tmp_path / "tile.tif", pixels_of())
+    encoder = RasterEncoder(path).fit()
+    write(path, pixels_of(bands=1))
+    with pytest.raises(ImageError, match=r"tile.tif is not what it was in fit; fit again"):
+        encoder.transform(CENTRES)
+
+
+def test_no_deviation_where_there_is_no_raster(tmp_path):
+    path = write(tmp_path / "tile.tif", pixels_of())
+    encoder = RasterEncoder(path, area_statistic="std", on_invalid="nan").fit()
+    with pytest.warns(UserWarning, match="at 1 of 2 places"):
+        found = encoder.transform([CENTRES[0], [50, 50]])
+    np.testing.assert_array_equal(found, [[0.0] * 4, [np.nan] * 4])
+
+
 def test_what_rasters_cannot_be(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file or folder"):
         RasterEncoder(tmp_path / "nothing.tif").fit()
@@ -436,7 +452,7 @@ def test_what_rasters_cannot_be(tmp_path):
     with pytest.raises(ImageError, match="does not say where it lies"):
         RasterEncoder(nowhere).fit()
     np.save(tmp_path / "objects.npy", np.array([None, "a"]), allow_pickle=True)
-    with pytest.raises(ImageError, match="objects.npy is no array of numbers"):
+    with pytest.raises(ImageError, match=r"objects.npy is no array of numbers"):
         RasterEncoder(tmp_path / "objects.npy", quantization="tessera").fit()
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(ImageError, match=r"empty.zarr cannot be read as a Zarr store"):

@@ -3,8 +3,10 @@
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import shapely
+from pyproj import Transformer
 
 from skgeo_embed import CoordinateError, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed.places import areas as module
@@ -260,3 +262,69 @@ def test_pipelines_frames_and_grids():
     with pytest.raises(ValueError, match=r"area_statistic='std'.*grid is of points"):
         deviation.transform_grid([1, 2], [3, 4])
     assert (deviation.transform([[1, 2], [3, 4]]) == 0).all()
+
+
+def test_projected_areas_of_the_whole_width_of_a_map():
+    encoder = PositionalEncoder(legendre_polys=4, area_points=400).fit()
+    world = gpd.GeoSeries([shapely.box(-20037508.34, -1e7, 20037508.34, 1e7)], crs=3857)
+    south, north = world.to_crs(4326).total_bounds[[1, 3]]
+    expected = encoder.transform([shapely.box(-180, south, 180, north)])
+    np.testing.assert_allclose(encoder.transform(world), expected, atol=0.02)
+    wide = gpd.GeoSeries([shapely.box(-100, 0, 100, 10)], crs=4326).to_crs(3857)
+    expected = encoder.transform([shapely.box(-100, 0, 100, 10).segmentize(10)])
+    np.testing.assert_allclose(encoder.transform(wide), expected, atol=0.02)
+
+
+def test_projected_parts_on_both_sides_of_the_antimeridian():
+    parts = [shapely.box(179.5, 0, 180.5, 1), shapely.box(-180.5, 2, -179.5, 3)]
+    to_metres = Transformer.from_crs(4326, 3832, always_xy=True).transform
+    moved = shapely.transform(
+        shapely.MultiPolygon(parts), lambda c: np.column_stack(to_metres(c[:, 0], c[:, 1]))
+    )
+    encoder = PositionalEncoder(legendre_polys=4, area_points=100).fit()
+    found = encoder.transform(gpd.GeoSeries([moved], crs=3832))
+    expected = encoder.transform(
+        [shapely.MultiPolygon([parts[0], shapely.box(179.5, 2, 180.5, 3)])]
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    with pytest.raises(CoordinateError, match="GeometryCollection"):
+        encoder.transform(gpd.GeoSeries([shapely.GeometryCollection([moved])], crs=3832))
+
+
+def test_small_parts_far_apart_share_the_points_by_their_surface():
+    two = shapely.MultiPolygon([shapely.box(0, 0, 0.01, 0.01), shapely.box(60, 0, 60.03, 0.01)])
+    points = points_of([two], 64, "mean")[0]
+    assert len(points) == 64
+    assert np.count_nonzero(points[:, 0] < 1) == 16
+    ring = shapely.Point(0, 0).buffer(20).difference(shapely.Point(0, 0).buffer(19.9))
+    assert len(points_of([ring], 64, "mean")[0]) == 64
+    many = shapely.MultiPolygon([shapely.box(i, 0, i + 0.5, 0.5) for i in range(100)])
+    assert len(points_of([many], 7, "mean")[0]) == 7  # fewer than parts
+
+
+def test_corners_that_are_missing():
+    encoder = PositionalEncoder(legendre_polys=4, on_invalid="nan").fit()
+    gaps = [
+        shapely.Polygon([(10, 40), (np.nan, 42), (12, 40), (12, 41)]),
+        shapely.LineString([(10, 40), (np.nan, np.nan), (12, 40)]),
+        shapely.MultiPoint([(10, 40), (np.nan, 42)]),
+        HOLED,
+    ]
+    assert np.isnan(encoder.transform(gaps)[:, 0]).tolist() == [True, True, True, False]
+    with pytest.raises(CoordinateError, match=r"3 row\(s\) with NaN"):
+        PositionalEncoder(legendre_polys=4).fit_transform(gaps)
+
+
+@pytest.mark.parametrize("wrong", [10**12, "0.1m", "0.0000001m"])
+def test_more_points_than_anybody_can_mean(wrong):
+    with pytest.raises(ValueError, match=r"points in one area, more than 10,000,000"):
+        PositionalEncoder(legendre_polys=4, area_points=wrong).fit_transform([AREAS[0]])
+
+
+@pytest.mark.parametrize("make", [lambda c: pd.Series(c, dtype="Int64"), pl.Series])
+def test_numbers_of_cells_with_gaps(make):
+    cells = make([int(CELLS[0], 16), None])
+    encoder = PositionalEncoder(legendre_polys=4, on_invalid="nan").fit()
+    found = encoder.transform(cells)
+    np.testing.assert_array_equal(found[0], encoder.transform([CELLS[0]])[0])
+    assert np.isnan(found[1]).all()

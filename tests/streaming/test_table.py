@@ -301,6 +301,19 @@ def test_another_encoder_is_another_run(frame, tmp_path, monkeypatch):
     assert encode_table(other, tmp_path / "in.csv", tmp_path / "out.csv", restart=True).rows == 350
 
 
+def test_what_is_the_users_stays(frame, tmp_path):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    folder = tmp_path / "out.csv.parts"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"out.csv.parts is where parts would be kept.*move"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (folder / "notes.txt").read_text() == "mine"
+    encoder = PositionalEncoder(legendre_polys=3).fit().set_output(transform="pandas")
+    encode_table(encoder, tmp_path / "in.csv", tmp_path / "other.csv")
+    assert isinstance(encoder.transform(frame[["lon", "lat"]]), pd.DataFrame)
+
+
 def test_what_is_no_encoder(tmp_path, frame):
     frame.to_csv(tmp_path / "in.csv", index=False)
     with pytest.raises(TypeError, match=r"encoder must be a transformer of places.*got a str"):
