@@ -23,6 +23,7 @@ os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # on a card, parity is that of float32
 CACHE = tempfile.TemporaryDirectory()
 os.environ["SKGEO_EMBED_CACHE"] = CACHE.name  # no test may touch the user's
 
+from skgeo_embed import SatCLIPEncoder  # noqa: E402
 from skgeo_embed.nn.location import LocationEncoder  # noqa: E402
 from tests.recipe import REFERENCE  # noqa: E402
 
@@ -30,6 +31,12 @@ from tests.recipe import REFERENCE  # noqa: E402
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def held_default():
+    """The default encoder, so that fits of others find its weights open."""
+    return SatCLIPEncoder().fit()
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from skgeo_embed.nn.location import LocationEncoder
 from tests.folding import Folding
 
 POINTS = np.array([[7.83, 36.83], [-122.3, 38.5], [151.2, -33.9]])
+pytestmark = pytest.mark.usefixtures("held_default")  # most fits are of it
 
 
 class FoldingEncoder(Folding, SatCLIPEncoder):

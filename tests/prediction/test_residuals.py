@@ -234,14 +234,11 @@ def test_a_gaussian_process_of_residuals(places):
 
 
 def test_real_temperatures_in_every_kind_of_fold():
-    X, y = (table[::2] for table in load_air_temperature(return_X_y=True))
+    X, y = (table[::4] for table in load_air_temperature(return_X_y=True))
     plain = make_pipeline(SatCLIPEncoder(n_components=128), Ridge(10.0))
-    for cv, gain in (
-        (KFold(3, shuffle=True, random_state=0), 0.003),
-        (SpatialBlockKFold(3), -0.01),
-    ):
+    for cv in (KFold(3, shuffle=True, random_state=0), SpatialBlockKFold(3)):
         with_residuals = cross_val_score(ResidualInterpolator(plain), X, y, cv=cv).mean()
-        assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + gain
+        assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + 0.05
 
 
 def test_predictions_of_one_column_stay_rows(places):
