@@ -10,9 +10,13 @@ from tests.recipe import checkpoints_json, state_dict
 def checkpoint(variant, *, keep=lambda key: True, dtype_of_visual=None, **hyper):
     """A Lightning checkpoint as a dict; `keep` chooses keys, None removes a hyper-parameter."""
     spec = checkpoints_json()["variants"][variant]
-    state = state_dict(spec["state_dict"], spec["aliases"])
+    kept = {key for key, *_ in spec["state_dict"] if keep(key)}
+    kept |= {source for key, source in spec["aliases"].items() if keep(key)}
+    # what is not kept is not drawn either: an image tower has a hundred times the numbers
+    state = state_dict([entry for entry in spec["state_dict"] if entry[0] in kept], spec["aliases"])
     for key, source in spec["aliases"].items():
-        state[key] = state[source]
+        if keep(key):
+            state[key] = state[source]
     parameters = {**spec["hyper_parameters"], **hyper}
     return {
         "epoch": 1,

@@ -276,7 +276,8 @@ def test_gps2vec_against_the_original(zone_folder):
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, data[kind], rtol=0, atol=1e-6)
     double = GPS2VecEncoder(folder, kind=kind, dtype="float64", batch_size=1)
-    np.testing.assert_allclose(double.fit_transform(points), data[kind], rtol=0, atol=1e-6)
+    found = double.fit_transform(points[::5])
+    np.testing.assert_allclose(found, data[kind][::5], rtol=0, atol=1e-6)
     names = encoder.get_feature_names_out()
     assert names[0] == f"gps2vec_{kind}000"
     assert len(names) == {"visual": 1365, "tag": 2000}[kind]

@@ -31,7 +31,7 @@ from skgeo_embed import (
 from skgeo_embed.models import original_file
 from tests import other_recipe
 from tests.hub_server import Repository
-from tests.published import checkpoint, to_bytes
+from tests.published import checkpoint, to_bytes, without_vision
 
 PLACES = np.array([[7.8, 36.8], [-122.3, 38.5], [100.0, -33.0]])
 
@@ -136,7 +136,7 @@ def test_taxabind(files, numbers, dtype, atol):
 def test_range(numbers, tmp_path):
     database = other_recipe.range_database(tmp_path / "database.npz")
     path = tmp_path / "satclip.ckpt"
-    path.write_bytes(to_bytes(checkpoint("vit16_l40")))
+    path.write_bytes(to_bytes(checkpoint("vit16_l40", keep=without_vision)))
     location = SatCLIPEncoder(path, layer="embedding", dtype="float64", harmonics="exact")
     points, rows = numbers["range_points"], usual(numbers["range_points"])
     plain = RANGEEncoder(database, location_encoder=location, dtype="float64").fit(points)
