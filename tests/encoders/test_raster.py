@@ -35,7 +35,9 @@ def write(path, pixels, crs="EPSG:32632", corner=(500_000, 5_300_000), step=10, 
         pixels = pixels[:, ::-1]
     profile = {"driver": "GTiff", "count": bands, "height": height, "width": width, "crs": crs}
     profile |= {"dtype": pixels.dtype, "transform": transform, "tiled": True}
-    profile |= {"blockxsize": 32, "blockysize": 32, "compress": "deflate", **more}
+    # of four bands of bytes GDAL would make the last one alpha
+    profile |= {"photometric": "MINISBLACK", "blockxsize": 32, "blockysize": 32}
+    profile |= {"compress": "deflate", **more}
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(path, "w", **profile) as file:
         file.write(pixels)
