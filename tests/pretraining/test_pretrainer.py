@@ -48,7 +48,7 @@ class PairsDataset(torch.utils.data.Dataset):
 @pytest.fixture(scope="module")
 def fitted(pairs):
     return flat_pretrainer(
-        **{**SMALL, "max_epochs": 40, "learning_rate": 1e-3, "dropout": 0.0}
+        **{**SMALL, "max_epochs": 20, "learning_rate": 1e-3, "dropout": 0.0}
     ).fit(*pairs)
 
 
@@ -75,7 +75,7 @@ def test_learns_to_match(fitted, pairs):
     assert last["val_top1"] <= last["val_top5"]
     assert last["val_place_top1"] <= last["val_place_top5"]
     assert last["val_median_km"] < 0.7 * history["val_median_km"].iloc[0]
-    assert history["epoch"].tolist() == list(range(40))
+    assert history["epoch"].tolist() == list(range(20))
     assert history["train_loss"].iloc[-1] < 0.8 * history["train_loss"].iloc[0]
     chance = 1 / len(pairs[0])
     assert fitted.score(*pairs) > 5 * chance
