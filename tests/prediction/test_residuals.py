@@ -233,7 +233,7 @@ def test_a_gaussian_process_of_residuals(places):
     assert classes.score(places[400:], y[400:] > 0) > 0.8
 
 
-def test_real_temperatures_in_every_kind_of_fold():
+def test_real_temperatures_in_every_kind_of_fold(held_default):
     X, y = (table[::4] for table in load_air_temperature(return_X_y=True))
     plain = make_pipeline(SatCLIPEncoder(n_components=128), Ridge(10.0))
     for cv in (KFold(3, shuffle=True, random_state=0), SpatialBlockKFold(3)):
