@@ -29,8 +29,8 @@ from tests.recipe import REFERENCE  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads():
-    torch.set_num_threads(2)
+def _two_threads_in_all():
+    torch.set_num_threads(2 // min(2, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 It is a process of its own: GDAL waits for it while it holds Python's lock.
 """
 
+import hashlib
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,6 +35,8 @@ class Ranges(BaseHTTPRequestHandler):
         self.send_response(206 if wanted else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        if not path.name.startswith("unversioned"):
+            self.send_header("ETag", f'"{hashlib.md5(content).hexdigest()}"')
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
         if not head:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, warn_caller
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
@@ -49,6 +50,10 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         Of the tiles to use: a number, or the column of X that holds it (of an array the third).
     remote : bool, default=False
         Whether addresses in `source`, or in a VRT or table that it names, may be read.
+    cache_bytes : int, default=2147483648
+        How much of remote GeoTIFFs is kept on disk, in the user's cache folder (environment
+        variable SKGEO_EMBED_CACHE): those blocks that were used last, of files whose server says
+        when they change (http and https; an ETag or a time). 0 keeps nothing.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite or out-of-range coordinates, and with places where no raster
         has a value: an error that names them, or NaN.
@@ -91,6 +96,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         "quantization": [StrOptions({"alphaearth", "tessera"}), None],
         "year": TIME_CONSTRAINT,
         "remote": ["boolean"],
+        "cache_bytes": [Interval(Integral, 0, None, closed="left")],
         **READING_CONSTRAINTS,
     }
 
@@ -102,6 +108,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         quantization: Literal["alphaearth", "tessera"] | None = None,
         year: int | str | None = None,
         remote: bool = False,
+        cache_bytes: int = 2 * 2**30,
         on_invalid: Literal["raise", "nan"] = "raise",
         lon: str | int | None = None,
         lat: str | int | None = None,
@@ -113,6 +120,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         self.quantization = quantization
         self.year = year
         self.remote = remote
+        self.cache_bytes = cache_bytes
         self.on_invalid = on_invalid
         self.lon = lon
         self.lat = lat
@@ -122,7 +130,12 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     def _prepare(self) -> None:
         from skgeo_embed.rasters.catalogue import open_catalogue
 
-        tiles = open_catalogue(self.source, remote=self.remote, quantization=self.quantization)
+        tiles = open_catalogue(
+            self.source,
+            remote=self.remote,
+            quantization=self.quantization,
+            versioned=self.cache_bytes > 0,
+        )
         years = sorted({tile.year for tile in tiles if tile.year is not None})
         if len(years) > 1 and self._time is None:
             raise ValueError(
@@ -135,11 +148,14 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
             )
         self._tiles: list[Tile] = tiles
         self._method, self._quantization = self.method, self.quantization
+        self._cache_bytes = self.cache_bytes
+        self._keeps_blocks = any(any(tile.versions) for tile in tiles)
         self.n_tiles_ = len(tiles)
 
     def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
 
+        from skgeo_embed.rasters.cache import BlockCache
         from skgeo_embed.rasters.sampling import sample
 
         years = lonlat[:, 2] if lonlat.shape[1] == 3 else None
@@ -151,6 +167,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
             years,
             method=self._method,
             quantization=self._quantization,
+            cache=BlockCache(self._cache_bytes) if self._keeps_blocks else None,
         ):
             yield torch.from_numpy(places), torch.from_numpy(values)
 

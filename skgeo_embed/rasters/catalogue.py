@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import ImageError
-from skgeo_embed.rasters.tiles import SCALES, Tile, header
+from skgeo_embed.rasters.tiles import SCALES, Tile, header, is_address
 
 OPENERS = 8
 PATH_COLUMNS = ("path", "location", "href", "url", "file", "filename")
@@ -21,8 +21,10 @@ FOOTPRINTS = {".gpkg", ".parquet", ".fgb", ".shp"}
 Named = tuple[str, int | None]
 
 
-def open_catalogue(source: Any, *, remote: bool, quantization: str | None) -> list[Tile]:
-    """Read the headers of all tiles of a source.
+def open_catalogue(
+    source: Any, *, remote: bool, quantization: str | None, versioned: bool = False
+) -> list[Tile]:
+    """Read the headers of all tiles of a source, and if `versioned` the versions of remote ones.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def open_catalogue(source: Any, *, remote: bool, quantization: str | None) -> li
     for path, _ in named:
         if not remote:
             _check_local(path)
-    read = partial(_header, quantization=quantization)
+    read = partial(_header, quantization=quantization, versioned=versioned)
     with ThreadPoolExecutor(OPENERS) as pool:
         tiles = list(pool.map(read, named))
     widths = {tile.shape[0] for tile in tiles}
@@ -51,10 +53,14 @@ def open_catalogue(source: Any, *, remote: bool, quantization: str | None) -> li
     return tiles
 
 
-def _header(named: Named, quantization: str | None) -> Tile:
+def _header(named: Named, quantization: str | None, versioned: bool) -> Tile:
     path, year = named
     return header(
-        path, year=year, with_scales=quantization == "tessera", decoded=quantization is None
+        path,
+        year=year,
+        with_scales=quantization == "tessera",
+        decoded=quantization is None,
+        versioned=versioned and is_address(path),
     )
 
 
@@ -69,7 +75,7 @@ def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[
             yield from _named(part, year, quantization)
         return
     path = fspath(source)
-    if "://" in path or path.startswith("/vsi"):
+    if is_address(path):
         yield path, year
         return
     file = Path(path).expanduser()
@@ -149,7 +155,7 @@ def _beside(file: Path, path: str) -> str:
 def _check_local(path: str) -> None:
     """Refuse addresses, and VRTs that lead to any, unless the user said that they may be read."""
     hint = "pass remote=True to read over the network"
-    if "://" in path or path.startswith("/vsi"):
+    if is_address(path):
         raise ImageError(f"{path} is an address; {hint}.")
     if path.lower().endswith(".vrt"):
         text = Path(path).read_text(errors="replace")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.cache import BlockCache
 from skgeo_embed.rasters.quantization import dequantized
 from skgeo_embed.rasters.tiles import WORLD, Read, Tile
 
@@ -36,11 +37,12 @@ def sample(
     *,
     method: str,
     quantization: str | None,
+    cache: BlockCache | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield places and their values, (n, bands) float32, a tile at a time.
 
     Values are NaN where there are none. Of tiles that overlap the first in the list that has a
-    value there counts.
+    value there counts. Blocks of tiles whose version is known are kept in `cache`.
     """
     hits = _hits(tiles, lonlat, years)
     choice = _choices(hits.place)
@@ -51,7 +53,13 @@ def sample(
             parts = _by(hits.tile[mine], mine)
             jobs = deque(
                 pool.submit(
-                    _of_tile, tiles[tile], hits.row[part], hits.column[part], method, quantization
+                    _of_tile,
+                    tiles[tile],
+                    hits.row[part],
+                    hits.column[part],
+                    method,
+                    quantization,
+                    cache,
                 )
                 for tile, part in parts
             )
@@ -179,7 +187,12 @@ def _pixels(tile: Tile, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_tile(
-    tile: Tile, row: np.ndarray, column: np.ndarray, method: str, quantization: str | None
+    tile: Tile,
+    row: np.ndarray,
+    column: np.ndarray,
+    method: str,
+    quantization: str | None,
+    cache: BlockCache | None,
 ) -> np.ndarray:
     """Values of one tile, (n, bands), read block by block."""
     _, height, width = tile.shape
@@ -191,7 +204,7 @@ def _of_tile(
         top, left, reach = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64), 1
     down, right = tile.block
     block = top // down * -(-width // right) + left // right
-    with tile.opened() as (read, read_scales):
+    with tile.opened(cache) as (read, read_scales):
         for _, part in _by(block, np.arange(len(row))):
             rows = slice(int(top[part].min()), min(int(top[part].max()) + 1 + reach, height))
             columns = slice(int(left[part].min()), min(int(left[part].max()) + 1 + reach, width))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache as once
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.cache import version_of
+
+if TYPE_CHECKING:
+    from skgeo_embed.rasters.cache import BlockCache
 
 # rows and columns to (bands, height, width), and to scales, (height, width) or with bands first
 Read = Callable[[slice, slice], np.ndarray]
@@ -44,6 +49,8 @@ class Tile:
         Of the bands.
     scales_path : str or None
         The raster of a scale for each pixel.
+    versions : tuple of str or None
+        Of the raster at an address and of its scales, where the server says.
     year : int or None
         What it is of.
     """
@@ -59,6 +66,7 @@ class Tile:
     offsets: tuple[float, ...] | None = None
     names: tuple[str, ...] | None = None
     scales_path: str | None = None
+    versions: tuple[str | None, str | None] = (None, None)
     year: int | None = None
 
     def pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,18 +87,28 @@ class Tile:
         return a * columns + b * rows + c, d * columns + e * rows + f
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[Read, Read | None]]:
-        """Open the raster, and that of its scales, for reading."""
-        with READERS[self.kind](self.path) as read:
-            if self.scales_path is None:
-                yield read, None
-            else:
-                with READERS[self.kind](self.scales_path) as read_scales:
-                    yield read, read_scales
+    def opened(self, cache: BlockCache | None) -> Iterator[tuple[Read, Read | None]]:
+        """Open the raster, and that of its scales, for reading; with a cache when need be."""
+        with ExitStack() as files:
+
+            def reader(path: str, version: str | None) -> Read:
+                def opened() -> Read:
+                    return files.enter_context(READERS[self.kind](path))
+
+                if cache is None or version is None:
+                    return opened()
+                raster = f"{path} {version}"
+                return cache.reader(once(opened), raster, self.shape[1:], self.block)
+
+            of_pixels, of_scales = self.versions
+            read = reader(self.path, of_pixels)
+            yield read, None if self.scales_path is None else reader(self.scales_path, of_scales)
 
 
-def header(path: str, *, year: int | None, with_scales: bool, decoded: bool) -> Tile:
-    """Read what a raster says of itself.
+def header(
+    path: str, *, year: int | None, with_scales: bool, decoded: bool, versioned: bool
+) -> Tile:
+    """Read what a raster says of itself, and if `versioned` what a server says of its version.
 
     Raises
     ------
@@ -101,7 +119,7 @@ def header(path: str, *, year: int | None, with_scales: bool, decoded: bool) -> 
         return _zarr_header(path, year, decoded)
     if path.endswith(".npy"):
         return _npy_header(path, year)
-    return _gdal_header(path, year, with_scales)
+    return _gdal_header(path, year, with_scales, versioned)
 
 
 def _is_zarr(path: str) -> bool:
@@ -111,11 +129,13 @@ def _is_zarr(path: str) -> bool:
     )
 
 
-def _gdal_header(path: str, year: int | None, with_scales: bool) -> Tile:
+def _gdal_header(path: str, year: int | None, with_scales: bool, versioned: bool = False) -> Tile:
+    scales = _scales_beside(path) if with_scales else None
     with _rasterio_open(path) as file:
         if file.crs is None or file.transform.is_identity:
             raise ImageError(f"{path} does not say where it lies: it has no CRS or no transform.")
         names = tuple(str(name) for name in file.descriptions if name)
+        kept = versioned and file.driver == "GTiff"  # what a VRT leads to changes without it
         unscaled = all(scale == 1 for scale in file.scales)
         return Tile(
             path,
@@ -128,28 +148,40 @@ def _gdal_header(path: str, year: int | None, with_scales: bool) -> Tile:
             None if unscaled else tuple(file.scales),
             None if not any(file.offsets) else tuple(file.offsets),
             names if len(set(names)) == file.count else None,
-            _scales_beside(Path(path)) if with_scales else None,
+            scales,
+            tuple(version_of(p) if p and kept else None for p in (path, scales)),  # type: ignore[arg-type]
             year,
         )
 
 
-def _scales_beside(path: Path) -> str:
-    beside = path.with_name(f"{path.stem}{SCALES}{path.suffix}")
-    if not beside.exists():
+def _scales_beside(path: str) -> str:
+    """The path of the scales, at an address before what may follow its path."""
+    before, mark, query = path.partition("?") if "://" in path else (path, "", "")
+    stem, dot, suffix = before.rpartition(".")
+    beside = f"{stem}{SCALES}{dot}{suffix}{mark}{query}"
+    if not is_address(path) and not Path(beside).exists():
         raise ImageError(
-            f'quantization="tessera" needs the scale of each pixel, and there is no {beside.name} '
-            f"beside {path}."
+            f'quantization="tessera" needs the scale of each pixel, and there is no '
+            f"{Path(beside).name} beside {path}."
         )
-    return str(beside)
+    return beside
+
+
+def is_address(path: str) -> bool:
+    """Say whether GDAL would read it over a network, or as one of its virtual files."""
+    return "://" in path or path.startswith("/vsi")
 
 
 @contextmanager
 def _rasterio_open(path: str) -> Iterator[Any]:
     rasterio = import_rasterio()
-    local = "://" not in path and not path.startswith("/vsi")
-    driver = {} if not local or path.lower().endswith(".vrt") else {"driver": "GTiff"}
+    free = is_address(path) or path.lower().endswith(".vrt")
     try:
-        with rasterio.open(path, **driver) as file:
+        # what GDAL keeps of a closed file's address it would take for what is there later
+        with (
+            rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/"),
+            rasterio.open(path, **({} if free else {"driver": "GTiff"})) as file,
+        ):
             yield file
     except (rasterio.errors.RasterioError, OSError) as error:
         raise ImageError(f"{path} cannot be read as a raster: {error}") from error
@@ -204,7 +236,7 @@ def _npy_header(path: str, year: int | None) -> Tile:
         raise ImageError(f"{path} has {height} × {width} pixels, {place} {landmask.shape[1:]}.")
     return Tile(
         path, "npy", landmask.crs, landmask.transform, (bands, height, width), (256, width),
-        scales_path=_scales_beside(file), year=year,
+        scales_path=_scales_beside(path), year=year,
     )  # fmt: skip
 
 

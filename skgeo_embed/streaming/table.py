@@ -39,7 +39,7 @@ NULL_HINT = (
     'on_invalid="nan" (--on-invalid nan) leaves the features of such rows null. The first row is 0.'
 )
 # what changes how features are computed, and not which they are
-HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only"}
+HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
 
 
 class EncodedTable(NamedTuple):

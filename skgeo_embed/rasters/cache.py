@@ -1,0 +1,155 @@
+"""Blocks of remote rasters on disk, so that none is fetched twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skgeo_embed._files import cache_folder, write_atomically
+
+if TYPE_CHECKING:
+    from skgeo_embed.rasters.tiles import Read
+
+SECONDS = 30
+KEPT = 0.9  # of the limit, when room is made: not for each block anew
+
+
+class BlockCache:
+    """Blocks in files of their own; the least recently used make room for new ones.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes of all files together. Processes that write at once count their own, so that the
+        limit may be passed until one of them makes room.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._folder = cache_folder("rasters")
+        self._limit = limit
+        self._room: int | None = None
+        self._lock = threading.Lock()
+
+    def reader(
+        self,
+        opened: Callable[[], Read],
+        raster: str,
+        shape: tuple[int, int],
+        block: tuple[int, int],
+    ) -> Read:
+        """Return a reader of whole blocks, which opens the raster when the first is not kept.
+
+        `raster` says which one it is, in which version.
+        """
+        (height, width), (down, right) = shape, block
+
+        def block_at(row: int, column: int) -> np.ndarray:
+            path = self._path(f"{raster} {row} {column}")
+            pixels = _load(path)
+            if pixels is None:
+                rows = slice(row * down, min((row + 1) * down, height))
+                pixels = opened()(rows, slice(column * right, min((column + 1) * right, width)))
+                self._keep(path, pixels)
+            return pixels
+
+        def read_blocks(rows: slice, columns: slice) -> np.ndarray:
+            across = range(columns.start // right, -(-columns.stop // right))
+            lines = [
+                _joined([block_at(row, column) for column in across], axis=-1)
+                for row in range(rows.start // down, -(-rows.stop // down))
+            ]
+            top, left = rows.start // down * down, columns.start // right * right
+            return _joined(lines, axis=-2)[
+                ..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+            ]
+
+        return read_blocks
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self._folder / name[:2] / f"{name}.npy"
+
+    def _keep(self, path: Path, pixels: np.ndarray) -> None:
+        content = io.BytesIO()
+        np.save(content, np.ma.getdata(pixels), allow_pickle=False)
+        if np.ma.isMaskedArray(pixels):
+            np.save(content, np.ma.getmaskarray(pixels), allow_pickle=False)
+        size = content.tell()
+        if size > self._limit:
+            return
+        with self._lock:
+            if self._room is None or self._room < size:
+                self._room = self._make_room(size)
+            self._room -= size
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, content.getbuffer())
+
+    def _make_room(self, size: int) -> int:
+        """Remove the blocks that were used longest ago, if need be; return what room there is."""
+        used = []
+        for path in self._folder.rglob("*.npy"):
+            with suppress(FileNotFoundError):  # another process makes room as well
+                stat = path.stat()
+                used.append((stat.st_mtime_ns, stat.st_size, path))
+        total = sum(entry[1] for entry in used)
+        if total + size > self._limit:
+            for _, bytes_, path in sorted(used):
+                if total + size <= KEPT * self._limit:
+                    break
+                path.unlink(missing_ok=True)
+                total -= bytes_
+        return self._limit - total
+
+
+def _joined(parts: list[np.ndarray], axis: int) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    masked = any(np.ma.isMaskedArray(part) for part in parts)
+    return (np.ma.concatenate if masked else np.concatenate)(parts, axis=axis)
+
+
+def _load(path: Path) -> np.ndarray | None:
+    """Return a block that is kept, and mark it as used."""
+    try:
+        with path.open("rb") as file:
+            pixels = np.load(file, allow_pickle=False)
+            more = file.read(1)
+            if more:
+                file.seek(-1, os.SEEK_CUR)
+                pixels = np.ma.MaskedArray(pixels, np.load(file, allow_pickle=False))
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, OSError):  # damaged: it is fetched and written again
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return pixels
+
+
+def version_of(address: str) -> str | None:
+    """Ask the server for what changes with a file's content; None where it does not say.
+
+    That is its ETag, or when it was last modified, and how long it is.
+    """
+    if not address.startswith(("http://", "https://")):
+        return None
+    # a byte and not HEAD, which addresses that are signed for GET refuse
+    request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            headers = answer.headers
+    except (urllib.error.URLError, OSError, ValueError):  # GDAL says what is wrong, if it is
+        return None
+    changes = headers["ETag"] or headers["Last-Modified"]
+    length = (headers["Content-Range"] or headers["Content-Length"] or "").rpartition("/")[2]
+    return f"{changes} {length}" if changes else None
