@@ -87,21 +87,22 @@ def _boxes(X: Any, names: list[Any]) -> np.ndarray:
     return boxes
 
 
-def check_kinds(areas: np.ndarray) -> None:
-    """Refuse geometries that are of several kinds at once."""
+def mixed_kinds(areas: np.ndarray) -> tuple[np.ndarray, str]:
+    """Find geometries that are of several kinds at once: rows, and what is wrong there."""
     kinds = np.array([getattr(area, "geom_type", "Point") for area in areas])
     wrong = np.flatnonzero(~np.isin(kinds, list(KINDS)))
-    if len(wrong):
-        raise CoordinateError(
-            f"{len(wrong)} of {len(kinds)} geometries are neither polygons, lines nor points "
-            f"(first: row {wrong[0]}, a {kinds[wrong[0]]}); use X.explode(), or keep one kind of "
-            "its parts."
-        )
+    first = f"(first: row {wrong[0]}, a {kinds[wrong[0]]})" if len(wrong) else ""
+    return wrong, (
+        f"{len(wrong)} of {len(kinds)} geometries are neither polygons, lines nor points {first}; "
+        "use X.explode(), or keep one kind of its parts."
+    )
 
 
-def check_edges(areas: np.ndarray, valid: np.ndarray) -> None:
-    """Refuse edges of more than 180° of longitude, which may be meant the other way round."""
+def doubtful_edges(areas: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, str]:
+    """Find edges of more than 180° of longitude, which may be meant the other way round."""
     import shapely
+
+    rows, message = [], ""
 
     west, _, east, _ = shapely.bounds(areas).T
     wide = np.flatnonzero(valid & (east - west > 180) & (shapely.get_dimensions(areas) > 0))
@@ -117,9 +118,11 @@ def check_edges(areas: np.ndarray, valid: np.ndarray) -> None:
         is_line = shapely.get_dimensions(areas[row]) == 1
         doubtful = (np.abs(edges[:, 0]) > 180) & (is_line | ~round_once)
         if width > 360 + 1e-9 or doubtful.any():
-            raise CoordinateError(
+            rows.append(row)
+            message = message or (
                 f"the geometry in row {row} has an edge of {longest:g}° of longitude (it spans "
                 f"{width:g}°). If it crosses the antimeridian, cut it there or let its longitudes "
                 "go on beyond 180, as in 179 to 181; if it is meant so, add points between "
                 "(X.segmentize(90))."
             )
+    return np.array(rows, dtype=int), message

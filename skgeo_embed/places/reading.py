@@ -28,7 +28,7 @@ from skgeo_embed.places.geometries import (
     lonlat_of_shapely,
 )
 from skgeo_embed.places.numbers import as_array, is_dask, is_from, plain, to_float64
-from skgeo_embed.places.outlines import areas_of, check_edges, check_kinds
+from skgeo_embed.places.outlines import areas_of, doubtful_edges, mixed_kinds
 
 _MAX_ROWS_NAMED = 5
 
@@ -125,7 +125,13 @@ def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
     """
     import shapely
 
-    check_kinds(areas)
+    problem = None
+    mixed, message = mixed_kinds(areas)
+    if len(mixed):
+        if on_invalid == "raise":
+            raise CoordinateError(message)
+        problem, areas = message, areas.copy()
+        areas[mixed] = None
     west, south, east, north = shapely.bounds(areas).T
     lower, upper = np.column_stack([west, south]), np.column_stack([east, north])
     finite = np.isfinite(lower).all(axis=1)
@@ -136,14 +142,18 @@ def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
         corners = np.where(finite[:, None], lower, np.nan)
         raise CoordinateError(_missing_message(corners, finite, 0))
     wrong = np.flatnonzero(finite & ~within)
-    problem = None
     if len(wrong):
         corners = np.where(_is_in_range(lower)[:, None], upper, lower)
         problem = _out_of_range_message(corners, wrong, 0)
         if on_invalid == "raise":
             raise CoordinateError(problem)
     valid = finite & within
-    check_edges(areas, valid)
+    doubtful, message = doubtful_edges(areas, valid)
+    if len(doubtful):
+        if on_invalid == "raise":
+            raise CoordinateError(message)
+        problem = problem or message
+        valid[doubtful] = False
     whole = np.full(len(areas), None, dtype=object)
     whole[valid] = shapely.make_valid(areas[valid])
     lonlat = lonlat_of_points(np.asarray(shapely.point_on_surface(whole)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,15 @@ import numpy as np
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import column_names, find_lonlat, read_column
 from skgeo_embed.places.geometries import is_geo
-from skgeo_embed.places.numbers import as_array, plain, to_float64
-from skgeo_embed.places.reading import Coordinates, Reader, read_coordinates, refuse_lazy
+from skgeo_embed.places.numbers import as_array, is_from, plain, to_float64
+from skgeo_embed.places.outlines import areas_of
+from skgeo_embed.places.reading import (
+    Coordinates,
+    Reader,
+    read_areas,
+    read_coordinates,
+    refuse_lazy,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class TimedReader(Reader):
                     f"{self.time}; got shape {array.shape}."
                 )
             places = read_coordinates(array[:, :2], on_invalid=self.on_invalid)
-            return places, to_float64(array[:, 2], self.time)
+            return places, self._numbers(to_float64, array[:, 2], self.time)
         if self.time not in names:
             raise CoordinateError(
                 f"there is no column {self.time!r}; there are {', '.join(map(repr, names))}."
@@ -68,12 +76,23 @@ class TimedReader(Reader):
             raise CoordinateError(
                 f"{names.count(self.time)} columns are named {self.time!r}; keep the right one."
             )
-        return places, read_column(X, names, names.index(self.time))
+        return places, self._numbers(read_column, X, names, names.index(self.time))
+
+    @staticmethod
+    def _numbers(read: Callable[..., np.ndarray], *of: Any) -> np.ndarray:
+        try:
+            return read(*of)
+        except CoordinateError as error:  # which says what coordinates should be
+            raise CoordinateError(str(error).replace(" in degrees", "")) from None
 
     def _places_of_table(self, X: Any, others: list[Any]) -> Coordinates:
         if is_geo(X):
             return super().read(X)
         found = find_lonlat(others, self.lon, self.lat)
+        if found is None and is_from(X, "pandas"):
+            areas = areas_of(X[others])
+            if areas is not None:
+                return read_areas(areas, on_invalid=self.on_invalid)
         if found is None:
             raise CoordinateError(
                 f"there are no two columns that are longitude and latitude among "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -71,6 +72,11 @@ def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[
             yield from _named(part, int(key), quantization)
         return
     if not isinstance(source, (str, PathLike)):
+        if not isinstance(source, (list, tuple)):
+            raise TypeError(
+                "source must be a path, a list of paths or a dict of the paths of each year; got "
+                f"{source!r}."
+            )
         for part in source:
             yield from _named(part, year, quantization)
         return
@@ -78,7 +84,7 @@ def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[
     if is_address(path):
         yield path, year
         return
-    file = Path(path).expanduser()
+    file = Path(path).expanduser().absolute()
     if not file.exists():
         raise FileNotFoundError(f"there is no file or folder {path}.")
     suffix = file.suffix.lower()
@@ -117,12 +123,18 @@ def _items(file: Path, year: int | None) -> Iterator[Named]:
                 )
             properties = item["properties"]
             time = properties.get("start_datetime") or properties.get("datetime")
-            taken = int(time[:4]) if year is None and time else year
+            taken = _year_of(time) if year is None and time else year
             yield _beside(file, data[0]["href"]), taken
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{file} is no STAC item collection: {error!r}") from error
+
+
+def _year_of(time: Any) -> int:
+    if not (isinstance(time, str) and re.match(r"[12]\d{3}(-|$)", time)):
+        raise ValueError(f"the time {time!r} does not begin with a year")
+    return int(time[:4])
 
 
 def _footprints(file: Path, year: int | None) -> Iterator[Named]:

@@ -38,13 +38,20 @@ def dequantized(
         assert scale is not None
         usable = np.where(np.isfinite(scale) & (scale != 0), scale, np.nan).astype(np.float32)
         return raw.astype(np.float32) * usable.reshape(len(raw), -1)
-    values = raw.astype(np.float32)
+    with np.errstate(over="ignore"):  # an error below, where it is not a missing value
+        values = raw.astype(np.float32)
     if tile.nodata is not None and not np.isnan(tile.nodata):
         values[raw == tile.nodata] = np.nan
     if tile.scales is not None:
         values *= np.asarray(tile.scales, dtype=np.float32)
     if tile.offsets is not None:
         values += np.asarray(tile.offsets, dtype=np.float32)
+    too_large = np.isinf(values) & np.isfinite(raw)
+    if too_large.any():
+        raise ImageError(
+            f"{tile.path} holds {raw[too_large][0]:g}, which float32 cannot; if it stands for "
+            "missing values, say so in the file (nodata)."
+        )
     return values
 
 

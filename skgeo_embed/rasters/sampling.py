@@ -183,7 +183,12 @@ def _pixels(tile: Tile, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         a, c, width = tile.transform[0], tile.transform[2], tile.shape[2]
         west = min(c, c + a * width)
         x = west + (x - west) % 360
-    return tile.pixels(x, y)
+    row, column = tile.pixels(x, y)
+    if transformer.target_crs.is_geographic:  # no tile goes on beyond a pole
+        height = tile.shape[1]
+        at_end = (np.abs(lonlat[:, 1]) == 90) & (np.abs(row - height) < 1e-6)
+        row = np.where(at_end, np.nextafter(height, 0), row)
+    return row, column
 
 
 def _of_tile(

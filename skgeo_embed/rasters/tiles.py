@@ -134,6 +134,8 @@ def _gdal_header(path: str, year: int | None, with_scales: bool, versioned: bool
     with _rasterio_open(path) as file:
         if file.crs is None or file.transform.is_identity:
             raise ImageError(f"{path} does not say where it lies: it has no CRS or no transform.")
+        if any(str(kind).startswith("complex") for kind in file.dtypes):
+            raise ImageError(f"{path} holds complex numbers; write their two parts as bands.")
         names = tuple(str(name) for name in file.descriptions if name)
         kept = versioned and file.driver == "GTiff"  # what a VRT leads to changes without it
         unscaled = all(scale == 1 for scale in file.scales)

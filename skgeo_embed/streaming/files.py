@@ -144,12 +144,20 @@ class TableFile:
 
         return dict(parquet.read_schema(self.path).metadata or {})
 
-    def batches(self, n_rows: int, skip: int) -> Iterator[tuple[pa.Table, int]]:
-        """Yield tables of `n_rows` rows after the first `skip`, with the file's rows, or so."""
+    def batches(
+        self, n_rows: int, skip: int, columns: list[str] | None = None
+    ) -> Iterator[tuple[pa.Table, int]]:
+        """Yield tables of `n_rows` rows after the first `skip`, with the file's rows, or so.
+
+        `columns` are those to read, by default all.
+        """
         import pyarrow as pa
 
         pending: list[Any] = []
-        read = self._read_csv(skip) if self.kind == "csv" else self._read_parquet(n_rows, skip)
+        if self.kind == "csv":
+            read = self._read_csv(skip, columns)
+        else:
+            read = self._read_parquet(n_rows, skip, columns)
         for batch, total in read:
             pending.append(batch)
             while sum(len(piece) for piece in pending) >= n_rows:
@@ -159,7 +167,7 @@ class TableFile:
         if pending and sum(len(piece) for piece in pending):
             yield pa.Table.from_batches(pending), 0
 
-    def _read_csv(self, skip: int) -> Iterator[tuple[Any, int]]:
+    def _read_csv(self, skip: int, columns: list[str] | None) -> Iterator[tuple[Any, int]]:
         """Read columns as the text that they are: guessed types lose zeros, digits and Namibia."""
         import pyarrow as pa
         import pyarrow.csv as csv
@@ -169,6 +177,7 @@ class TableFile:
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
             null_values=[""],
+            include_columns=columns,
         )
         size, seen = self.path.stat().st_size, 0
         with self._opened() as (stream, file), self._errors_named():
@@ -183,7 +192,9 @@ class TableFile:
                 seen += len(batch)
                 yield batch.slice(first), round(seen * size / max(1, file.tell()))
 
-    def _read_parquet(self, n_rows: int, skip: int) -> Iterator[tuple[Any, int]]:
+    def _read_parquet(
+        self, n_rows: int, skip: int, columns: list[str] | None
+    ) -> Iterator[tuple[Any, int]]:
         import pyarrow.parquet as parquet
 
         with self._errors_named(), parquet.ParquetFile(self.path) as file:
@@ -194,6 +205,6 @@ class TableFile:
                 first += 1
             skip -= before
             wanted = list(range(first, groups))
-            for batch in file.iter_batches(batch_size=n_rows, row_groups=wanted):
+            for batch in file.iter_batches(n_rows, row_groups=wanted, columns=columns):
                 yield batch.slice(min(skip, len(batch))), file.metadata.num_rows
                 skip -= min(skip, len(batch))

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import UsageError
 from skgeo_embed._files import replace_durably, write_atomically
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.streaming.files import check_output
+from skgeo_embed.streaming.fitted import fitted
 from skgeo_embed.streaming.progress import Progress
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
@@ -62,6 +60,8 @@ def encode_grid(
         If the region or the resolution cannot be meant.
     FileExistsError
         If the output exists.
+    TypeError
+        If `encoder` is none of this library's encoders of places.
 
     Examples
     --------
@@ -79,10 +79,7 @@ def encode_grid(
         lon, lat = grid_axes(region, resolution)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    try:
-        check_is_fitted(encoder)
-    except NotFittedError:
-        encoder = clone(encoder).fit()
+    encoder = fitted(encoder)
     shape = (len(lat), len(lon), len(encoder.get_feature_names_out()))
     temporary = path.with_name(f".{path.name}.new")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import warnings
 from os import PathLike
 from pathlib import Path
@@ -11,12 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
 from skgeo_embed.encoders.base import CoordinateTransformer
+from skgeo_embed.places.cells import cells_of
 from skgeo_embed.places.columns import classify_column
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.streaming.files import (
@@ -26,8 +25,10 @@ from skgeo_embed.streaming.files import (
     check_source,
     import_arrow,
 )
+from skgeo_embed.streaming.fitted import fitted
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
+from skgeo_embed.streaming.repeats import EncodedPlaces, encode_places, repeated_places
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,9 +78,10 @@ def encode_table(
 ) -> EncodedTable:
     """Add an encoder's features to the rows of a table, keeping its other columns.
 
-    The table is read in batches of rows. Each is encoded and written, with its check sum, to a part
-    of its own in a folder beside the output; when all are there they are joined, and the whole is
-    renamed. The same call goes on after an interruption, and makes parts again that are damaged.
+    Where rows share places, as the years of a panel do, each place is encoded once. The table is
+    read in batches of rows. Each is encoded and written, with its check sum, to a part of its own
+    in a folder beside the output; when all are there they are joined, and the whole is renamed. The
+    same call goes on after an interruption, and makes parts again that are damaged.
 
     Parameters
     ----------
@@ -134,6 +136,8 @@ def encode_table(
     >>> encode_table(SatCLIPEncoder(), folder / "in.csv", folder / "out.parquet")
     EncodedTable(rows=1, features=1024, bad=0, first_bad=[])
     """
+    if decimal not in (".", ","):
+        raise UsageError(f'decimal must be "." or ",", got {decimal!r}.')
     path = check_source(source)
     target = check_output(output, overwrite=overwrite, suffixes=FORMATS)
     if path.resolve() == target.resolve():
@@ -150,6 +154,8 @@ def encode_table(
         )
     ready = _ready(encoder)
     places = PlacesOfTable(table, ready, lon, lat, geometry, decimal)
+    if parts.folder.exists() and not parts.folder.is_dir():
+        raise FileExistsError(f"{parts.folder} is where parts would be kept; move that file.")
     parts.folder.mkdir(exist_ok=True)
     try:
         with FileLock(parts.folder / ".lock", timeout=0):
@@ -176,19 +182,9 @@ def encode_table(
 
 def _ready(encoder: CoordinateTransformer) -> CoordinateTransformer:
     """Return a fitted encoder that compares columns with nothing; the user's stays as it is."""
-    if not isinstance(encoder, CoordinateTransformer):
-        raise TypeError(
-            f"encoder must be a transformer of places, such as SatCLIPEncoder(); got a "
-            f"{type(encoder).__name__}."
-        )
-    try:
-        check_is_fitted(encoder)
-    except NotFittedError:
-        ready = clone(encoder).fit()
-    else:
-        ready = copy.copy(encoder)
+    ready = copy.copy(fitted(encoder))
     ready._saw_columns = False
-    vars(ready).pop("feature_names_in_", None)
+    ready.__dict__.pop("feature_names_in_", None)
     ready._sklearn_output_config = {}  # its own, and no frames
     return ready
 
@@ -232,6 +228,12 @@ class PlacesOfTable:
         columns = json.loads(table.metadata().get(b"geo", b'{"columns": {}}'))["columns"]
         return columns.get(self.geometry, {}).get("crs", "EPSG:4326")
 
+    @property
+    def all_columns(self) -> list[str]:
+        """The columns that say where, and when, a row is."""
+        where = [self.geometry] if self.columns is None else list(self.columns)
+        return [str(name) for name in (*where, self.time) if name is not None]
+
     def of(self, rows: pa.Table, first_row: int) -> Any:
         """Return what the encoder's `transform` is given of these rows."""
         if self.geometry is not None:
@@ -249,10 +251,19 @@ class PlacesOfTable:
         import pyarrow as pa
 
         column = rows.column(self.geometry)
-        values = column.to_pandas()
-        if pa.types.is_integer(column.type):
-            return values
+        if pa.types.is_nested(column.type):
+            raise UsageError(
+                f"column {self.geometry!r} holds {column.type}, as GeoArrow does; write the "
+                'geometries as WKB (geopandas: to_parquet(..., geometry_encoding="WKB")).'
+            )
+        values = column.to_pandas(integer_object_nulls=True)
         first = next(iter(values[values.notna()]), b"")
+        time = None if self.time is None else _to_numbers(rows, self.time, self.decimal)[0]
+        if isinstance(first, str) and first.isdigit():  # H3 cells as numbers, in a CSV file
+            numbers = [None if pd.isna(value) else int(value) for value in values]
+            values = pd.Series(numbers, dtype=object)
+        if cells_of(values) is not None:
+            return values if time is None else pd.DataFrame({"cell": values, self.time: time})
         try:
             from geopandas import GeoDataFrame, GeoSeries
             from shapely.errors import GEOSException
@@ -260,20 +271,21 @@ class PlacesOfTable:
             raise ImportError(
                 'geometries need geopandas: pip install "skgeo-embed[geo]"'
             ) from error
-        if not isinstance(first, bytes) and "(" not in str(first):
-            return values  # H3 cells
-        read = GeoSeries.from_wkb if isinstance(first, bytes) else GeoSeries.from_wkt
+        if re.match("SRID=", str(first)):
+            raise UsageError(
+                f"column {self.geometry!r} holds EWKT ({str(first)[:40]!r}); write it without "
+                "SRID=...;, in degrees."
+            )
+        is_text = "(" in str(first) and not isinstance(first, bytes)
+        read = GeoSeries.from_wkt if is_text else GeoSeries.from_wkb  # which takes hexadecimals
         try:
             series = read(values.where(values.notna(), None), crs=self.crs)
-        except GEOSException as error:
+        except (GEOSException, TypeError) as error:
             raise CoordinateError(
-                f"column {self.geometry!r} holds what is no geometry: {error} (in the rows from "
-                f"{first_row} on)"
+                f"column {self.geometry!r} holds what is no geometry (WKB or WKT) and no H3 cell: "
+                f"{error} (in the rows from {first_row} on)"
             ) from error
-        if self.time is None:
-            return series
-        time = _to_numbers(rows, self.time, self.decimal)[0]
-        return GeoDataFrame({self.time: time}, geometry=series)
+        return series if time is None else GeoDataFrame({self.time: time}, geometry=series)
 
 
 def _coordinate_columns(table: TableFile, lon: str | None, lat: str | None) -> tuple[str, str]:
@@ -315,19 +327,42 @@ def _encode_parts(
             "rename or drop them first."
         )
     done = parts.rows
+    repeats = _encoded_repeats(table, places, encoder, n_rows, parts.folder / "places.npy")
     as_numbers = parts.kind == "parquet" and table.kind == "csv" and places.columns is not None
     with Progress("encoding", "rows", done=done, shown=verbose) as progress:
         for rows, total in table.batches(n_rows, skip=done):
-            X = places.of(rows, first_row=done)
+            if repeats is not None:
+                features = repeats.of(rows, places.all_columns)
+            else:
+                features = _features(places.of(rows, first_row=done), encoder, first_row=done)
             # where coordinates may be bad, the text that they are is kept
             if as_numbers and places._reader.on_invalid == "raise":
-                rows = _with_numbers(rows, places.columns, np.asarray(X)[:, :2])  # type: ignore[arg-type]
-            encoded, bad = _with_features(rows, X, encoder, names, first_row=done)
+                rows = _with_numbers(rows, places.columns, places.decimal)  # type: ignore[arg-type]
+            encoded, bad = _with_features(rows, features, names)
             parts.add(encoded, bad + done)
             done += len(rows)
             progress.update(len(rows), total or done)
     if not done:
         raise ValueError(f"{table.path} has no rows.")
+
+
+def _encoded_repeats(
+    table: TableFile,
+    places: PlacesOfTable,
+    encoder: CoordinateTransformer,
+    n_rows: int,
+    path: Path,
+) -> EncodedPlaces | None:
+    """Encode the places that rows share, if they do."""
+    distinct = repeated_places(table, places.all_columns, n_rows)
+    if distinct is None:
+        return None
+    try:
+        return encode_places(
+            distinct, lambda rows: _features(places.of(rows, 0), encoder, 0), n_rows, path
+        )
+    except CoordinateError:
+        return None  # found again batch by batch, which knows the number of its row
 
 
 def _read_degrees(
@@ -369,30 +404,33 @@ def _to_numbers(rows: pa.Table, name: str, decimal: str) -> tuple[np.ndarray, np
     return numbers.to_numpy(dtype=float, na_value=np.nan), text
 
 
-def _with_numbers(rows: pa.Table, names: tuple[str, str], lonlat: np.ndarray) -> pa.Table:
+def _with_numbers(rows: pa.Table, names: tuple[str, str], decimal: str) -> pa.Table:
     """Replace the text of a CSV file's coordinates by numbers."""
     import pyarrow as pa
 
-    for name, numbers in zip(names, lonlat.T, strict=True):
-        column = pa.array(np.ascontiguousarray(numbers), from_pandas=True)
+    for name in names:
+        column = pa.array(_to_numbers(rows, name, decimal)[0], from_pandas=True)
         rows = rows.set_column(rows.column_names.index(name), name, column)
     return rows
 
 
-def _with_features(
-    rows: pa.Table, X: Any, encoder: CoordinateTransformer, names: list[str], first_row: int
-) -> tuple[pa.Table, np.ndarray]:
-    """Append the features as columns; also return the rows that have none."""
-    import pyarrow as pa
-
+def _features(X: Any, encoder: CoordinateTransformer, first_row: int) -> np.ndarray:
     with warnings.catch_warnings():  # counted over the file, and said at its end
         warnings.simplefilter("ignore", InvalidCoordinateWarning)
         try:
-            features = np.asarray(encoder.transform(X))
+            return np.asarray(encoder.transform(X))
         except CoordinateError as error:
             raise CoordinateError(
                 f"{error} (Of the rows from {first_row} on, counted from there.) {NULL_HINT}"
             ) from error
+
+
+def _with_features(
+    rows: pa.Table, features: np.ndarray, names: list[str]
+) -> tuple[pa.Table, np.ndarray]:
+    """Append the features as columns; also return the rows that have none."""
+    import pyarrow as pa
+
     bad = np.isnan(features[:, 0])
     columns = _transposed(features)
     mask = bad if bad.any() else None

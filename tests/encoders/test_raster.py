@@ -485,7 +485,7 @@ def test_remote_tiles_of_tessera(tmp_path, server, raster_cache):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert len(kept(raster_cache)) == 4
     (tmp_path / "grid_scales.tif").unlink()
-    with pytest.raises(ImageError, match="grid_scales.tif cannot be read"):
+    with pytest.raises(ImageError, match=r"grid_scales.tif cannot be read"):
         encoder.transform(lonlat_of([5.5, 40.5], [50.5, 7.5]))  # in blocks that are not kept
 
 
@@ -583,3 +583,59 @@ def test_what_rasters_cannot_be(tmp_path):
     for wrong in ({"method": "cubic"}, {"quantization": "int4"}):
         with pytest.raises(ValueError, match="must be a str among"):
             RasterEncoder(floats, **wrong).fit()
+
+
+def test_what_rasters_hold_that_float32_cannot(tmp_path):
+    pixels = np.full((2, 8, 8), 1e300)
+    pixels[:, 3, 3] = 5
+    path = write(tmp_path / "large.tif", pixels)
+    np.testing.assert_array_equal(
+        RasterEncoder(path).fit_transform(lonlat_of([3.5], [3.5])), [[5, 5]]
+    )
+    with pytest.raises(ImageError, match=r"large.tif holds 1e\+300, which float32 cannot.*nodata"):
+        RasterEncoder(path).fit_transform(lonlat_of([1.5], [3.5]))
+    missing = write(tmp_path / "missing.tif", pixels, nodata=1e300)
+    encoder = RasterEncoder(missing, on_invalid="nan").fit()
+    with pytest.warns(UserWarning, match="no raster has a value"):
+        assert np.isnan(encoder.transform(lonlat_of([1.5], [3.5]))).all()
+    path = write(tmp_path / "complex.tif", pixels.astype(np.complex64))
+    with pytest.raises(ImageError, match=r"complex.tif holds complex numbers"):
+        RasterEncoder(path).fit()
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_a_world_has_values_at_both_poles(tmp_path, up):
+    pixels = np.arange(18 * 36, dtype=np.float32).reshape(1, 18, 36)
+    path = write(tmp_path / "world.tif", pixels, crs=4326, corner=(-180, 90), up=up)
+    encoder = RasterEncoder(path).fit()
+    rows = encoder.transform([[0.0, -90.0], [0.0, 90.0]]).ravel() // 36
+    np.testing.assert_array_equal(rows, [17, 0])
+
+
+def test_sources_and_times_that_are_none(tmp_path):
+    for source in (None, 5, {1, 2}):
+        with pytest.raises(TypeError, match="source must be a path, a list of paths or a dict"):
+            RasterEncoder(source).fit()
+    write(tmp_path / "tile.tif", pixels_of())
+    item = {"id": "a", "assets": {"data": {"href": "tile.tif", "type": "image/tiff"}}}
+    for time in (2024, "24-01-01", "today"):
+        item["properties"] = {"datetime": time}
+        (tmp_path / "items.json").write_text(json.dumps({"features": [item]}))
+        with pytest.raises(ImageError, match=f"the time {time!r} does not begin with a year"):
+            RasterEncoder(tmp_path / "items.json").fit()
+
+
+def test_relative_paths_are_those_of_fit(tmp_path, monkeypatch):
+    pixels = pixels_of()
+    write(tmp_path / "tile.tif", pixels)
+    monkeypatch.chdir(tmp_path)
+    encoder = RasterEncoder("tile.tif").fit()
+    monkeypatch.chdir(tmp_path.parent)
+    np.testing.assert_array_equal(encoder.transform(CENTRES), pixels[:, ROWS, COLUMNS].T)
+
+
+def test_a_year_is_not_called_degrees(tmp_path):
+    path = write(tmp_path / "tile.tif", pixels_of())
+    table = pd.DataFrame({"lon": [7.0], "lat": [8.0], "year": ["last"]})
+    with pytest.raises(CoordinateError, match="'year' must be numbers, got the text 'last'"):
+        RasterEncoder({2024: path}, year="year").fit(table)

@@ -328,3 +328,16 @@ def test_numbers_of_cells_with_gaps(make):
     found = encoder.transform(cells)
     np.testing.assert_array_equal(found[0], encoder.transform([CELLS[0]])[0])
     assert np.isnan(found[1]).all()
+
+
+def test_areas_that_cannot_be_meant_are_nan_where_that_was_asked_for():
+    boxes = [shapely.box(i, 0, i + 1, 1) for i in range(5)]
+    boxes[1] = shapely.GeometryCollection([boxes[0], shapely.Point(1, 2)])
+    boxes[3] = shapely.Polygon([(-170, 0), (170, 0), (170, 5), (-170, 5)])
+    areas = gpd.GeoSeries(boxes, crs=4326)
+    encoder = PositionalEncoder(legendre_polys=3, on_invalid="nan").fit()
+    with pytest.warns(UserWarning, match=r"first: row 1, a GeometryCollection"):
+        found = encoder.transform(areas)
+    assert np.isnan(found).all(axis=1).tolist() == [False, True, False, True, False]
+    with pytest.warns(UserWarning, match=r"row 3 has an edge of 340°"):
+        encoder.transform(areas[[0, 2, 3]].reset_index(drop=True)[[0, 1, 2, 2]].iloc[[0, 1, 1, 2]])

@@ -7,14 +7,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import ClassVar
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from sklearn.base import clone
 
-from skgeo_embed import CoordinateError, PositionalEncoder, SatCLIPEncoder, encode_table
+from skgeo_embed import (
+    CoordinateError,
+    PositionalEncoder,
+    SatCLIPEncoder,
+    encode_grid,
+    encode_table,
+)
 from skgeo_embed.streaming import parts as parts_module
 from skgeo_embed.streaming import progress as progress_module
 from skgeo_embed.streaming import table as module
@@ -135,6 +143,114 @@ def test_columns_of_texts_and_cells(tmp_path):
     np.testing.assert_allclose(found, SMALL.fit_transform(cells))
     with pytest.raises(ValueError, match=r"in.csv has no column 'outline'"):
         encode_table(SMALL, tmp_path / "in.csv", tmp_path / "c.parquet", geometry="outline")
+
+
+def test_cells_as_numbers_and_other_spellings_of_geometries(tmp_path):
+    # that differ in their last digit, which a float has not
+    cells = [0x85283473FFFFFFF, None, 0x85283473FFFFFFF - (1 << 30), 0x85283473FFFFFFF] * 60
+    table = pd.DataFrame({"cell": pd.array(cells, dtype="Int64"), "year": range(240)})
+    table.to_parquet(tmp_path / "cells.parquet")
+    table.to_csv(tmp_path / "cells.csv")
+    encoder = PositionalEncoder(legendre_polys=3, on_invalid="nan")
+    expected = encoder.fit_transform(cells)
+    assert not np.allclose(expected[0], expected[2], atol=1e-6)
+    for name in ("cells.parquet", "cells.csv"):
+        written = encode_table(encoder, tmp_path / name, tmp_path / "a.parquet", geometry="cell")
+        assert written.bad == 60
+        found = pd.read_parquet(tmp_path / "a.parquet").filter(like="sh_l")
+        np.testing.assert_allclose(found, expected)
+        (tmp_path / "a.parquet").unlink()
+    shapes = shapely.points([[1, 2], [3, 4]])
+    pd.DataFrame({"shape": shapely.to_wkb(shapes, hex=True)}).to_csv(tmp_path / "hex.csv")
+    encode_table(SMALL, tmp_path / "hex.csv", tmp_path / "b.parquet", geometry="shape")
+    found = pd.read_parquet(tmp_path / "b.parquet").filter(like="sh_l")
+    np.testing.assert_allclose(found, SMALL.fit_transform(shapes))
+    for wrong, message in (
+        (["SRID=3857;POINT (1 2)"], r"column 'shape' holds EWKT.*without SRID"),
+        (["here"], r"column 'shape' holds what is no geometry \(WKB or WKT\) and no H3 cell"),
+        ([[1.0, 2.0]], r"column 'shape' holds list<.*> as GeoArrow does.*geometry_encoding"),
+    ):
+        pd.DataFrame({"shape": wrong}).to_parquet(tmp_path / "wrong.parquet")
+        with pytest.raises(ValueError, match=message):
+            encode_table(
+                SMALL, tmp_path / "wrong.parquet", tmp_path / "c.parquet", geometry="shape"
+            )
+
+
+def test_cells_with_a_month(tmp_path):
+    cells = ["85283473fffffff", "8029fffffffffff"] * 60
+    table = pd.DataFrame({"cell": cells, "month": np.arange(120) % 12 + 1})
+    table.to_csv(tmp_path / "in.csv")
+    encoder = MAKERS["climplicit"]().set_params(month="month")
+    encode_table(encoder, tmp_path / "in.csv", tmp_path / "a.parquet", geometry="cell")
+    expected = clone(encoder).fit_transform(table)
+    found = pd.read_parquet(tmp_path / "a.parquet").iloc[:, 3:]
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    for month in (1, 8):
+        rows = (table["month"] == month).to_numpy()
+        alone = clone(encoder).set_params(month=month).fit_transform(table["cell"][rows])
+        np.testing.assert_allclose(expected[rows], alone, atol=2e-5)
+
+
+class Counting(PositionalEncoder):
+    """Writes down how many rows it was given."""
+
+    asked: ClassVar[list[int]] = []
+
+    def transform(self, X):
+        self.asked.append(len(X))
+        return super().transform(X)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("kind", ["degrees", "text", "cells", "wkb", "months"])
+def test_places_that_repeat_are_encoded_once(frame, tmp_path, monkeypatch, suffix, kind):
+    monkeypatch.setattr("skgeo_embed.streaming.repeats.COUNTED_ROWS", 70)
+    places = frame.iloc[:110].drop(columns="id").assign(month=1)
+    encoder, geometry = Counting(legendre_polys=3, on_invalid="nan"), None
+    if kind == "degrees":
+        places.loc[[3, 50], "lat"] = np.nan
+        places.loc[60, "lon"] = 999
+        places.loc[61, "lon"], places.loc[62, "lon"] = 0.0, -0.0
+    elif kind == "text":
+        places = places.astype(str)
+        places.loc[4, "lon"] = "unknown"
+        places.loc[5, "lat"] = None
+    elif kind == "months":
+        encoder, places["month"] = MAKERS["climplicit"]().set_params(month="month"), 3
+        places.loc[30:, "month"] = 9
+    else:
+        geometry = "cell"
+        cells = ["85283473fffffff", "8029fffffffffff", None, "85283447fffffff"]
+        shapes = shapely.box(*(np.arange(4) * [[1], [2], [1], [2]] + [[0], [0], [1], [1]]))
+        values = cells if kind == "cells" else shapely.to_wkt(shapes)
+        if kind == "wkb" and suffix == ".parquet":
+            values = list(shapely.to_wkb(shapes))
+        places = pd.DataFrame({"cell": values})
+    order = np.random.RandomState(0).randint(0, len(places), 1000)
+    table = places.iloc[order].assign(id=np.arange(1000)).reset_index(drop=True)
+    source, output = tmp_path / f"in{suffix}", tmp_path / "out.parquet"
+    table.to_csv(source, index=False) if suffix == ".csv" else table.to_parquet(source)
+    Counting.asked.clear()
+    once = encode_table(encoder, source, output, geometry=geometry, verbose=False)
+    if kind != "months":
+        assert sum(Counting.asked) == len(places)
+    found = pd.read_parquet(output)
+    output.unlink()
+    monkeypatch.setattr("skgeo_embed.streaming.repeats.MOST_PLACES", 0)
+    batches = encode_table(encoder, source, output, geometry=geometry, verbose=False)
+    assert once == batches
+    assert found["id"].astype(int).tolist() == list(range(1000))
+    pd.testing.assert_frame_equal(found, pd.read_parquet(output), rtol=1e-5, atol=1e-6)
+
+
+def test_a_bad_place_among_those_that_repeat_is_named_by_its_row(frame, tmp_path):
+    table = pd.concat([frame.iloc[:50]] * 6, ignore_index=True)
+    table.loc[233, "lat"] = 91
+    table.to_csv(tmp_path / "in.csv", index=False)
+    with pytest.raises(CoordinateError, match="233"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert len(list((tmp_path / "out.csv.parts").glob("part-*"))) == 2
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -309,6 +425,10 @@ def test_what_is_the_users_stays(frame, tmp_path):
     with pytest.raises(FileExistsError, match=r"out.csv.parts is where parts would be kept.*move"):
         encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
     assert (folder / "notes.txt").read_text() == "mine"
+    (tmp_path / "third.csv.parts").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"third.csv.parts is where parts would.*that file"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "third.csv")
+    assert (tmp_path / "third.csv.parts").read_text() == "mine"
     encoder = PositionalEncoder(legendre_polys=3).fit().set_output(transform="pandas")
     encode_table(encoder, tmp_path / "in.csv", tmp_path / "other.csv")
     assert isinstance(encoder.transform(frame[["lon", "lat"]]), pd.DataFrame)
@@ -316,8 +436,12 @@ def test_what_is_the_users_stays(frame, tmp_path):
 
 def test_what_is_no_encoder(tmp_path, frame):
     frame.to_csv(tmp_path / "in.csv", index=False)
-    with pytest.raises(TypeError, match=r"encoder must be a transformer of places.*got a str"):
+    with pytest.raises(TypeError, match=r"encoder must be a transformer of places.*, a str"):
         encode_table("satclip", tmp_path / "in.csv", tmp_path / "out.csv")
+    with pytest.raises(TypeError, match=r"encoder must be a transformer of places.*a str"):
+        encode_grid("satclip", tmp_path / "out.npy")
+    with pytest.raises(ValueError, match=r"decimal must be"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.parquet", decimal="x")
     frame.iloc[:120].assign(lat=lambda f: f["lat"].where(f.index != 117)).to_csv(
         tmp_path / "gap.csv", index=False
     )

@@ -1,0 +1,95 @@
+"""Places that many rows of a table share, encoded once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skgeo_embed.streaming.files import TableFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COUNTED_ROWS = 250_000  # at a time
+MOST_PLACES = 500_000
+MOST_BYTES = 2**29  # of what says where they are
+LEAST_REPEATS = 2  # rows a place, below which each batch by itself does as well
+
+
+class EncodedPlaces(NamedTuple):
+    """The distinct places of a table, and their features.
+
+    Attributes
+    ----------
+    places : Index
+        What the columns of places hold, in the order of the table.
+    features : ndarray of shape (n_places, d)
+        Of each, in a file.
+    """
+
+    places: pd.Index
+    features: np.ndarray
+
+    def of(self, rows: pa.Table, columns: list[str]) -> np.ndarray:
+        """Features of a batch of rows."""
+        return np.asarray(self.features[self.places.get_indexer(_index(_frame(rows, columns)))])
+
+
+def repeated_places(table: TableFile, columns: list[str], batch_rows: int) -> pa.Table | None:
+    """Return the rows of a table at which a place comes first, of its columns of places.
+
+    None where places hardly repeat, where there are too many to be held, or where one batch holds
+    the table, which does it by itself.
+    """
+    import pyarrow as pa
+
+    found: list[pd.DataFrame] = []
+    n_rows = held = merged = 0
+    for rows, _ in table.batches(COUNTED_ROWS, skip=0, columns=columns):
+        schema = rows.schema
+        if any(pa.types.is_nested(kind) for kind in schema.types):
+            return None  # no places
+        found.append(_frame(rows, columns).drop_duplicates())
+        n_rows += len(rows)
+        held += len(found[-1])
+        if held > 2 * merged:  # each place is compared a few times, however many batches there are
+            found = [pd.concat(found).drop_duplicates()]
+            held = merged = len(found[0])
+            if merged > MOST_PLACES or found[0].memory_usage(deep=True).sum() > MOST_BYTES:
+                return None
+    if n_rows <= batch_rows:
+        return None
+    places = pd.concat(found).drop_duplicates()
+    if LEAST_REPEATS * len(places) > n_rows:
+        return None
+    return pa.Table.from_pandas(places, schema=schema, preserve_index=False)
+
+
+def encode_places(
+    places: pa.Table, encode: Callable[[pa.Table], np.ndarray], batch_rows: int, path: Path
+) -> EncodedPlaces:
+    """Encode distinct places, batch by batch, into a file that is forgotten with the run."""
+    features: np.ndarray | None = None
+    for start in range(0, len(places), batch_rows):
+        part = encode(places.slice(start, batch_rows))
+        if features is None:
+            shape = len(places), part.shape[1]
+            features = np.lib.format.open_memmap(path, "w+", part.dtype, shape)
+        features[start : start + len(part)] = part
+    assert features is not None
+    return EncodedPlaces(_index(_frame(places, places.column_names)), features)
+
+
+def _frame(rows: pa.Table, columns: list[str]) -> pd.DataFrame:
+    # a table of numbers with gaps would make floats of them, and one cell of many
+    return rows.select(columns).to_pandas(integer_object_nulls=True)
+
+
+def _index(frame: pd.DataFrame) -> pd.Index:
+    if frame.shape[1] == 1:
+        return pd.Index(frame.iloc[:, 0])
+    return pd.MultiIndex.from_frame(frame)
