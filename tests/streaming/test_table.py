@@ -168,7 +168,7 @@ def test_cells_as_numbers_and_other_spellings_of_geometries(tmp_path):
     for wrong, message in (
         (["SRID=3857;POINT (1 2)"], r"column 'shape' holds EWKT.*without SRID"),
         (["here"], r"column 'shape' holds what is no geometry \(WKB or WKT\) and no H3 cell"),
-        ([[1.0, 2.0]], r"column 'shape' holds list<.*> as GeoArrow does.*geometry_encoding"),
+        ([[1.0, 2.0]], r"column 'shape' holds list<.*>, as GeoArrow does.*geometry_encoding"),
     ):
         pd.DataFrame({"shape": wrong}).to_parquet(tmp_path / "wrong.parquet")
         with pytest.raises(ValueError, match=message):
@@ -370,6 +370,8 @@ for moment in map(int, sys.argv[3:]):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_killed_at_many_moments(frame, tmp_path, suffix):
+    if suffix == ".parquet":  # places that repeat, with a file of their own
+        frame = frame.iloc[np.arange(350) % 120]
     frame.to_csv(tmp_path / "in.csv", index=False)
     whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     encode_table(SMALL, tmp_path / "in.csv", whole)
