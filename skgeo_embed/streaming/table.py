@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -329,7 +330,11 @@ def _encode_parts(
     done = parts.rows
     repeats = _encoded_repeats(table, places, encoder, n_rows, parts.folder / "places.npy")
     as_numbers = parts.kind == "parquet" and table.kind == "csv" and places.columns is not None
-    with Progress("encoding", "rows", done=done, shown=verbose) as progress:
+    writing: Future[None] | None = None
+    with (
+        Progress("encoding", "rows", done=done, shown=verbose) as progress,
+        ThreadPoolExecutor(1) as writer,  # while one part goes to the disk the next is encoded
+    ):
         for rows, total in table.batches(n_rows, skip=done):
             if repeats is not None:
                 features = repeats.of(rows, places.all_columns)
@@ -338,10 +343,13 @@ def _encode_parts(
             # where coordinates may be bad, the text that they are is kept
             if as_numbers and places._reader.on_invalid == "raise":
                 rows = _with_numbers(rows, places.columns, places.decimal)  # type: ignore[arg-type]
-            encoded, bad = _with_features(rows, features, names)
-            parts.add(encoded, bad + done)
+            if writing is not None:
+                writing.result()  # two parts are held, not more
+            writing = writer.submit(_add_part, parts, rows, features, names, done)
             done += len(rows)
             progress.update(len(rows), total or done)
+        if writing is not None:
+            writing.result()
     if not done:
         raise ValueError(f"{table.path} has no rows.")
 
@@ -425,10 +433,10 @@ def _features(X: Any, encoder: CoordinateTransformer, first_row: int) -> np.ndar
             ) from error
 
 
-def _with_features(
-    rows: pa.Table, features: np.ndarray, names: list[str]
-) -> tuple[pa.Table, np.ndarray]:
-    """Append the features as columns; also return the rows that have none."""
+def _add_part(
+    parts: Parts, rows: pa.Table, features: np.ndarray, names: list[str], first_row: int
+) -> None:
+    """Append the features to rows as columns, null where there are none, and write them."""
     import pyarrow as pa
 
     bad = np.isnan(features[:, 0])
@@ -437,7 +445,7 @@ def _with_features(
     arrays = [*rows.columns, *(pa.array(column, mask=mask) for column in columns)]
     fields = [*rows.schema, *(pa.field(name, arrays[-1].type) for name in names)]
     schema = pa.schema(fields, metadata=rows.schema.metadata)  # an index, a CRS
-    return pa.Table.from_arrays(arrays, schema=schema), np.flatnonzero(bad)
+    parts.add(pa.Table.from_arrays(arrays, schema=schema), first_row + np.flatnonzero(bad))
 
 
 def _transposed(features: np.ndarray) -> np.ndarray:
