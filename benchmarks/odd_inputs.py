@@ -837,8 +837,6 @@ GAPS = [  # with on_invalid="nan": NaN where nothing is known; what is no number
     Given("10**400", lambda: with_value(10**400), words=("degrees",)),
     Given("dates", lambda: pd.DataFrame({"lon": pd.to_datetime([None] * 3), "lat": LAT}),
           words=("dates",)),
-    Given("several kinds at once", lambda: [shapely.GeometryCollection([shapely.Point(1, 2)])],
-          words=("GeometryCollection",)),
 ]  # fmt: skip
 
 
