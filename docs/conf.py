@@ -18,12 +18,15 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # the changelog and model cards begin where they are included
-exclude_patterns = ["_build", "auto_examples/**.ipynb"]
+exclude_patterns = ["_build", "auto_examples/**.ipynb", "benchmarks/*.md"]  # those are included
 templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc sections say the types
@@ -33,7 +36,18 @@ numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
 html_title = f"skgeo-embed {version}"
 html_show_sourcelink = False
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+toc_object_entries_show_parents = "hide"
+html_static_path = ["_static"]
+html_css_files = ["skgeo_embed.css"]
+html_theme_options = {
+    "github_url": "https://github.com/skgeo-embed/skgeo-embed",
+    "logo": {"text": "skgeo-embed"},
+    "header_links_before_dropdown": 5,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+}
+html_sidebars = {"index": []}  # its cards lead on
+copybutton_exclude = ".linenos, .gp, .go"
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

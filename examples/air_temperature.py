@@ -10,12 +10,6 @@ each ridge is chosen on folds of the same kind.
 Works offline, about a minute on 2 CPU cores.
 """
 
-import argparse
-
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -32,10 +26,6 @@ from skgeo_embed.datasets import land_mask, load_air_temperature, load_coastline
 from skgeo_embed.inspection import SpatialErrorDisplay
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.nn.location import LocationEncoder
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--figure", default="air_temperature.png", help="where the map is drawn")
-arguments = parser.parse_args()
 
 # %%
 # 3,076 stations with their mean annual temperature.
@@ -129,5 +119,5 @@ on_map.set_title("Mean annual temperature of the land, SatCLIPEncoder() + ridge"
 figure.colorbar(shown, ax=on_map, label="°C", shrink=0.8)
 SpatialErrorDisplay.from_predictions(y, held_out, coords=X, kind="map", unit="°C", axes=of_errors)
 of_errors.set_title("Errors at 3,076 stations, each with its 10° block left out", loc="left")
-figure.savefig(arguments.figure, dpi=110)
-print(f"map drawn to {arguments.figure}")
+figure.savefig("air_temperature.png", dpi=110)
+print("map drawn to air_temperature.png")

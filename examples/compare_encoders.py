@@ -13,12 +13,10 @@ GPS2Vec where you pass their files.
 About a minute on 2 CPU cores (three with GeoCLIP).
 """
 
+# sphinx_gallery_start_ignore
 import argparse
 
-import matplotlib
-
-matplotlib.use("Agg")
-
+# sphinx_gallery_end_ignore
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -37,11 +35,13 @@ from skgeo_embed import (
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
 
+# sphinx_gallery_start_ignore
 parser = argparse.ArgumentParser()
 parser.add_argument("--csp", help="a CSP checkpoint (.pth.tar)")
 parser.add_argument("--gps2vec", help="a folder of GPS2Vec zone files")
 parser.add_argument("--figure", default="compare_encoders.png", help="where to draw")
 arguments = parser.parse_args()
+# sphinx_gallery_end_ignore
 
 # %%
 # Every encoder that can be opened here without the network.

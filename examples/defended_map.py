@@ -9,7 +9,6 @@ Africa, and for the incomes of the counties of the United States in 1980.
 The counties are ``elect80`` of the R package spData (CC0), in ``examples/data``.
 """
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -31,10 +30,6 @@ from skgeo_embed import (
 from skgeo_embed.datasets import land_mask, load_air_temperature, load_coastlines
 from skgeo_embed.inspection import SpatialErrorDisplay
 from skgeo_embed.model_selection import SpatialBlockKFold
-
-parser = argparse.ArgumentParser(description="From a table to a map you can defend")
-parser.add_argument("--figure", default="defended_map.png")
-arguments = parser.parse_args()
 
 # %%
 # Two tables: longitude, latitude and a target. The map is drawn of what lies around, too.
@@ -126,4 +121,4 @@ for (name, (X, _, region, step)), (on_map, on_width, by_distance) in zip(
     by_distance.set(ylim=(0.5, 1), xlim=(0, None), xlabel="km to the nearest label")
     by_distance.set_ylabel("share of labels within")
     by_distance.legend(frameon=False, loc="lower left")
-figure.savefig(arguments.figure, dpi=110)
+figure.savefig("defended_map.png", dpi=110)

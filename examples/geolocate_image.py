@@ -13,12 +13,10 @@ Without arguments it runs offline with the bundled model, which was trained on t
 colours only: do not expect more than "desert", "ice" or "green and temperate".
 """
 
+# sphinx_gallery_start_ignore
 import argparse
 
-import matplotlib
-
-matplotlib.use("Agg")
-
+# sphinx_gallery_end_ignore
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -42,10 +40,12 @@ def shrink(images, size):
     return blocks.mean(axis=(3, 5))
 
 
+# sphinx_gallery_start_ignore
 parser = argparse.ArgumentParser()
 parser.add_argument("--model", default="bluemarble-l10", help="a model with both towers")
 parser.add_argument("--figure", default="geolocation.png", help="where the maps are drawn")
 arguments = parser.parse_args()
+# sphinx_gallery_end_ignore
 
 # %%
 # Six Sentinel-2 patches with the places that they are from; the candidates are 20,000 places on

@@ -10,7 +10,10 @@ the resolution.
 Works offline, about a minute on 2 CPU cores.
 """
 
+# sphinx_gallery_start_ignore
 import argparse
+
+# sphinx_gallery_end_ignore
 import tempfile
 from pathlib import Path
 
@@ -22,12 +25,14 @@ from sklearn.decomposition import PCA
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.datasets import land_mask, load_air_temperature, load_coastlines
 
+# sphinx_gallery_start_ignore
 parser = argparse.ArgumentParser()
 parser.add_argument("--degrees", type=float, default=0.1, help="distance of the grid's points")
 parser.add_argument("--model", default="bluemarble-l10")
 parser.add_argument("--store", type=Path, help="where to keep the Zarr store")
 parser.add_argument("--figure", default="global_map.png")
 arguments = parser.parse_args()
+# sphinx_gallery_end_ignore
 
 # %%
 # An encoder, and the axes of the map. The store holds half precision, an eighth of what float64

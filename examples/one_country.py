@@ -13,7 +13,10 @@ and who owned a home, on random counties and on held-out blocks of them.
 The table is ``elect80`` of the R package spData (CC0), in ``examples/data``.
 """
 
+# sphinx_gallery_start_ignore
 import argparse
+
+# sphinx_gallery_end_ignore
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -29,12 +32,14 @@ from skgeo_embed.datasets import load_earth_tiles
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.pretraining.content import earth_grid
 
+# sphinx_gallery_start_ignore
 parser = argparse.ArgumentParser(description="One country at 5 km")
 parser.add_argument("--tiles", type=int, default=8_000)
 parser.add_argument("--epochs", type=int, default=4)
 parser.add_argument("--figure", default="one_country.png")
 parser.add_argument("--save", help="folder to write the encoder to")
 arguments = parser.parse_args()
+# sphinx_gallery_end_ignore
 
 # %%
 # What places look like, every 0.05°: summaries of three seasons, lights and elevation, as a grid

@@ -9,8 +9,6 @@ has the place, the mean temperature, and a made-up network name that says nothin
 Works offline, about a minute on 2 CPU cores.
 """
 
-import argparse
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -24,10 +22,6 @@ from sklearn.preprocessing import OneHotEncoder
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--figure", default="other_columns.png")
-arguments = parser.parse_args()
 
 # %%
 # A table as it comes: coordinates, a number, a category.
@@ -70,4 +64,4 @@ axis.plot(scores.mean(), scores.columns, "D", color="#0072B2", label="mean")
 axis.set(xlabel="R² of log precipitation, held-out 10° blocks", ylim=(-0.5, 2.5))
 axis.spines[["top", "right"]].set_visible(False)
 axis.legend(frameon=False)
-figure.savefig(arguments.figure, dpi=130)
+figure.savefig("other_columns.png", dpi=130)

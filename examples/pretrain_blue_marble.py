@@ -18,7 +18,10 @@ cores::
 Without it, a smaller run shows the idea in about a minute.
 """
 
+# sphinx_gallery_start_ignore
 import argparse
+
+# sphinx_gallery_end_ignore
 import time
 
 import matplotlib.pyplot as plt
@@ -40,11 +43,13 @@ CREDIT = (
 SCALES = (5, 20, 80, 320)  # km a pixel: 60 to 3,840 km wide
 
 
+# sphinx_gallery_start_ignore
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", action="store_true", help="the bundled encoder's recipe")
 parser.add_argument("--save", metavar="FOLDER", help="write both towers to this folder")
 parser.add_argument("--figure", default="pretrain_blue_marble.png", help="where to draw")
 arguments = parser.parse_args()
+# sphinx_gallery_end_ignore
 
 
 def cut(n_tiles, seed):

@@ -9,8 +9,6 @@ label; the encoder has only ever seen images and coordinates.
 Works offline, a few seconds on 2 CPU cores.
 """
 
-import argparse
-
 import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
@@ -18,10 +16,6 @@ from sklearn.neighbors import NearestNeighbors
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.inspection import SimilarityMapDisplay
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--figure", default="similar_places.png")
-arguments = parser.parse_args()
 
 places = pd.DataFrame(
     {
@@ -62,4 +56,4 @@ for (name, place), ranked in zip(places.iterrows(), order, strict=True):
 # Everywhere at once. Yellow is alike; the star is the place itself.
 
 display = SimilarityMapDisplay.from_estimator(encoder, places, names=list(places.index))
-display.figure_.savefig(arguments.figure, dpi=120)
+display.figure_.savefig("similar_places.png", dpi=120)

@@ -1,3 +1,4 @@
+import inspect
 import re
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import matplotlib as mpl
 import pytest
 
 import skgeo_embed.datasets
+import skgeo_embed.inspection
+from skgeo_embed import model_selection
 from skgeo_embed.datasets import load_air_temperature
 
 ROOT = Path(__file__).parent.parent
@@ -38,3 +41,64 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 
 def test_there_are_blocks():
     assert sum(map(len, BLOCKS.values())) >= 15
+
+
+def public_callables():
+    found = {}
+    for room in (skgeo_embed, skgeo_embed.datasets, skgeo_embed.inspection, model_selection):
+        names = getattr(room, "__all__", dir(room))
+        found |= {name: getattr(room, name) for name in names if callable(getattr(room, name))}
+    return found
+
+
+def parameters_of(thing):
+    """Of a class or function, and of the class's public methods."""
+    methods = [getattr(thing, name) for name in dir(thing) if not name.startswith("_")]
+    calls = [thing, *methods] if inspect.isclass(thing) else [thing]
+    names = set()
+    for call in filter(callable, calls):
+        try:
+            names |= set(inspect.signature(call).parameters)
+        except ValueError:  # some built-in exceptions have none
+            continue
+    return names
+
+
+CALLABLES = public_callables()
+ELSEWHERE = {"n_jobs", "cv", "alpha", "num_workers", "decimal", "geometry_encoding", "crs"}
+
+
+@pytest.mark.parametrize("page", [page.name for page in PAGES])
+def test_parameters_named_in_prose_exist(page):
+    path = next(path for path in PAGES if path.name == page)
+    prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    known = set().union(*map(parameters_of, CALLABLES.values())) | ELSEWHERE
+    for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose):
+        named = re.match(r"([a-z]\w+)=[^=]*$", code)
+        if named and "__" not in code:
+            assert named[1] in known, f"`{code}` in {page}"
+        called = re.match(r"(?:\w+\.)?(\w+)\((.*)\)$", code)
+        if called and called[1] in CALLABLES:
+            names = re.findall(r"(?<![\w\"'])([a-z]\w*)=", called[2])
+            missing = set(names) - parameters_of(CALLABLES[called[1]])
+            assert not missing, f"`{code}` in {page}"
+
+
+def test_links_to_the_repository_lead_somewhere():
+    links = re.compile(r"https://(?:raw\.githubusercontent|github)\.com/skgeo-embed/skgeo-embed/"
+                       r"(?:blob/|tree/|raw/)?main/([^\s)\"#>]+)")  # fmt: skip
+    pages = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "llms.txt", "CHANGELOG.md"))]
+    found = {path for page in pages for path in links.findall(page.read_text())}
+    assert found
+    assert not {path for path in found if not (ROOT / path).exists()}
+
+
+def test_links_to_the_documentation_lead_somewhere():
+    link = re.compile(r"https://skgeo-embed\.readthedocs\.io/en/\w+/([\w./]*)\.html")
+    pages = [*PAGES, ROOT / "llms.txt", ROOT / "CONTRIBUTING.md"]
+    found = {name for page in pages for name in link.findall(page.read_text())}
+    assert len(found) > 5
+    for name in found - {"auto_examples/index"}:
+        example = ROOT / "examples" / f"{name.removeprefix('auto_examples/')}.py"
+        sources = [ROOT / f"docs/{name}.md", ROOT / f"docs/{name}.rst", example]
+        assert any(source.exists() for source in sources), name
