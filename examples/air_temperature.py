@@ -60,7 +60,7 @@ def untrained_encoder():
 
 def make_models():
     """Features and the model on top of them, whose one parameter is chosen by inner folds."""
-    ridge = make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [1, 10, 100, 1000]}
+    ridge = make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [10, 100]}
     nearest = KNeighborsRegressor(weights="distance", metric="haversine"), {"n_neighbors": [3, 5]}
     return {
         "longitude, latitude + ridge": (FunctionTransformer(np.asarray), *ridge),
@@ -114,7 +114,8 @@ figure, (on_map, of_errors) = plt.subplots(2, figsize=(9, 8), layout="constraine
 shown = on_map.pcolormesh(lon, lat, predicted, rasterized=True)
 on_map.add_collection(LineCollection(load_coastlines(), colors="black", linewidths=0.4))
 on_map.set(xlim=(-180, 180), ylim=(-60, 84), aspect="equal", facecolor="#e8ecef")
-on_map.set(xlabel="longitude", ylabel="latitude")
+on_map.xaxis.set_major_formatter("{x:g}°")
+on_map.yaxis.set_major_formatter("{x:g}°")
 on_map.set_title("Mean annual temperature of the land, SatCLIPEncoder() + ridge", loc="left")
 figure.colorbar(shown, ax=on_map, label="°C", shrink=0.8)
 SpatialErrorDisplay.from_predictions(y, held_out, coords=X, kind="map", unit="°C", axes=of_errors)

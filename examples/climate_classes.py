@@ -59,12 +59,14 @@ figure, (left, right) = plt.subplots(
     1, 2, figsize=(13, 4.6), width_ratios=(1.9, 1), layout="constrained"
 )
 for line in load_coastlines():
-    left.plot(*line.T, color="0.6", linewidth=0.4)
-left.scatter(X["lon"][~wrong], X["lat"][~wrong], s=5, color="0.75", label="right")
-left.scatter(X["lon"][wrong], X["lat"][wrong], s=7, color="#D55E00", label="wrong")
-left.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude (°)", ylabel="latitude (°)")
+    left.plot(*line.T, color="0.6", linewidth=0.4, zorder=0)
+left.scatter(X["lon"][wrong], X["lat"][wrong], s=5, color="#E69F00", label="wrong")
+left.scatter(X["lon"][~wrong], X["lat"][~wrong], s=2, color="#0072B2", label="right")
+left.set(xlim=(-180, 180), ylim=(-60, 85), aspect="equal")
+left.xaxis.set_major_formatter("{x:g}°")
+left.yaxis.set_major_formatter("{x:g}°")
 left.set_title(f"Stations in held-out blocks, {1 - wrong.mean():.0%} right", loc="left")
-left.legend(frameon=False, loc="lower left")
+left.legend(frameon=False, loc="lower left", markerscale=3)
 ConfusionMatrixDisplay.from_predictions(
     y,
     predictions["SatCLIPEncoder()"],

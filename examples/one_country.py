@@ -23,7 +23,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold, cross_val_score
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -91,15 +92,17 @@ splits = {
     "random counties": KFold(5, shuffle=True, random_state=0),
     "held-out blocks of 5°": SpatialBlockKFold(5, block_size=5),
 }
+TARGETS = ["income", "turnout", "college", "home_ownership"]
 rows = []
 for name, encoder in encoders.items():
     features = places if encoder is None else encoder.fit_transform(places)
-    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 11)))
-    for target in ("income", "turnout", "college", "home_ownership"):
-        for split, cv in splits.items():
-            folds = list(cv.split(places))  # blocks are of places, whatever the features
-            r2 = cross_val_score(model, features, counties[target], cv=folds).mean()
-            rows.append((split, target, name, r2))
+    ridge = RidgeCV(np.logspace(0, 5, 11), alpha_per_target=True)
+    model = make_pipeline(StandardScaler(), ridge)
+    for split, cv in splits.items():
+        folds = list(cv.split(places))  # blocks are of places, whatever the features
+        predicted = cross_val_predict(model, features, counties[TARGETS], cv=folds)
+        r2 = r2_score(counties[TARGETS], predicted, multioutput="raw_values")
+        rows += [(split, target, name, score) for target, score in zip(TARGETS, r2, strict=True)]
 scores = pd.DataFrame(rows, columns=["split", "target", "encoder", "R²"])
 scores = scores.pivot_table(index=["split", "target"], columns="encoder", values="R²", sort=False)
 print(scores.round(3).to_string())

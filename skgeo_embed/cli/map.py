@@ -73,7 +73,7 @@ def run(settings: argparse.Namespace) -> None:
         display.animate(output, verbose=True)
     else:
         picture = io.BytesIO()
-        display.figure_.savefig(picture, format=output.suffix[1:], dpi=150)
+        display.figure_.savefig(picture, format=output.suffix[1:], dpi=150, bbox_inches="tight")
         write_atomically(output, picture.getvalue())
     plt.close("all")
     print(f"drew {output}")
