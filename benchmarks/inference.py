@@ -184,10 +184,10 @@ def scaling(encoder, file):
     plt.savefig(file, dpi=150)
 
 
-def repeats_ratio(encoder):
+def repeats_ratio(encoder, n_rows):
     """Ten million rows of 50,000 places over the places alone and over filling the memory."""
     places = random_points(50_000)
-    rows = np.random.RandomState(0).randint(0, len(places), 10_000_000)
+    rows = np.random.RandomState(0).randint(0, len(places), n_rows)
     encoder.transform(places)
     alone = statistics.median(seconds(lambda: encoder.transform(places)) for _ in range(3))
     points = places[rows]
@@ -218,7 +218,7 @@ def threads_ratio(encoder, points):
     return paired_ratio(together, in_turn, 3)
 
 
-def cold_start():
+def cold_start(repeats):
     encode = (
         "from skgeo_embed import SatCLIPEncoder; "
         "from skgeo_embed.datasets import load_air_temperature; "
@@ -228,16 +228,16 @@ def cold_start():
     def run(code):
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
-    return paired_ratio(run(encode), run("import torch, sklearn"), repeats=5)
+    return paired_ratio(run(encode), run("import torch, sklearn"), repeats)
 
 
-def import_time():
+def import_time(repeats):
     def run(code):
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
-    empty = statistics.median(seconds(run("pass")) for _ in range(5))
-    ours = statistics.median(seconds(run("import skgeo_embed")) for _ in range(5)) - empty
-    torch_alone = statistics.median(seconds(run("import torch")) for _ in range(5)) - empty
+    empty = statistics.median(seconds(run("pass")) for _ in range(repeats))
+    ours = statistics.median(seconds(run("import skgeo_embed")) for _ in range(repeats)) - empty
+    torch_alone = statistics.median(seconds(run("import torch")) for _ in range(repeats)) - empty
     return ours / torch_alone, ours, torch_alone
 
 
@@ -319,7 +319,7 @@ def show(what, ratio, ours, other):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--scaling", help="where to draw the time a point, instead of the rest")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
@@ -366,18 +366,19 @@ def main():
         show(f"{count:,} point(s) / floor", *measured)
 
     show("two threads / in turn", *threads_ratio(encoder, many))
-    whole, alone, fill = repeats_ratio(encoder)
+    n_rows = 10 * len(points)
+    whole, alone, fill = repeats_ratio(encoder, n_rows)
     print(
-        f"10,000,000 rows of 50,000 places: {whole:.1f} s; the places alone {alone:.2f} s, filling "
-        f"10 GB with their rows {fill:.1f} s: {whole / (alone + fill):.2f} of the sum"
+        f"{n_rows:,} rows of 50,000 places: {whole:.1f} s; the places alone {alone:.2f} s, filling "
+        f"their rows {fill:.1f} s: {whole / (alone + fill):.2f} of the sum"
     )
 
     few = points[:20_000]
     show(f"GeoCLIP, {len(few):,} points / products", *geoclip_ratio(few, 3))
     ratio, theirs, ours = gps2vec_ratio(20_000)
     print(f"GPS2Vec point by point / ours, a point: {ratio:.0f}  ({theirs:.0f} µs, {ours:.0f} µs)")
-    show("3,076 stations, cold / import torch, sklearn", *cold_start())
-    ratio, ours, other = import_time()
+    show("3,076 stations, cold / import torch, sklearn", *cold_start(arguments.repeats))
+    ratio, ours, other = import_time(arguments.repeats)
     print(f"import skgeo_embed / import torch: {ratio:.3f}  ({ours:.3f} s, {other:.2f} s)")
 
 

@@ -100,11 +100,11 @@ def bare_loop(images, lonlat, batch_size, steps, device):
     return statistics.median(seconds[1:])
 
 
-def fit_against_bare_loop(device):
+def fit_against_bare_loop(device, repeats):
     lonlat = land_points(8192)
     images = np.random.RandomState(0).randint(0, 255, (8192, 3, 32, 32), dtype=np.uint8)
     ours, bare = [], []
-    for _ in range(3):
+    for _ in range(repeats):
         bare.append(bare_loop(images, lonlat, 256, 24, device))
         clock = Clock()
         SatCLIPPretrainer(
@@ -141,7 +141,7 @@ def products_of_a_step(batch, shapes, device, repeats=15):
     return statistics.median(seconds)
 
 
-def cached_epoch(device, n_pairs=100_000, batch=1024, width=512, embed=256):
+def cached_epoch(device, n_pairs, batch=1024, width=512, embed=256):
     features = np.random.RandomState(0).standard_normal((n_pairs, 1, width)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npy"
@@ -235,12 +235,14 @@ def memory_of_a_large_array():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    device = parser.parse_args().device
+    parser.add_argument("--toy", action="store_true", help="see whether it runs")
+    arguments = parser.parse_args()
+    device = arguments.device
     torch.set_num_threads(2)
-    fit_against_bare_loop(device)
-    second_a_pair = cached_epoch(device)
+    fit_against_bare_loop(device, repeats=1 if arguments.toy else 3)
+    second_a_pair = cached_epoch(device, n_pairs=4096 if arguments.toy else 100_000)
     uncached_epoch(second_a_pair, device)
-    if device == "cpu":
+    if device == "cpu" and not arguments.toy:
         memory_of_a_large_array()
 
 
