@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 
-def dropout(x: Tensor, p: float) -> Tensor:
-    """Set elements to 0 with probability `p`, to 1/65536, and scale the others by 1 / (1 - p).
+def dropout(x: Tensor, p: float, factor: float = 1.0) -> Tensor:
+    """Set elements to 0 with probability `p`, to 1/65536, and scale the others by f / (1 - p).
 
     torch draws a number for each element, one after the other on the CPU, where that took a
     fifth of a training step; here one draw makes four elements' bits.
     """
     if x.device.type != "cpu":
-        return nn.functional.dropout(x, p)
+        return nn.functional.dropout(x, p) * factor
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= round(p * 2**16) - 2**15
-    return x * kept.to(x.dtype).mul_(1 / (1 - p))
+    return x * kept.to(x.dtype).mul_(factor / (1 - p))
 
 
 class Siren(nn.Module):
@@ -62,7 +62,7 @@ class Siren(nn.Module):
         if not self.activation:
             return x
         if self.training and self.dropout:
-            x = dropout(x, self.dropout)
+            return torch.sin(dropout(x, self.dropout, self.w0))
         return torch.sin(x * self.w0 if self.w0 != 1.0 else x)
 
 

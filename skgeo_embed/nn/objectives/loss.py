@@ -40,12 +40,18 @@ def contrastive_loss(
     loss : Tensor of shape ()
         The mean over the rows and over both directions.
     """
-    target = torch.arange(first_row, first_row + len(images), device=images.device)
     scale = logit_scale.exp()
     to_places = scale * images @ (places if all_places is None else all_places).T  # (n, N)
     to_images = to_places.T if all_images is None else scale * places @ all_images.T
-    cross_entropy = torch.nn.functional.cross_entropy
-    return (cross_entropy(to_places, target) + cross_entropy(to_images, target)) / 2
+    # as sums of exponentials: torch's cross-entropy copies the transpose and keeps both logarithms
+    totals = _logsumexp(to_places) + _logsumexp(to_images)
+    pairs = to_places.diagonal(first_row)  # the same in both
+    return totals.mean() / 2 - pairs.mean()
+
+
+def _logsumexp(logits: Tensor) -> Tensor:
+    """Over columns, at least in single precision."""
+    return torch.logsumexp(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
 
 
 def gathered_contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tensor) -> Tensor:
