@@ -13,7 +13,8 @@ from skgeo_embed.nn.published_bias import published_bias
 
 CALCULATIONS = ("analytic", "closed-form")
 FORMS = ("exact", "published")
-FEW_POINTS = 32  # for which the number of calls matters more than the memory they touch
+FEW_POINTS = 256  # for which the number of calls matters more than that of multiplications
+FEW_PRODUCTS = 2**25
 FEW_VALUES = 2**25  # likewise on a card, where every call costs more
 
 
@@ -96,10 +97,13 @@ class SphericalHarmonics(nn.Module):
                 (self.embedding_dim, len(lon)), dtype=dtype or lonlat.dtype, device=lonlat.device
             )
         cos_m, sin_m = (terms.to(out.dtype) for terms in self.longitude_terms(lon))
-        if self._gathers(lon):
-            legendre = torch.cat(list(self.legendre_rows(lat))).to(out.dtype)
-            row, wave = _columns(self.legendre_polys, lat.device)
-            return out.copy_(legendre[row] * torch.cat([cos_m, sin_m])[wave]).T
+        if self._at_once(lon):
+            series, wave = _fourier_series(self.legendre_polys, lat.device)
+            legendre = (series @ self._latitude_terms(lat)).to(out.dtype)
+            # which is 1e-16 there, and would let the pole depend on longitude
+            inside = (lat.abs() != 90.0).to(out.dtype)
+            waves = torch.cat([cos_m[:1], cos_m[1:] * inside, sin_m * inside])
+            return out.copy_(legendre * waves[wave]).T
         sin_m = sin_m[1:].flip(0)  # orders L-1 ... 1, as the columns run
         for degree, legendre in enumerate(self.legendre_rows(lat)):  # legendre: (l + 1, n)
             centre = degree * degree + degree
@@ -110,10 +114,18 @@ class SphericalHarmonics(nn.Module):
                 negative.copy_(legendre[1:].flip(0)).mul_(sin_m[-degree:])
         return out.T
 
-    def _gathers(self, lon: Tensor) -> bool:
-        """Say whether columns are made all at once: many calls cost more than memory then."""
-        on_card = lon.device.type == "cuda" and len(lon) * self.embedding_dim <= FEW_VALUES
-        return on_card or len(lon) <= FEW_POINTS
+    def _at_once(self, lon: Tensor) -> bool:
+        """Say whether one product makes all columns: a call for each degree costs more then."""
+        n_values = len(lon) * self.embedding_dim
+        on_card = lon.device.type == "cuda" and n_values <= FEW_VALUES
+        products = n_values * 2 * self.legendre_polys
+        few = len(lon) <= FEW_POINTS and products <= FEW_PRODUCTS
+        return self.harmonics == "exact" and (on_card or few)
+
+    def _latitude_terms(self, lat: Tensor) -> Tensor:
+        """Return cos(k θ), then sin(k θ), for k = 0 ... L-1, (2 L, n)."""
+        angles = _wave_numbers(self.legendre_polys, lat.device) * torch.deg2rad(lat + 90.0)
+        return torch.cat([torch.cos(angles), torch.sin(angles)])
 
     def longitude_terms(self, lon: Tensor, n_orders: int | None = None) -> tuple[Tensor, Tensor]:
         """Return cos(m φ) and sin(m φ) for m = 0 ... L-1 with their norm, each (L, n)."""
@@ -175,15 +187,34 @@ def _powers(base: Tensor, count: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
-def _columns(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each of the L² columns its row among P_lm, m >= 0, and among cos m φ, then sin m φ."""
+def _wave_numbers(count: int, device: torch.device) -> Tensor:
+    """0 ... L-1, (L, 1)."""
     with torch.inference_mode(False):  # a cached inference tensor would break training
-        degrees = torch.arange(count, device=device).repeat_interleave(
-            2 * torch.arange(count, device=device) + 1
-        )
-        orders = torch.arange(count**2, device=device) - degrees * (degrees + 1)
-        rows = degrees * (degrees + 1) // 2 + orders.abs()
-        return rows, orders.abs() + count * (orders < 0)
+        return torch.arange(count, dtype=torch.float64, device=device)[:, None]
+
+
+@functools.lru_cache(maxsize=16)
+def _fourier_series(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """N_lm P_l^m of the L² columns as sums of cos k θ, then sin k θ; and which cos or sin m φ.
+
+    Over a whole meridian N_lm P_l^m is even in θ for even m and odd for odd m, a sum of L cosines
+    or sines, whose coefficients follow from L evenly spaced values.
+    """
+    with torch.inference_mode(False):
+        angles = (torch.arange(count, dtype=torch.float64) + 0.5) * (math.pi / count)
+        k = torch.arange(count, dtype=torch.float64)[:, None]
+        harmonics = SphericalHarmonics(count)
+        legendre = torch.cat(list(harmonics.legendre_rows(torch.rad2deg(angles) - 90.0)))
+        cosines = torch.cos(k * angles) * (2.0 / count)
+        cosines[0] /= 2
+        sines = torch.sin(k * angles) * (2.0 / count)
+        degrees = torch.arange(count).repeat_interleave(2 * torch.arange(count) + 1)
+        orders = torch.arange(count**2) - degrees * (degrees + 1)
+        values = legendre[degrees * (degrees + 1) // 2 + orders.abs()]  # (L², L)
+        odd = (orders % 2 == 1)[:, None]
+        series = torch.cat([values @ cosines.T * ~odd, values @ sines.T * odd], dim=1)
+        wave = orders.abs() + count * (orders < 0)
+        return series.to(device), wave.to(device)
 
 
 @functools.lru_cache(maxsize=16)

@@ -58,6 +58,17 @@ def test_against_the_original(positional_reference, name, size, calculation, ato
     np.testing.assert_allclose(ours, expected, rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize("calculation", ["analytic", "closed-form"])
+@pytest.mark.parametrize("size", [1, 2, 10, 40, 100])
+def test_few_points_give_what_many_give(points, monkeypatch, size, calculation):
+    few = torch.from_numpy(points[-12:])  # the awkward ones are the last
+    harmonics = SphericalHarmonics(size, calculation)
+    assert harmonics._at_once(few[:, 0])
+    at_once = harmonics(few)
+    monkeypatch.setattr("skgeo_embed.nn.harmonics.FEW_POINTS", 0)
+    torch.testing.assert_close(at_once, harmonics(few), rtol=0, atol=2e-12)
+
+
 def test_stable_far_beyond_any_published_degree():
     degrees = torch.tensor([[10.0, 90.0], [10.0, 45.0], [10.0, -89.999]], dtype=torch.float64)
     out = SphericalHarmonics(400, "closed-form")(degrees)
