@@ -34,7 +34,7 @@ from skgeo_embed._errors import ModelDownloadError, ModelNotFoundError
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.models.folder import read_config
-from skgeo_embed.models.registry import BUNDLED, PUBLISHED
+from skgeo_embed.models.registry import BUNDLED, DEFAULT_MODEL, PUBLISHED
 from skgeo_embed.nn.location import LocationEncoder
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
@@ -69,6 +69,9 @@ def make_rows():
         for layer in ("embedding", "hidden"):
             rows[f"{name} untrained, {layer}"] = SatCLIPEncoder(untrained(name), layer=layer)
             rows[f"{name}, {layer}"] = SatCLIPEncoder(name, layer=layer)
+    for name, columns in (("all hidden", None), ("all hidden, 1,024 columns", 1024)):
+        both = SatCLIPEncoder(layer="all_hidden", n_components=columns)
+        rows[f"{DEFAULT_MODEL}, {name}"] = both
     for name in PUBLISHED:
         try:
             rows[name] = SatCLIPEncoder(name, local_files_only=True).fit()

@@ -42,7 +42,8 @@ def _bundled() -> list[tuple[object, ...]]:
         config = folders.read_config(path)
         location = config["location"]
         layer = config.get("default_layer", "embedding")
-        width = location["hidden_dim" if layer == "hidden" else "embed_dim"]
+        width = location["embed_dim" if layer == "embedding" else "hidden_dim"]
+        width *= location["num_hidden_layers"] if layer == "all_hidden" else 1
         images = "yes" if config.get("image") else "no"
         size = _megabytes(path / folders.WEIGHTS_NAME)
         rows.append(

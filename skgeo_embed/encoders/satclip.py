@@ -35,12 +35,15 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         `save_pretrained`; the path of a Lightning checkpoint in the original's format; or a
         :class:`~skgeo_embed.nn.location.LocationEncoder` module. Of a checkpoint only the
         location tower is kept.
-    layer : {"auto", "embedding", "hidden"}, default="auto"
+    layer : {"auto", "embedding", "hidden", "all_hidden"}, default="auto"
         The output: "embedding" is the contrastive space, needed to compare with images;
         "hidden" is the representation before it, usually the better feature for a downstream
-        model; "auto" takes what the encoder declares as its own default.
+        model; "all_hidden" has the hidden layers side by side, of the default encoder 2,048
+        columns, unit by unit: more to a ridge on many rows, at the same cost of encoding. "auto"
+        takes what the encoder declares as its own default.
     n_components : int, default=None
-        Only so many columns, the layer's first; None takes all. Trees and tables of a few hundred
+        Only so many columns, the layer's first; None takes all. Of "all_hidden" they are as many
+        of each layer. Trees and tables of a few hundred
         rows are well served by 64 of the 1,024 (`docs/which_encoder.md` has the figures): the
         hidden layer's columns are alike in kind, and principal components are no better.
     harmonics : {"auto", "exact", "published"}, default="auto"
@@ -137,7 +140,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     _feature_prefix = "satclip"
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "model": "no_validation",  # everything about it is said while opening it
-        "layer": [StrOptions({"auto", "embedding", "hidden"})],
+        "layer": [StrOptions({"auto", "embedding", "hidden", "all_hidden"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "harmonics": [StrOptions({"auto", "exact", "published"})],
         **NETWORK_CONSTRAINTS,
@@ -149,7 +152,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         self,
         model: str | Path | LocationEncoder = DEFAULT_MODEL,
         *,
-        layer: Literal["auto", "embedding", "hidden"] = "auto",
+        layer: Literal["auto", "embedding", "hidden", "all_hidden"] = "auto",
         n_components: int | None = None,
         harmonics: Literal["auto", "exact", "published"] = "auto",
         normalize: bool = False,

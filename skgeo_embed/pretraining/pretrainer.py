@@ -360,7 +360,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         *,
         licence: str = "other",
         trained_on: str | None = None,
-        default_layer: Literal["embedding", "hidden"] = "embedding",
+        default_layer: Literal["embedding", "hidden", "all_hidden"] = "embedding",
         dtype: Literal["float32", "float16"] = "float32",
         hub_id: str | None = None,
     ) -> Path:
@@ -376,7 +376,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             SPDX name of the weights' licence.
         trained_on : str, default=None
             What the images were, in a sentence, with the credit they ask for.
-        default_layer : {"embedding", "hidden"}, default="embedding"
+        default_layer : {"embedding", "hidden", "all_hidden"}, default="embedding"
             What `SatCLIPEncoder(folder)` returns unless asked otherwise.
         dtype : {"float32", "float16"}, default="float32"
             Of the weights in the file; half precision takes half the space, and changes

@@ -406,7 +406,48 @@ def test_location_encoder_is_a_torch_module():
     assert module.double()(points).dtype == torch.float64
 
 
-@pytest.mark.parametrize("layer", ["hidden", "embedding"])
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+@pytest.mark.parametrize("n_points", [5, 4000])  # computed, and read off tables
+def test_all_hidden_layers_unit_by_unit(sphere_points, n_layers, n_points):
+    torch.manual_seed(0)
+    module = LocationEncoder(12, 8, 16, num_hidden_layers=n_layers).eval()
+    points = np.resize(sphere_points, (n_points, 2))
+    x = module.posenc(torch.from_numpy(points), dtype=torch.float32)
+    expected = np.empty((n_points, 16 * n_layers), dtype=np.float32)
+    for number, layer in enumerate(module.nnet.layers):
+        x = layer(x)
+        expected[:, number::n_layers] = x.detach()
+    encoder = SatCLIPEncoder(module, layer="all_hidden").fit()
+    np.testing.assert_allclose(encoder.transform(points), expected, atol=1e-5)
+    found = module(torch.from_numpy(points), "all_hidden").detach()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(encoder.get_feature_names_out()) == 16 * n_layers
+    grid = encoder.transform_grid([3.0, 8.0], [40.0, 50.0])
+    np.testing.assert_allclose(grid[1, 0], encoder.transform([[3, 50]])[0], atol=1e-5)
+    some = SatCLIPEncoder(module, layer="all_hidden", n_components=5).fit_transform(points)
+    np.testing.assert_allclose(some, expected[:, :5], atol=1e-5)
+
+
+def test_hidden_layers_that_there_are_not():
+    for network in ("mlp", "fcnet", "linear"):
+        module = LocationEncoder(4, 8, 16, network=network)
+        with pytest.raises(ValueError, match=r"no hidden layers? ?(that are alike)?; use layer="):
+            SatCLIPEncoder(module, layer="all_hidden").fit()
+
+
+def test_all_hidden_of_the_default_encoder():
+    both = SatCLIPEncoder(layer="all_hidden").fit()
+    last = SatCLIPEncoder(layer="hidden").fit()
+    assert both.transform([[7.8, 36.8]]).shape == (1, 2048)
+    np.testing.assert_allclose(
+        both.transform([[7.8, 36.8]])[:, 1::2], last.transform([[7.8, 36.8]]), atol=1e-6
+    )
+    half = SatCLIPEncoder(layer="all_hidden", n_components=64, dtype="float64")
+    half.fit().transform([[7.8, 36.8]])
+    assert pickle.loads(pickle.dumps(both)).transform([[1, 2]]).shape == (1, 2048)
+
+
+@pytest.mark.parametrize("layer", ["hidden", "embedding", "all_hidden"])
 def test_components_are_the_first_columns(layer, sphere_points):
     whole = SatCLIPEncoder(layer=layer).fit()
     some = SatCLIPEncoder(layer=layer, n_components=7).fit()

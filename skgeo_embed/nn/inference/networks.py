@@ -18,6 +18,7 @@ from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 from skgeo_embed.nn.inference.tiles import Tile, Tiler
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.encoder import encode_positions
+from skgeo_embed.nn.location.networks import alternated
 
 # Points for each Legendre polynomial from which tables are used: they pay from the second such call
 # on, or at once from five times as many points (benchmarks/inference.py). Whether they are there
@@ -207,6 +208,8 @@ class SineNetwork:
         """Apply what follows the linear map of the first layer, which is overwritten."""
         x = first.sin_()
         inner = list(zip(self.weights[1:-1], self.biases[1:-1], strict=True))
+        if options.layer == "all_hidden":
+            return self._all_hidden(x, inner, options.columns)
         hidden = options.layer == "hidden"
         for number, (weight, bias) in enumerate(inner, start=1):
             n = options.columns if hidden and number == len(inner) else None
@@ -216,6 +219,17 @@ class SineNetwork:
             return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
         n = options.columns
         return torch.addmm(self.biases[-1][:n], x, self.weights[-1][:n].T)
+
+    def _all_hidden(
+        self, first: Tensor, inner: list[tuple[Tensor, Tensor]], columns: int | None
+    ) -> Tensor:
+        n = None if columns is None else -(-columns // (1 + len(inner)))  # of each layer
+        layers = [first]
+        for number, (weight, bias) in enumerate(inner, start=1):
+            of_last = n if number == len(inner) else None
+            layers.append(torch.addmm(bias[:of_last], layers[-1], weight[:of_last].T).sin_())
+        x = alternated([layer[:, :n] for layer in layers])[:, :columns]
+        return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
 
 
 class _Memory:

@@ -14,7 +14,7 @@ from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.encodings.positional import make_encoding
 from skgeo_embed.nn.location.networks import make_network
 
-Layer = Literal["embedding", "hidden"]
+Layer = Literal["embedding", "hidden", "all_hidden"]
 
 
 class EncodedNetwork(nn.Module):
@@ -45,12 +45,16 @@ class EncodedNetwork(nn.Module):
         return next(self.nnet.parameters()).dtype
 
     def output_dim(self, layer: Layer) -> int:
-        """Columns of the "embedding" or of the "hidden" layer."""
-        if layer == "hidden" and not hasattr(self.nnet, "hidden"):
+        """Columns of the "embedding", of the last "hidden" layer, or of "all_hidden" layers."""
+        if layer == "embedding":
+            return int(self.config["embed_dim"])
+        if not hasattr(self.nnet, layer):
+            missing = "hidden layer" if layer == "hidden" else "hidden layers that are alike"
             raise ValueError(
-                f'a {type(self.nnet).__name__} network has no hidden layer; use layer="embedding"'
+                f'a {type(self.nnet).__name__} network has no {missing}; use layer="embedding"'
             )
-        return int(self.config["embed_dim" if layer == "embedding" else "hidden_dim"])
+        repeats = len(self.nnet.layers) if layer == "all_hidden" else 1  # type: ignore[arg-type]
+        return int(self.config["hidden_dim"]) * repeats
 
     def forward(self, lonlat: Tensor, layer: Layer = "embedding") -> Tensor:
         """Encode (n, 2) degrees, longitude first, to (n, d)."""
@@ -61,7 +65,7 @@ class EncodedNetwork(nn.Module):
         self.output_dim(layer)  # says whether there is such a layer
         if layer == "embedding":
             return self.nnet(features)
-        return self.nnet.hidden(features) * self.hidden_scale  # type: ignore[operator]
+        return getattr(self.nnet, layer)(features) * self.hidden_scale
 
     def both_layers(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layer and the embedding of (n, 2) degrees."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,11 @@ def dropout(x: Tensor, p: float, factor: float = 1.0) -> Tensor:
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= round(p * 2**16) - 2**15
     return x * kept.to(x.dtype).mul_(factor / (1 - p))
+
+
+def alternated(layers: list[Tensor]) -> Tensor:
+    """Put columns side by side, the first of each, then the second: any first ones are of all."""
+    return torch.stack(layers, dim=2).flatten(1)
 
 
 class Siren(nn.Module):
@@ -109,6 +115,10 @@ class SirenNet(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def all_hidden(self, x: Tensor) -> Tensor:
+        """Return all hidden layers, unit by unit: (n, dim_hidden · num_layers)."""
+        return alternated(list(accumulate(self.layers, lambda x, layer: layer(x), initial=x))[1:])
 
     def embed(self, hidden: Tensor) -> Tensor:
         """Map the last hidden layer to (n, dim_out)."""
