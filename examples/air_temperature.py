@@ -75,8 +75,9 @@ def make_models():
 # The same five numbers of folds, drawn in two ways.
 
 
-def score(encoder, model, grid, folds, X, y):
+def score(name, encoder, model, grid, folds, X, y):
     """Mean R² over the folds; the parameter is chosen on folds of the same kind inside."""
+    print(f"scoring {name} on {type(folds).__name__}", flush=True)
     features, y = encoder.fit_transform(X), np.asarray(y)
     scores = []
     for train, test in folds.split(X):
@@ -92,16 +93,17 @@ folds = {
 }
 table = pd.DataFrame(
     {
-        column: {name: score(*parts, kind, X, y) for name, parts in make_models().items()}
+        column: {name: score(name, *parts, kind, X, y) for name, parts in make_models().items()}
         for column, kind in folds.items()
     }
 )
-print(f"{len(X)} stations\n\n{table.round(3).to_string()}\n")
+print(f"\n{len(X)} stations\n\n{table.round(3).to_string()}\n")
 
 # %%
 # A map of the fitted pipeline, for which `transform_grid` encodes all of the Earth, and one of its
 # errors in blocks that were left out: where would the model be wrong if nobody had measured there?
 
+print("drawing the map", flush=True)
 model = make_pipeline(SatCLIPEncoder(), Ridge())
 held_out = cross_val_predict(model, X, y, cv=SpatialBlockKFold(5, block_size=10))
 encoder, ridge = model.fit(X, y).named_steps.values()

@@ -55,6 +55,7 @@ folds = {"random rows": KFold(3, shuffle=True, random_state=0), "held-out blocks
 
 models, hits = {}, []
 for name, (X, y, *_) in tables.items():
+    print(f"fitting {name}, {len(X)} rows", flush=True)
     ridge = make_pipeline(SatCLIPEncoder(n_components=64), StandardScaler(), Ridge())
     strengths = {"ridge__alpha": [3, 30, 300, 3000]}
     ridge = GridSearchCV(ridge, strengths, cv=blocks).fit(X, y).best_estimator_

@@ -68,6 +68,7 @@ components = PCA(3, whiten=True, random_state=0).fit(encoder.transform(sample))
 
 picture = np.full((len(lat), len(lon), 3), 255, dtype=np.uint8)
 n_places = 0
+print(f"encoding the land every {step:g}°, band by band", flush=True)
 for start in range(0, len(lat), 10):
     rows = slice(start, start + 10)
     on_land = land_mask(lon, lat[rows])
