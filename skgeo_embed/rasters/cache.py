@@ -11,15 +11,13 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skgeo_embed._files import cache_folder, write_atomically
 
-if TYPE_CHECKING:
-    from skgeo_embed.rasters.tiles import Read
-
+# rows and columns to (bands, height, width), and to scales, (height, width) or with bands first
+Read = Callable[[slice, slice], np.ndarray]
 SECONDS = 30
 KEPT = 0.9  # of the limit, when room is made: not for each block anew
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgeo_embed._errors import ImageError
-from skgeo_embed.rasters.cache import BlockCache
+from skgeo_embed.rasters.cache import BlockCache, Read
 from skgeo_embed.rasters.quantization import dequantized
-from skgeo_embed.rasters.tiles import WORLD, Read, Tile
+from skgeo_embed.rasters.tiles import WORLD, Tile
 
 WORKERS = min(8, 2 * (os.cpu_count() or 1))
 MOST_BANDS = 8192

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skgeo_embed._errors import ImageError
-from skgeo_embed.rasters.cache import version_of
+from skgeo_embed.rasters.cache import BlockCache, Read, version_of
 
-if TYPE_CHECKING:
-    from skgeo_embed.rasters.cache import BlockCache
-
-# rows and columns to (bands, height, width), and to scales, (height, width) or with bands first
-Read = Callable[[slice, slice], np.ndarray]
 SCALES = "_scales"
 WORLD = "EPSG:4326"
 
