@@ -131,21 +131,28 @@ class ContrastiveTask(lightning.LightningModule):
             embedded = self._embed(batch["image"], batch["point"])
         images, places, *hidden = embedded
         loss = gathered_contrastive_loss(images, places, self.model.logit_scale)
-        self._log_train("train_loss", loss)
+        self._add_to_epoch("train_loss", loss)
         if self.episodes is not None:
             targets = self._auxiliary_targets(batch)
             error = self.episodes(hidden[0], targets, self.targets.weights, batch["point"])  # type: ignore[union-attr]
-            self._log_train("train_auxiliary", error)
+            self._add_to_epoch("train_auxiliary", error)
             loss = loss + self.recipe.auxiliary_weight * error
         self._loss = loss.detach()
         return loss
 
-    def _log_train(self, name: str, value: Tensor) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
+    def _add_to_epoch(self, name: str, value: Tensor) -> None:
         if self._sums_epoch != self.current_epoch:
             self._sums, self._sums_epoch = {}, self.current_epoch
         step = torch.stack([value.detach().double(), torch.ones_like(value, dtype=torch.float64)])
         self._sums[name] = step + self._sums.get(name, torch.zeros_like(step)).to(step.device)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Log the epoch's means once, at its end: each call takes a fifth of a step on a card."""
+        if self.trainer.is_last_batch or self.trainer.should_stop:
+            for name, (total, count) in self._sums.items():
+                self.log(
+                    name, total / count, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True
+                )
 
     def _embed(self, image: Tensor, point: Tensor) -> tuple[Tensor, ...]:
         if self.views is not None:

@@ -256,6 +256,29 @@ def test_loggers_by_lightnings_names(pairs, tmp_path, monkeypatch):
         flat_pretrainer(**SMALL, logger="Nonsense").fit(*pairs)
 
 
+class Seen(lightning.Callback):
+    """What callbacks are told at the end of each epoch."""
+
+    def __init__(self):
+        self.losses = []
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_train_epoch_end(self, trainer, *_):
+        self.losses.append(float(trainer.callback_metrics["train_loss"]))
+
+
+def test_loggers_and_callbacks_are_told_each_epochs_mean(pairs, tmp_path):
+    seen, options = Seen(), {"auxiliary_weight": 1.0, "checkpoint_dir": tmp_path / "run"}
+    run = flat_pretrainer(**SMALL, **options, logger="CSVLogger", callbacks=[seen]).fit(*pairs)
+    np.testing.assert_allclose(seen.losses, run.history_["train_loss"], rtol=1e-5)
+    (metrics,) = (tmp_path / "run").rglob("metrics.csv")
+    for name in ("train_loss", "train_auxiliary"):
+        logged = pd.read_csv(metrics)[name].dropna()
+        np.testing.assert_allclose(logged, run.history_[name], rtol=1e-5)
+
+
 def test_micro_batches_train_the_same(pairs):
     tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
     params = {**SMALL, "vision_tower": tower, "dropout": 0.0, "augment": False, "coord_jitter": 0.0}
