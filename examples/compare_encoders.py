@@ -10,7 +10,7 @@ SatCLIP encoder, its untrained twin and closed-form encodings are always there; 
 `pip install --no-deps geoclip`, published SatCLIP models after they were downloaded once, CSP and
 GPS2Vec where you pass their files.
 
-About a minute on 2 CPU cores (three with GeoCLIP).
+Half a minute on 2 CPU cores.
 """
 
 # sphinx_gallery_start_ignore

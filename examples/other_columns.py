@@ -6,7 +6,7 @@ You learn how to encode two columns of a wider table with `ColumnTransformer` an
 to gradient boosting. The task is the rain that falls at a weather station in a year; the table
 has the place, the mean temperature, and a made-up network name that says nothing.
 
-Works offline, about a minute on 2 CPU cores.
+Works offline, a few seconds on 2 CPU cores.
 """
 
 import matplotlib.pyplot as plt

@@ -155,7 +155,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
 
-        from skgeo_embed.rasters.cache import BlockCache
+        from skgeo_embed.rasters.cache import open_cache
         from skgeo_embed.rasters.sampling import sample
 
         years = lonlat[:, 2] if lonlat.shape[1] == 3 else None
@@ -167,7 +167,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
             years,
             method=self._method,
             quantization=self._quantization,
-            cache=BlockCache(self._cache_bytes) if self._keeps_blocks else None,
+            cache=open_cache(self._cache_bytes) if self._keeps_blocks else None,
         ):
             yield torch.from_numpy(places), torch.from_numpy(values)
 

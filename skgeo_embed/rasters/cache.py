@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skgeo_embed._errors import warn_caller
 from skgeo_embed._files import cache_folder, write_atomically
 
 # rows and columns to (bands, height, width), and to scales, (height, width) or with bands first
@@ -83,19 +84,23 @@ class BlockCache:
         if np.ma.isMaskedArray(pixels):
             np.save(content, np.ma.getmaskarray(pixels), allow_pickle=False)
         size = content.tell()
-        if size > self._limit:
-            return
         with self._lock:
-            if self._room is None or self._room < size:
-                self._room = self._make_room(size)
-            self._room -= size
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, content.getbuffer())
+            if size > self._limit:
+                return
+            try:
+                if self._room is None or self._room < size:
+                    self._room = self._make_room(size)
+                self._room -= size
+                path.parent.mkdir(exist_ok=True)
+                write_atomically(path, content.getbuffer())
+            except OSError as error:  # the blocks are here, and only have to be fetched again
+                self._limit = 0
+                _warn_unkept(error)
 
     def _make_room(self, size: int) -> int:
         """Remove the blocks that were used longest ago, if need be; return what room there is."""
         used = []
-        for path in self._folder.rglob("*.npy"):
+        for path in self._folder.glob("*/*"):  # also what a process that died was writing
             with suppress(FileNotFoundError):  # another process makes room as well
                 stat = path.stat()
                 used.append((stat.st_mtime_ns, stat.st_size, path))
@@ -107,6 +112,24 @@ class BlockCache:
                 path.unlink(missing_ok=True)
                 total -= bytes_
         return self._limit - total
+
+
+def open_cache(limit: int) -> BlockCache | None:
+    """Return the cache in the user's folder; None, with a warning, where there can be none."""
+    try:
+        return BlockCache(limit)
+    except OSError as error:
+        _warn_unkept(error)
+        return None
+
+
+def _warn_unkept(error: OSError) -> None:
+    warn_caller(
+        f"blocks of remote rasters cannot be kept on disk ({error}) and are fetched on every call. "
+        "Set the environment variable SKGEO_EMBED_CACHE to a folder that can be written, or pass "
+        "cache_bytes=0.",
+        UserWarning,
+    )
 
 
 def _joined(parts: list[np.ndarray], axis: int) -> np.ndarray:

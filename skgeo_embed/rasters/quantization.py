@@ -24,7 +24,7 @@ def dequantized(
     its scale, offset and missing value.
     """
     if isinstance(raw, np.ma.MaskedArray):
-        values = dequantized(raw.data, tile, quantization, scale)
+        values = dequantized(raw.filled(0), tile, quantization, scale)
         values[np.ma.getmaskarray(raw)] = np.nan
         return values
     if quantization == "alphaearth":

@@ -179,16 +179,14 @@ def _transformer(crs: str, direction: str) -> Any:
 def _pixels(tile: Tile, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     transformer = _transformer(tile.crs, "forward")
     x, y = transformer.transform(*lonlat.T)
-    if transformer.target_crs.is_geographic:  # which may count longitude from 0 to 360
-        a, c, width = tile.transform[0], tile.transform[2], tile.shape[2]
-        west = min(c, c + a * width)
-        x = west + (x - west) % 360
-    row, column = tile.pixels(x, y)
-    if transformer.target_crs.is_geographic:  # no tile goes on beyond a pole
-        height = tile.shape[1]
-        at_end = (np.abs(lonlat[:, 1]) == 90) & (np.abs(row - height) < 1e-6)
-        row = np.where(at_end, np.nextafter(height, 0), row)
-    return row, column
+    if not transformer.target_crs.is_geographic:
+        return tile.pixels(x, y)
+    _, height, width = tile.shape  # which may count longitude from 0 to 360
+    a, c = tile.transform[0], tile.transform[2]
+    west = min(c, c + a * width)
+    row, column = tile.pixels(west + (x - west) % 360, y)
+    at_end = (np.abs(y) == 90) & (np.abs(row - height) < 1e-6)  # no tile goes on beyond a pole
+    return np.where(at_end, np.nextafter(height, 0), row), column
 
 
 def _of_tile(

@@ -172,13 +172,12 @@ def is_address(path: str) -> bool:
 @contextmanager
 def _rasterio_open(path: str) -> Iterator[Any]:
     rasterio = import_rasterio()
-    free = is_address(path) or path.lower().endswith(".vrt")
-    try:
+    driver, options = {"driver": "GTiff"}, {}
+    if is_address(path) or path.lower().endswith(".vrt"):
         # what GDAL keeps of a closed file's address it would take for what is there later
-        with (
-            rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/"),
-            rasterio.open(path, **({} if free else {"driver": "GTiff"})) as file,
-        ):
+        driver, options = {}, {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}
+    try:
+        with rasterio.Env(**options), rasterio.open(path, **driver) as file:
             yield file
     except (rasterio.errors.RasterioError, OSError) as error:
         raise ImageError(f"{path} cannot be read as a raster: {error}") from error

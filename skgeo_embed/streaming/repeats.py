@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed.streaming.files import TableFile
+from skgeo_embed.streaming.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,10 @@ class EncodedPlaces(NamedTuple):
 
     def of(self, rows: pa.Table, columns: list[str]) -> np.ndarray:
         """Features of a batch of rows."""
-        return np.asarray(self.features[self.places.get_indexer(_index(_frame(rows, columns)))])
+        numbers = self.places.get_indexer(_index(_frame(rows, columns)))
+        if (numbers < 0).any():  # -1 would be the last place's
+            raise RuntimeError("the table changed while it was read; do the same again.")
+        return np.asarray(self.features[numbers])
 
 
 def repeated_places(table: TableFile, columns: list[str], batch_rows: int) -> pa.Table | None:
@@ -70,16 +74,22 @@ def repeated_places(table: TableFile, columns: list[str], batch_rows: int) -> pa
 
 
 def encode_places(
-    places: pa.Table, encode: Callable[[pa.Table], np.ndarray], batch_rows: int, path: Path
+    places: pa.Table,
+    encode: Callable[[pa.Table], np.ndarray],
+    batch_rows: int,
+    path: Path,
+    verbose: bool,
 ) -> EncodedPlaces:
     """Encode distinct places, batch by batch, into a file that is forgotten with the run."""
     features: np.ndarray | None = None
-    for start in range(0, len(places), batch_rows):
-        part = encode(places.slice(start, batch_rows))
-        if features is None:
-            shape = len(places), part.shape[1]
-            features = np.lib.format.open_memmap(path, "w+", part.dtype, shape)
-        features[start : start + len(part)] = part
+    with Progress("encoding places", "places", total=len(places), shown=verbose) as progress:
+        for start in range(0, len(places), batch_rows):
+            part = encode(places.slice(start, batch_rows))
+            if features is None:
+                shape = len(places), part.shape[1]
+                features = np.lib.format.open_memmap(path, "w+", part.dtype, shape)
+            features[start : start + len(part)] = part
+            progress.update(len(part))
     assert features is not None
     return EncodedPlaces(_index(_frame(places, places.column_names)), features)
 

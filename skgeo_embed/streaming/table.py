@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import re
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
@@ -12,13 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
 from skgeo_embed.encoders.base import CoordinateTransformer
-from skgeo_embed.places.cells import cells_of
-from skgeo_embed.places.columns import classify_column
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.streaming.columns import NULL_HINT, PlacesOfTable, to_numbers
 from skgeo_embed.streaming.files import (
     FORMATS,
     TableFile,
@@ -37,9 +32,6 @@ if TYPE_CHECKING:
 BATCH_BYTES = 64 * 2**20  # of features
 TRANSPOSED_ROWS = 256
 MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
-NULL_HINT = (
-    'on_invalid="nan" (--on-invalid nan) leaves the features of such rows null. The first row is 0.'
-)
 # what changes how features are computed, and not which they are
 HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
 
@@ -194,124 +186,6 @@ def _names(encoder: CoordinateTransformer) -> list[str]:
     return [str(name) for name in encoder.get_feature_names_out()]
 
 
-class PlacesOfTable:
-    """Which columns of a table are places, and how an encoder wants them."""
-
-    def __init__(
-        self,
-        table: TableFile,
-        encoder: CoordinateTransformer,
-        lon: str | None,
-        lat: str | None,
-        geometry: str | None,
-        decimal: str,
-    ) -> None:
-        self._reader: Any = encoder._reader
-        self.decimal = decimal
-        self.time = getattr(self._reader, "time", None)
-        lon, lat = lon or self._reader.lon, lat or self._reader.lat
-        self.geometry = geometry or (None if lon or lat else self._geoparquet(table))
-        self.crs = self._crs(table)
-        self.columns: tuple[str, str] | None = None
-        if self.geometry is None:
-            self.columns = _coordinate_columns(table, lon, lat)
-        for name in (self.geometry, self.time):
-            if name is not None and name not in table.names:
-                raise UsageError(f"{table.path} has no column {name!r}: {', '.join(table.names)}.")
-
-    def _geoparquet(self, table: TableFile) -> str | None:
-        """The column of a GeoParquet file's geometries, whose CRS it says."""
-        text = table.metadata().get(b"geo")
-        return None if text is None else str(json.loads(text)["primary_column"])
-
-    def _crs(self, table: TableFile) -> Any:
-        """What GeoParquet says of the column; by default degrees, WGS84."""
-        columns = json.loads(table.metadata().get(b"geo", b'{"columns": {}}'))["columns"]
-        return columns.get(self.geometry, {}).get("crs", "EPSG:4326")
-
-    @property
-    def all_columns(self) -> list[str]:
-        """The columns that say where, and when, a row is."""
-        where = [self.geometry] if self.columns is None else list(self.columns)
-        return [str(name) for name in (*where, self.time) if name is not None]
-
-    def of(self, rows: pa.Table, first_row: int) -> Any:
-        """Return what the encoder's `transform` is given of these rows."""
-        if self.geometry is not None:
-            return self._geometries(rows, first_row)
-        on_invalid = self._reader.on_invalid
-        lonlat = _read_degrees(rows, self.columns, self.decimal, on_invalid, first_row)  # type: ignore[arg-type]
-        frame = pd.DataFrame(
-            lonlat, columns=[self._reader.lon or "lon", self._reader.lat or "lat"], copy=False
-        )
-        if self.time is not None:
-            frame[self.time] = _to_numbers(rows, self.time, self.decimal)[0]
-        return frame
-
-    def _geometries(self, rows: pa.Table, first_row: int) -> Any:
-        import pyarrow as pa
-
-        column = rows.column(self.geometry)
-        if pa.types.is_nested(column.type):
-            raise UsageError(
-                f"column {self.geometry!r} holds {column.type}, as GeoArrow does; write the "
-                'geometries as WKB (geopandas: to_parquet(..., geometry_encoding="WKB")).'
-            )
-        values = column.to_pandas(integer_object_nulls=True)
-        first = next(iter(values[values.notna()]), b"")
-        time = None if self.time is None else _to_numbers(rows, self.time, self.decimal)[0]
-        if isinstance(first, str) and first.isdigit():  # H3 cells as numbers, in a CSV file
-            numbers = [None if pd.isna(value) else int(value) for value in values]
-            values = pd.Series(numbers, dtype=object)
-        if cells_of(values) is not None:
-            return values if time is None else pd.DataFrame({"cell": values, self.time: time})
-        try:
-            from geopandas import GeoDataFrame, GeoSeries
-            from shapely.errors import GEOSException
-        except ImportError as error:
-            raise ImportError(
-                'geometries need geopandas: pip install "skgeo-embed[geo]"'
-            ) from error
-        if re.match("SRID=", str(first)):
-            raise UsageError(
-                f"column {self.geometry!r} holds EWKT ({str(first)[:40]!r}); write it without "
-                "SRID=...;, in degrees."
-            )
-        is_text = "(" in str(first) and not isinstance(first, bytes)
-        read = GeoSeries.from_wkt if is_text else GeoSeries.from_wkb  # which takes hexadecimals
-        try:
-            series = read(values.where(values.notna(), None), crs=self.crs)
-        except (GEOSException, TypeError) as error:
-            raise CoordinateError(
-                f"column {self.geometry!r} holds what is no geometry (WKB or WKT) and no H3 cell: "
-                f"{error} (in the rows from {first_row} on)"
-            ) from error
-        return series if time is None else GeoDataFrame({self.time: time}, geometry=series)
-
-
-def _coordinate_columns(table: TableFile, lon: str | None, lat: str | None) -> tuple[str, str]:
-    """Find the two columns by the names given, or by what names mean."""
-    columns = table.names
-    chosen = []
-    for kind, given in (("lon", lon), ("lat", lat)):
-        if given is not None and given not in columns:
-            raise UsageError(
-                f"{kind}={given!r} (--{kind} {given}): {table.path} has the columns "
-                f"{', '.join(columns)}."
-            )
-        matches = [given] if given else [c for c in columns if classify_column(c) == kind]
-        if len(matches) != 1:
-            found = f"several: {', '.join(map(str, matches))}" if matches else "none"
-            raise UsageError(
-                f"which column of {table.path} is the {kind}? Recognised: {found}; say it with "
-                f"{kind}= (--{kind}). The columns are {', '.join(columns)}."
-            )
-        chosen.append(str(matches[0]))
-    if chosen[0] == chosen[1]:
-        raise UsageError(f"lon and lat (--lon and --lat) are both {chosen[0]!r}.")
-    return chosen[0], chosen[1]
-
-
 def _encode_parts(
     table: TableFile,
     places: PlacesOfTable,
@@ -328,7 +202,8 @@ def _encode_parts(
             "rename or drop them first."
         )
     done = parts.rows
-    repeats = _encoded_repeats(table, places, encoder, n_rows, parts.folder / "places.npy")
+    features_file = parts.folder / "places.npy"
+    repeats = _encoded_repeats(table, places, encoder, n_rows, features_file, verbose)
     as_numbers = parts.kind == "parquet" and table.kind == "csv" and places.columns is not None
     writing: Future[None] | None = None
     with (
@@ -360,6 +235,7 @@ def _encoded_repeats(
     encoder: CoordinateTransformer,
     n_rows: int,
     path: Path,
+    verbose: bool,
 ) -> EncodedPlaces | None:
     """Encode the places that rows share, if they do."""
     distinct = repeated_places(table, places.all_columns, n_rows)
@@ -367,49 +243,10 @@ def _encoded_repeats(
         return None
     try:
         return encode_places(
-            distinct, lambda rows: _features(places.of(rows, 0), encoder, 0), n_rows, path
+            distinct, lambda rows: _features(places.of(rows, 0), encoder, 0), n_rows, path, verbose
         )
     except CoordinateError:
         return None  # found again batch by batch, which knows the number of its row
-
-
-def _read_degrees(
-    rows: pa.Table, names: tuple[str, str], decimal: str, on_invalid: str, first_row: int
-) -> np.ndarray:
-    """Read and check both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
-    columns = []
-    for name in names:
-        numbers, text = _to_numbers(rows, name, decimal)
-        if len(text) and on_invalid == "raise":
-            row = text[0]
-            found = rows.column(name)[row].as_py()
-            comma = ' Are there decimal commas? decimal="," (--decimal ,).' * ("," in str(found))
-            raise CoordinateError(
-                f"column {name!r} must hold numbers in degrees, got {found!r} in row "
-                f"{first_row + row}.{comma} {NULL_HINT}"
-            )
-        columns.append(numbers)
-    lonlat = np.column_stack(columns)
-    try:
-        read_coordinates(lonlat, on_invalid=on_invalid, first_row=first_row)
-    except CoordinateError as error:
-        raise CoordinateError(f"{error} {NULL_HINT}") from error
-    return lonlat
-
-
-def _to_numbers(rows: pa.Table, name: str, decimal: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column as float64, and which of its rows hold text that is no number."""
-    import pyarrow as pa
-
-    kind = rows.column(name).type
-    if pa.types.is_temporal(kind) or pa.types.is_boolean(kind):
-        raise CoordinateError(f"column {name!r} must hold numbers in degrees, it holds {kind}.")
-    column = rows.column(name).to_pandas()
-    if decimal == "," and pa.types.is_string(kind):
-        column = column.str.replace(",", ".", regex=False)
-    numbers = pd.to_numeric(column, errors="coerce")
-    text = np.flatnonzero(column.notna() & numbers.isna())
-    return numbers.to_numpy(dtype=float, na_value=np.nan), text
 
 
 def _with_numbers(rows: pa.Table, names: tuple[str, str], decimal: str) -> pa.Table:
@@ -417,7 +254,7 @@ def _with_numbers(rows: pa.Table, names: tuple[str, str], decimal: str) -> pa.Ta
     import pyarrow as pa
 
     for name in names:
-        column = pa.array(_to_numbers(rows, name, decimal)[0], from_pandas=True)
+        column = pa.array(to_numbers(rows, name, decimal)[0], from_pandas=True)
         rows = rows.set_column(rows.column_names.index(name), name, column)
     return rows
 

@@ -460,6 +460,23 @@ def test_the_cache_is_bounded_and_what_is_damaged_is_fetched_again(tmp_path, ser
     assert kept(raster_cache) == names
 
 
+def test_blocks_that_cannot_be_kept_are_fetched(tmp_path, server, raster_cache):
+    pixels = np.random.RandomState(0).randint(1, 255, (2, 64, 64)).astype(np.uint8)
+    write(tmp_path / "tile.tif", pixels, blockxsize=32, blockysize=32)
+    encoder = RasterEncoder(f"{server[0]}/tile.tif", remote=True).fit()
+    lonlat, expected = lonlat_of([5.5, 40.5], [7.5, 50.5]), pixels[:, [5, 40], [7, 50]].T
+    raster_cache.parent.write_text("a file where the folder would be")
+    with pytest.warns(UserWarning, match=r"cannot be kept on disk.*SKGEO_EMBED_CACHE"):
+        np.testing.assert_array_equal(encoder.transform(lonlat), expected)
+    raster_cache.parent.unlink()
+    raster_cache.mkdir(parents=True)
+    for number in range(256):  # where the blocks' folders would be
+        (raster_cache / f"{number:02x}").write_text("")
+    with pytest.warns(UserWarning, match=r"cannot be kept on disk") as told:
+        np.testing.assert_array_equal(encoder.transform(lonlat), expected)
+    assert len(told) == 1
+
+
 def test_what_was_used_last_stays(tmp_path, server, raster_cache):
     pixels = np.random.RandomState(0).randint(1, 255, (4, 256, 32)).astype(np.uint8)
     write(tmp_path / "tile.tif", pixels, blockxsize=32, blockysize=32)
@@ -598,6 +615,13 @@ def test_what_rasters_hold_that_float32_cannot(tmp_path):
     encoder = RasterEncoder(missing, on_invalid="nan").fit()
     with pytest.warns(UserWarning, match="no raster has a value"):
         assert np.isnan(encoder.transform(lonlat_of([1.5], [3.5]))).all()
+    hidden = write(tmp_path / "hidden.tif", pixels)
+    with rasterio.open(hidden, "r+") as file:
+        file.write_mask(pixels[0] == 5)
+    encoder = RasterEncoder(hidden, on_invalid="nan").fit()
+    with pytest.warns(UserWarning, match="no raster has a value at 1 of 2"):
+        found = encoder.transform(lonlat_of([1.5, 3.5], [3.5, 3.5]))
+    np.testing.assert_array_equal(found, [[np.nan, np.nan], [5, 5]])
     path = write(tmp_path / "complex.tif", pixels.astype(np.complex64))
     with pytest.raises(ImageError, match=r"complex.tif holds complex numbers"):
         RasterEncoder(path).fit()

@@ -244,6 +244,27 @@ def test_places_that_repeat_are_encoded_once(frame, tmp_path, monkeypatch, suffi
     pd.testing.assert_frame_equal(found, pd.read_parquet(output), rtol=1e-5, atol=1e-6)
 
 
+def test_a_table_that_changes_while_it_is_read(frame, tmp_path, monkeypatch):
+    table = pd.concat([frame.iloc[:50]] * 6, ignore_index=True)
+    table.to_csv(tmp_path / "in.csv", index=False)
+    encode = module.encode_places
+
+    def then_changed(*arguments):
+        frame.iloc[::-1].to_csv(tmp_path / "in.csv", index=False)
+        return encode(*arguments)
+
+    monkeypatch.setattr(module, "encode_places", then_changed)
+    with pytest.raises(RuntimeError, match="the table changed while it was read"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+
+
+def test_progress_of_places_that_repeat(frame, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "SECONDS", 0.0)
+    pd.concat([frame.iloc[:50]] * 6).to_csv(tmp_path / "in.csv", index=False)
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert "encoding places" in "".join(capsys.readouterr())
+
+
 def test_a_bad_place_among_those_that_repeat_is_named_by_its_row(frame, tmp_path):
     table = pd.concat([frame.iloc[:50]] * 6, ignore_index=True)
     table.loc[233, "lat"] = 91
