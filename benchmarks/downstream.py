@@ -36,6 +36,7 @@ from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.models.folder import read_config
 from skgeo_embed.models.registry import BUNDLED, DEFAULT_MODEL, PUBLISHED
 from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.pretraining.distillation import SPREAD
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 ALPHAS = np.logspace(-1, 5, 13)
@@ -50,7 +51,7 @@ def untrained(name):
         trained = SatCLIPEncoder(name).fit()._encoder.engine.module
         module = LocationEncoder(**config["location"])
         module.posenc.load_state_dict(trained.posenc.state_dict())
-        return module.mix_content()
+        return module.mix_content(spread=SPREAD)
     decay = config["training"].get("spectral_decay", 0.0)
     return LocationEncoder(**config["location"], spectral_decay=decay)
 
@@ -69,9 +70,8 @@ def make_rows():
         for layer in ("embedding", "hidden"):
             rows[f"{name} untrained, {layer}"] = SatCLIPEncoder(untrained(name), layer=layer)
             rows[f"{name}, {layer}"] = SatCLIPEncoder(name, layer=layer)
-    for name, columns in (("all hidden", None), ("all hidden, 1,024 columns", 1024)):
-        both = SatCLIPEncoder(layer="all_hidden", n_components=columns)
-        rows[f"{DEFAULT_MODEL}, {name}"] = both
+    for columns in (64, 256):
+        rows[f"{DEFAULT_MODEL}, {columns} columns"] = SatCLIPEncoder(n_components=columns)
     for name in PUBLISHED:
         try:
             rows[name] = SatCLIPEncoder(name, local_files_only=True).fit()

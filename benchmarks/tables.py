@@ -188,8 +188,6 @@ def main():
         (table, np.asarray(lonlat, dtype=float), np.asarray(y, dtype=float))
         for table, lonlat, y in load_tables(arguments.folder)
     ]
-    rows["earth-l20, all hidden"] = SatCLIPEncoder(layer="all_hidden")
-    rows["earth-l20, all hidden, 1,024"] = SatCLIPEncoder(layer="all_hidden", n_components=1024)
     for columns in (64, 256):
         rows[f"earth-l20, {columns} columns"] = SatCLIPEncoder(n_components=columns)
     found, held = [], {}

@@ -29,10 +29,10 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layer",
-        choices=["auto", "embedding", "hidden", "all_hidden"],
+        choices=["auto", "embedding", "hidden"],
         default="auto",
-        help="embedding: comparable with images; hidden: usually the better feature; all_hidden: "
-        "the hidden layers side by side; auto: the encoder's own default (default: %(default)s)",
+        help="embedding: comparable with images; hidden: usually the better feature; auto: the "
+        "encoder's own default (default: %(default)s)",
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the first that is there)")
 

@@ -43,7 +43,6 @@ def _bundled() -> list[tuple[object, ...]]:
         location = config["location"]
         layer = config.get("default_layer", "embedding")
         width = location["embed_dim" if layer == "embedding" else "hidden_dim"]
-        width *= location["num_hidden_layers"] if layer == "all_hidden" else 1
         images = "yes" if config.get("image") else "no"
         size = _megabytes(path / folders.WEIGHTS_NAME)
         rows.append(

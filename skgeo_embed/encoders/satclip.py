@@ -35,17 +35,16 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         `save_pretrained`; the path of a Lightning checkpoint in the original's format; or a
         :class:`~skgeo_embed.nn.location.LocationEncoder` module. Of a checkpoint only the
         location tower is kept.
-    layer : {"auto", "embedding", "hidden", "all_hidden"}, default="auto"
+    layer : {"auto", "embedding", "hidden"}, default="auto"
         The output: "embedding" is the contrastive space, needed to compare with images;
         "hidden" is the representation before it, usually the better feature for a downstream
-        model; "all_hidden" has the hidden layers side by side, of the default encoder 2,048
-        columns, unit by unit: more to a ridge on many rows, at the same cost of encoding. "auto"
-        takes what the encoder declares as its own default.
+        model. "auto" takes what the encoder declares as its own default.
     n_components : int, default=None
-        Only so many columns, the layer's first; None takes all. Of "all_hidden" they are as many
-        of each layer. Trees and tables of a few hundred
-        rows are well served by 64 of the 1,024 (`docs/which_encoder.md` has the figures): the
-        hidden layer's columns are alike in kind, and principal components are no better.
+        Only so many columns; None takes all. The default encoder's hidden layer has 768 principal
+        components, each mixed into all columns alike, and gives the first of them, mixed in the
+        same way: 256 are worth nearly what all are, and 64 serve trees and tables of a few
+        hundred rows well (`docs/which_encoder.md` has the figures). Of other layers they are the
+        first columns.
     harmonics : {"auto", "exact", "published"}, default="auto"
         "published" reproduces the rounding of the original's harmonics, which the published
         L = 40 weights were trained with; "exact" does not. "auto" takes "published" for the
@@ -140,7 +139,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     _feature_prefix = "satclip"
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "model": "no_validation",  # everything about it is said while opening it
-        "layer": [StrOptions({"auto", "embedding", "hidden", "all_hidden"})],
+        "layer": [StrOptions({"auto", "embedding", "hidden"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "harmonics": [StrOptions({"auto", "exact", "published"})],
         **NETWORK_CONSTRAINTS,
@@ -152,7 +151,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         self,
         model: str | Path | LocationEncoder = DEFAULT_MODEL,
         *,
-        layer: Literal["auto", "embedding", "hidden", "all_hidden"] = "auto",
+        layer: Literal["auto", "embedding", "hidden"] = "auto",
         n_components: int | None = None,
         harmonics: Literal["auto", "exact", "published"] = "auto",
         normalize: bool = False,

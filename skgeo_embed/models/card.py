@@ -46,10 +46,7 @@ def model_card(
     facts = {
         "Trained on": config.get("trained_on"),
         "Positional encoding": _describe_encoding(location),
-        "Network": (
-            f"{location['network']}, {location['num_hidden_layers']} hidden layer(s) of "
-            f"{location['hidden_dim']}"
-        ),
+        "Network": _describe_network(location),
         **scores,
         "Licence": licence,
     }
@@ -69,6 +66,15 @@ def model_card(
 def _cell(value: Any) -> str:
     """A value on one line of a table."""
     return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _describe_network(location: dict[str, Any]) -> str:
+    if "sine_dim" in location:
+        depth, width = location["num_hidden_layers"] - 1, location["sine_dim"]
+        sines = f"{location['network']}, {depth} hidden layer(s) of {width}"
+        return f"{sines}, {location['hidden_dim']} components"
+    depth, width = location["num_hidden_layers"], location["hidden_dim"]
+    return f"{location['network']}, {depth} hidden layer(s) of {width}"
 
 
 def _describe_encoding(location: dict[str, Any]) -> str:

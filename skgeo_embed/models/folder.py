@@ -23,7 +23,7 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 FORMAT_VERSION = 1
-LAYERS = ("embedding", "hidden", "all_hidden")
+LAYERS = ("embedding", "hidden")
 LARGEST_CONFIG = 2**20  # bytes
 
 

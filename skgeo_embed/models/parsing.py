@@ -138,10 +138,9 @@ def network_sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str,
         name, first, last, n_layers = "linear", "nnet.weight", "nnet.weight", 0
     else:
         raise ModelFormatError(f"{where}: unknown location network with keys {list(weights)[:4]}.")
-    return {
-        "network": name,
-        "dim_in": weights[first].shape[1],
-        "embed_dim": weights[last].shape[0],
-        "hidden_dim": weights[first].shape[0],
-        "num_hidden_layers": n_layers,
-    }
+    width, dim_in = weights[first].shape
+    sizes = {"network": name, "dim_in": dim_in, "embed_dim": weights[last].shape[0]}
+    hidden = weights[last].shape[1] if name == "siren" else width
+    if hidden != width:
+        sizes["sine_dim"] = width
+    return {**sizes, "hidden_dim": hidden, "num_hidden_layers": n_layers}

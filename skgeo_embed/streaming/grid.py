@@ -69,7 +69,7 @@ def encode_grid(
     >>> from pathlib import Path
     >>> from skgeo_embed import SatCLIPEncoder, encode_grid
     >>> encode_grid(SatCLIPEncoder(), Path(tempfile.mkdtemp()) / "world.npy", resolution=30)
-    (6, 12, 1024)
+    (6, 12, 768)
     """
     path = check_output(output, overwrite=overwrite, suffixes=[".npy"])
     axis_files = [path.with_suffix(f".{name}.npy") for name in ("lon", "lat")]

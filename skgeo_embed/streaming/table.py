@@ -127,7 +127,7 @@ def encode_table(
     >>> folder = Path(tempfile.mkdtemp())
     >>> pd.DataFrame({"lon": [7.8], "lat": [36.8], "price": [3]}).to_csv(folder / "in.csv")
     >>> encode_table(SatCLIPEncoder(), folder / "in.csv", folder / "out.parquet")
-    EncodedTable(rows=1, features=1024, bad=0, first_bad=[])
+    EncodedTable(rows=1, features=768, bad=0, first_bad=[])
     """
     if decimal not in (".", ","):
         raise UsageError(f'decimal must be "." or ",", got {decimal!r}.')

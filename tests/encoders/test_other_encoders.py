@@ -394,7 +394,7 @@ def test_unions_have_names_that_do_not_collide(files, output):
     union.set_output(transform=output)
     frame = pd.DataFrame(PLACES, columns=["lon", "lat"])
     found = union.fit_transform(frame)
-    assert found.shape == (3, 256 + 512 + 1024)
+    assert found.shape == (3, 256 + 512 + 768)
     names = union.get_feature_names_out().tolist()
     assert len(set(names)) == len(names)
     assert names[0].endswith("sinr000")

@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from scipy.fft import dct, idct
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.exceptions import NotFittedError
@@ -27,7 +28,7 @@ from skgeo_embed._errors import (
     ModelFormatError,
     ModelNotFoundError,
 )
-from skgeo_embed.datasets import load_air_temperature
+from skgeo_embed.datasets import load_air_temperature, load_earth_tiles
 from skgeo_embed.models.folder import write_folder
 from skgeo_embed.models.opening import open_location_encoder
 from skgeo_embed.nn.location import LocationEncoder
@@ -406,51 +407,18 @@ def test_location_encoder_is_a_torch_module():
     assert module.double()(points).dtype == torch.float64
 
 
-@pytest.mark.parametrize("n_layers", [1, 2, 3])
-@pytest.mark.parametrize("n_points", [5, 4000])  # computed, and read off tables
-def test_all_hidden_layers_unit_by_unit(sphere_points, n_layers, n_points):
-    torch.manual_seed(0)
-    module = LocationEncoder(12, 8, 16, num_hidden_layers=n_layers).eval()
-    points = np.resize(sphere_points, (n_points, 2))
-    x = module.posenc(torch.from_numpy(points), dtype=torch.float32)
-    expected = np.empty((n_points, 16 * n_layers), dtype=np.float32)
-    for number, layer in enumerate(module.nnet.layers):
-        x = layer(x)
-        expected[:, number::n_layers] = x.detach()
-    encoder = SatCLIPEncoder(module, layer="all_hidden").fit()
-    np.testing.assert_allclose(encoder.transform(points), expected, atol=1e-5)
-    found = module(torch.from_numpy(points), "all_hidden").detach()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert len(encoder.get_feature_names_out()) == 16 * n_layers
-    grid = encoder.transform_grid([3.0, 8.0], [40.0, 50.0])
-    np.testing.assert_allclose(grid[1, 0], encoder.transform([[3, 50]])[0], atol=1e-5)
-    some = SatCLIPEncoder(module, layer="all_hidden", n_components=5).fit_transform(points)
-    np.testing.assert_allclose(some, expected[:, :5], atol=1e-5)
+def test_networks_without_a_hidden_layer():
+    module = LocationEncoder(4, 8, 16, network="linear")
+    with pytest.raises(ValueError, match="no hidden layer; use layer="):
+        SatCLIPEncoder(module, layer="hidden").fit()
 
 
-def test_hidden_layers_that_there_are_not():
-    for network in ("mlp", "fcnet", "linear"):
-        module = LocationEncoder(4, 8, 16, network=network)
-        with pytest.raises(ValueError, match=r"no hidden layers? ?(that are alike)?; use layer="):
-            SatCLIPEncoder(module, layer="all_hidden").fit()
-
-
-def test_all_hidden_of_the_default_encoder():
-    both = SatCLIPEncoder(layer="all_hidden").fit()
-    last = SatCLIPEncoder(layer="hidden").fit()
-    assert both.transform([[7.8, 36.8]]).shape == (1, 2048)
-    np.testing.assert_allclose(
-        both.transform([[7.8, 36.8]])[:, 1::2], last.transform([[7.8, 36.8]]), atol=1e-6
-    )
-    half = SatCLIPEncoder(layer="all_hidden", n_components=64, dtype="float64")
-    half.fit().transform([[7.8, 36.8]])
-    assert pickle.loads(pickle.dumps(both)).transform([[1, 2]]).shape == (1, 2048)
-
-
-@pytest.mark.parametrize("layer", ["hidden", "embedding", "all_hidden"])
-def test_components_are_the_first_columns(layer, sphere_points):
-    whole = SatCLIPEncoder(layer=layer).fit()
-    some = SatCLIPEncoder(layer=layer, n_components=7).fit()
+@pytest.mark.parametrize(
+    ("model", "layer"), [("bluemarble-l10", "hidden"), ("earth-l20", "embedding")]
+)
+def test_fewer_columns_are_the_first(model, layer, sphere_points):
+    whole = SatCLIPEncoder(model, layer=layer).fit()
+    some = SatCLIPEncoder(model, layer=layer, n_components=7).fit()
     expected = whole.transform(sphere_points)[:, :7]
     np.testing.assert_allclose(some.transform(sphere_points), expected, atol=2e-6)
     np.testing.assert_allclose(
@@ -461,8 +429,43 @@ def test_components_are_the_first_columns(layer, sphere_points):
     assert list(some.get_feature_names_out()) == [f"satclip00{i}" for i in range(7)]
     again = pickle.loads(pickle.dumps(some))
     np.testing.assert_array_equal(again.transform([[3, 4]]), some.transform([[3, 4]]))
-    unit = SatCLIPEncoder(layer=layer, n_components=7, normalize=True).fit_transform([[3, 4]])
-    assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-6)
+    unit = SatCLIPEncoder(model, layer=layer, n_components=7, normalize=True)
+    assert np.linalg.norm(unit.fit_transform([[3, 4]])) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 64, 767, 768])
+def test_fewer_columns_of_components_have_the_first_components(count, sphere_points):
+    whole = SatCLIPEncoder(dtype="float64").fit_transform(sphere_points)
+    components = dct(whole, norm="ortho", axis=1)
+    expected = idct(components[:, :count], norm="ortho", axis=1)
+    some = SatCLIPEncoder(n_components=count, dtype="float64").fit()
+    np.testing.assert_allclose(some.transform(sphere_points), expected, atol=1e-9)
+    grid = some.transform_grid([3.0, 8.0], [40.0, 50.0])
+    np.testing.assert_allclose(grid[1, 0], some.transform([[3, 50]])[0], atol=1e-9)
+    again = pickle.loads(pickle.dumps(some))
+    np.testing.assert_array_equal(again.transform([[3, 4]]), some.transform([[3, 4]]))
+
+
+def test_fewer_columns_of_a_module_with_hooks(sphere_points):
+    torch.manual_seed(0)
+    module = LocationEncoder(6, 4, 12, sine_dim=20).eval()
+    plain = SatCLIPEncoder(module, layer="hidden", n_components=5).fit_transform(sphere_points)
+    module.nnet.register_forward_hook(lambda *_: None)
+    hooked = SatCLIPEncoder(module, layer="hidden", n_components=5).fit_transform(sphere_points)
+    np.testing.assert_allclose(hooked, plain, atol=1e-5)
+
+
+def test_components_of_the_default_encoder_fall_in_size():
+    places = load_earth_tiles(3000, tile_size=1, random_state=0).coords
+    deviations = dct(SatCLIPEncoder().fit_transform(places), norm="ortho", axis=1).std(axis=0)
+    assert deviations[:64].min() > deviations[128:].max()
+    columns = SatCLIPEncoder().fit_transform(places).std(axis=0)
+    assert columns.max() < 2 * columns.min()  # each has a like share of all
+
+
+def test_components_need_sines_before_them():
+    with pytest.raises(ValueError, match="two hidden layers"):
+        LocationEncoder(4, 8, 16, num_hidden_layers=1, sine_dim=8)
 
 
 def test_components_of_a_network_of_any_kind():

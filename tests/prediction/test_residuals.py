@@ -238,7 +238,7 @@ def test_real_temperatures_in_every_kind_of_fold(held_default):
     plain = make_pipeline(SatCLIPEncoder(n_components=128), Ridge(10.0))
     for cv in (KFold(3, shuffle=True, random_state=0), SpatialBlockKFold(3)):
         with_residuals = cross_val_score(ResidualInterpolator(plain), X, y, cv=cv).mean()
-        assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + 0.05
+        assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + 0.01
 
 
 def test_predictions_of_one_column_stay_rows(places):

@@ -18,7 +18,7 @@ from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 from skgeo_embed.nn.inference.tiles import Tile, Tiler
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.encoder import encode_positions
-from skgeo_embed.nn.location.networks import alternated
+from skgeo_embed.nn.location.networks import MixedComponents, mixed_components
 
 # Points for each Legendre polynomial from which tables are used: they pay from the second such call
 # on, or at once from five times as many points (benchmarks/inference.py). Whether they are there
@@ -72,10 +72,11 @@ class AnyNetwork:
     def embed(self, lonlat: Tensor, options: EncodingOptions) -> Tensor:
         """Encode (n, 2) points at once."""
         if not self.split:
-            return self.module(lonlat.to(self.device), options.layer)[:, : options.columns]
-        features = encode_positions(self.module.posenc, lonlat, self.dtype)
-        values = self.module.run_network(features.to(self.device), options.layer)
-        return values[:, : options.columns]
+            values = self.module(lonlat.to(self.device), options.layer)
+        else:
+            features = encode_positions(self.module.posenc, lonlat, self.dtype)
+            values = self.module.run_network(features.to(self.device), options.layer)
+        return self.module.fewer(values, options.layer, options.columns)
 
 
 class SineNetwork:
@@ -87,8 +88,8 @@ class SineNetwork:
         self.harmonics_device = device if has_float64(device) else torch.device("cpu")
         net: Any = module.nnet
         self._layers = [*net.layers, net.last_layer]
-        self.weights = [folded(layer.weight, layer).to(dtype).to(device) for layer in self._layers]
-        self.biases = [folded(layer.bias, layer).to(dtype).to(device) for layer in self._layers]
+        self.weights, self.biases = zip(*map(self._held, self._layers), strict=True)
+        self._fewer: dict[int, tuple[Tensor, Tensor]] = {}
         self.details = None if details is None else copy.deepcopy(details)
         if self.details is not None:
             self.details.to(self.harmonics_device)  # positions need float64
@@ -207,29 +208,34 @@ class SineNetwork:
     def finish(self, first: Tensor, options: EncodingOptions) -> Tensor:
         """Apply what follows the linear map of the first layer, which is overwritten."""
         x = first.sin_()
-        inner = list(zip(self.weights[1:-1], self.biases[1:-1], strict=True))
-        if options.layer == "all_hidden":
-            return self._all_hidden(x, inner, options.columns)
-        hidden = options.layer == "hidden"
-        for number, (weight, bias) in enumerate(inner, start=1):
-            n = options.columns if hidden and number == len(inner) else None
-            x = torch.addmm(bias[:n], x, weight[:n].T).sin_()
+        n, hidden = options.columns, options.layer == "hidden"
+        for number in range(1, len(self.weights) - 1):
+            last = hidden and number == len(self.weights) - 2
+            weight, bias = self._columns_of(number, n if last else None)
+            x = torch.addmm(bias, x, weight.T)
+            if self._layers[number].activation:
+                x.sin_()
         if hidden:
-            x = x[:, : options.columns]  # of a network with one hidden layer
+            x = x[:, :n]  # of a network with one hidden layer
             return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
-        n = options.columns
         return torch.addmm(self.biases[-1][:n], x, self.weights[-1][:n].T)
 
-    def _all_hidden(
-        self, first: Tensor, inner: list[tuple[Tensor, Tensor]], columns: int | None
-    ) -> Tensor:
-        n = None if columns is None else -(-columns // (1 + len(inner)))  # of each layer
-        layers = [first]
-        for number, (weight, bias) in enumerate(inner, start=1):
-            of_last = n if number == len(inner) else None
-            layers.append(torch.addmm(bias[:of_last], layers[-1], weight[:of_last].T).sin_())
-        x = alternated([layer[:, :n] for layer in layers])[:, :columns]
-        return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
+    def _columns_of(self, number: int, columns: int | None) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a layer's first columns, or of as many components, made once."""
+        layer = self._layers[number]
+        if columns is None or not isinstance(layer, MixedComponents):
+            return self.weights[number][:columns], self.biases[number][:columns]
+        with self._lock:
+            if columns not in self._fewer:
+                self._fewer[columns] = self._held(layer, columns)
+            return self._fewer[columns]
+
+    def _held(self, layer: Any, columns: int | None = None) -> tuple[Tensor, Tensor]:
+        """Weight and bias as they are multiplied here."""
+        weight, bias = folded(layer.weight, layer), folded(layer.bias, layer)
+        if isinstance(layer, MixedComponents):
+            weight, bias = mixed_components(weight, bias, columns)
+        return weight.to(self.dtype).to(self.device), bias.to(self.dtype).to(self.device)
 
 
 class _Memory:

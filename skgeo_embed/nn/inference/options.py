@@ -18,7 +18,7 @@ class EncodingOptions:
 
     Attributes
     ----------
-    layer : {"embedding", "hidden", "all_hidden"}
+    layer : {"embedding", "hidden"}
         The output.
     device : torch.device or None
         Where to compute; None is the best one that the process has.
@@ -29,7 +29,7 @@ class EncodingOptions:
     unit_length : bool
         Scale every row to length 1.
     columns : int or None
-        Only the first of them.
+        Only the first of them, or of the components that they mix.
     """
 
     layer: Layer = "embedding"

@@ -12,9 +12,9 @@ from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.encodings.positional import make_encoding
-from skgeo_embed.nn.location.networks import make_network
+from skgeo_embed.nn.location.networks import MixedComponents, make_network
 
-Layer = Literal["embedding", "hidden", "all_hidden"]
+Layer = Literal["embedding", "hidden"]
 
 
 class EncodedNetwork(nn.Module):
@@ -45,16 +45,14 @@ class EncodedNetwork(nn.Module):
         return next(self.nnet.parameters()).dtype
 
     def output_dim(self, layer: Layer) -> int:
-        """Columns of the "embedding", of the last "hidden" layer, or of "all_hidden" layers."""
+        """Columns of the "embedding" or of the last "hidden" layer."""
         if layer == "embedding":
             return int(self.config["embed_dim"])
-        if not hasattr(self.nnet, layer):
-            missing = "hidden layer" if layer == "hidden" else "hidden layers that are alike"
+        if not hasattr(self.nnet, "hidden"):
             raise ValueError(
-                f'a {type(self.nnet).__name__} network has no {missing}; use layer="embedding"'
+                f'a {type(self.nnet).__name__} network has no hidden layer; use layer="embedding"'
             )
-        repeats = len(self.nnet.layers) if layer == "all_hidden" else 1  # type: ignore[arg-type]
-        return int(self.config["hidden_dim"]) * repeats
+        return int(self.config["hidden_dim"])
 
     def forward(self, lonlat: Tensor, layer: Layer = "embedding") -> Tensor:
         """Encode (n, 2) degrees, longitude first, to (n, d)."""
@@ -65,13 +63,27 @@ class EncodedNetwork(nn.Module):
         self.output_dim(layer)  # says whether there is such a layer
         if layer == "embedding":
             return self.nnet(features)
-        return getattr(self.nnet, layer)(features) * self.hidden_scale
+        return self.nnet.hidden(features) * self.hidden_scale  # type: ignore[operator]
+
+    def fewer(self, values: Tensor, layer: Layer, columns: int | None) -> Tensor:
+        """Make so many columns of a layer's output: the first, or those of as many components."""
+        components = hidden_components(self.nnet) if layer == "hidden" else None
+        if columns is None or components is None or columns == values.shape[1]:
+            return values[:, :columns]
+        return components.fewer(values, columns)
 
     def both_layers(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layer and the embedding of (n, 2) degrees."""
         self.output_dim("hidden")
         hidden = self.nnet.hidden(encode_positions(self.posenc, lonlat, self.dtype))  # type: ignore[operator]
         return hidden, self.nnet.embed(hidden)  # type: ignore[operator]
+
+
+def hidden_components(nnet: nn.Module) -> MixedComponents | None:
+    """Return the last hidden layer where it is one of principal components."""
+    layers = getattr(nnet, "layers", None)
+    last = layers[-1] if isinstance(layers, nn.ModuleList) and len(layers) else None
+    return last if isinstance(last, MixedComponents) else None
 
 
 def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
@@ -106,6 +118,10 @@ class LocationEncoder(EncodedNetwork):
         The network, by the original's names.
     n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
         Of the multi-scale encodings, see :class:`~skgeo_embed.nn.encodings.MultiScale`.
+    sine_dim : int, default=None
+        Width of a SIREN's hidden layers but the last, which is then linear and has principal
+        components, see :class:`~skgeo_embed.nn.location.networks.MixedComponents`. None is
+        `hidden_dim` for all, with a sine after each.
     dropout : float, default=0.5
         Dropout before each sine while training; no part of the saved architecture.
     feature_grid : dict, default=None
@@ -148,6 +164,7 @@ class LocationEncoder(EncodedNetwork):
         max_radius: float = 360.0,
         feature_grid: dict[str, Any] | None = None,
         fine_waves: dict[str, Any] | None = None,
+        sine_dim: int | None = None,
         dropout: float = 0.5,
         w0: float = 30.0,
         spectral_decay: float = 0.0,
@@ -179,6 +196,7 @@ class LocationEncoder(EncodedNetwork):
             num_hidden_layers,
             dropout,
             w0,
+            sine_dim,
         )
         config = {
             "positional_encoding": positional_encoding,
@@ -192,6 +210,8 @@ class LocationEncoder(EncodedNetwork):
             config["feature_grid"] = dict(feature_grid)
         if fine_waves is not None:
             config["fine_waves"] = dict(fine_waves)
+        if sine_dim is not None:
+            config["sine_dim"] = sine_dim
         if w0 != 30:
             config["w0"] = w0
         if hidden_scale != 1:
@@ -218,6 +238,7 @@ class LocationEncoder(EncodedNetwork):
         content: float = 0.6,
         damping: float = 5.0,
         detail: float = 0.08,
+        spread: float = 1.0,
     ) -> LocationEncoder:
         """Draw the first layer anew, so that it mixes position and content in known proportions.
 
@@ -232,6 +253,10 @@ class LocationEncoder(EncodedNetwork):
             Deviations, radians.
         damping : float, default=5.0
             The degree at which harmonics count a quarter.
+        spread : float, default=1.0
+            Each unit has deviations of its own, `position` and `content` by factors at even
+            ratios from 1 / `spread` to `spread`: some units vary over continents, some over
+            counties.
 
         Returns
         -------
@@ -252,12 +277,16 @@ class LocationEncoder(EncodedNetwork):
         lonlat = torch.stack([lat * 3.7 % 360 - 180, lat], dim=1)
         probe = encoding.position(lonlat) * damped
         damped = damped * (position / probe.norm(dim=1).square().mean().sqrt())
-        scales = [damped]
+        units = len(first.weight)
+        of_position, of_content = torch.ones(2, units, 1)
+        if spread != 1:
+            of_position, of_content = spread ** (2 * torch.rand(2, units, 1) - 1)
+        scales = [of_position * damped]
         if encoding.grid is not None:
-            scales.append(torch.full((encoding.grid.embedding_dim,), content))
+            scales.append((of_content * content).expand(units, encoding.grid.embedding_dim))
         if encoding.waves is not None:
-            scales.append(detail * encoding.waves.amplitudes())
-        first.weight.copy_(torch.randn_like(first.weight) * torch.cat(scales) / first.w0)
+            scales.append((detail * encoding.waves.amplitudes()).expand(units, -1))
+        first.weight.copy_(torch.randn_like(first.weight) * torch.cat(scales, dim=1) / first.w0)
         first.bias.copy_(torch.rand_like(first.bias) * (2 * math.pi) / first.w0)
         return self
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +19,6 @@ def dropout(x: Tensor, p: float, factor: float = 1.0) -> Tensor:
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= round(p * 2**16) - 2**15
     return x * kept.to(x.dtype).mul_(factor / (1 - p))
-
-
-def alternated(layers: list[Tensor]) -> Tensor:
-    """Put columns side by side, the first of each, then the second: any first ones are of all."""
-    return torch.stack(layers, dim=2).flatten(1)
 
 
 class Siren(nn.Module):
@@ -72,6 +66,50 @@ class Siren(nn.Module):
         return torch.sin(x * self.w0 if self.w0 != 1.0 else x)
 
 
+class MixedComponents(Siren):
+    r"""A linear layer of principal components, the largest first, mixed into its columns alike.
+
+    Column i is :math:`\sum_j M_{ij} z_j` of components :math:`z = W x + b` with M orthogonal, the
+    discrete cosine transform (DCT-II). Components themselves would lose their proportions to a
+    `StandardScaler`, and a ridge would take the least for as likely as the largest; columns that
+    hold all of them keep these. Fewer columns are the first components, mixed in the same way.
+
+    Parameters
+    ----------
+    dim_in, dim_out : int
+        Columns in and out.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__(dim_in, dim_out, activation=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, dim_in) to (n, dim_out)."""
+        return nn.functional.linear(x, *mixed_components(self.weight, self.bias))
+
+    def fewer(self, values: Tensor, columns: int) -> Tensor:
+        """Make so many columns of all of them."""
+        components = values @ cosine_transform(values.shape[1]).to(values)
+        return components[:, :columns] @ cosine_transform(columns).to(values).T
+
+
+def mixed_components(
+    weight: Tensor, bias: Tensor, columns: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mix the first components' weights (k, dim_in) and biases into as many columns."""
+    weight, bias = weight[:columns], bias[:columns]
+    mix = cosine_transform(len(weight)).to(weight)
+    return mix @ weight, mix @ bias
+
+
+def cosine_transform(size: int) -> Tensor:
+    """Return the orthogonal matrix of the DCT-II, transposed: (size, size) in double precision."""
+    steps = torch.arange(size, dtype=torch.float64)
+    matrix = torch.cos(math.pi / size * (steps[:, None] + 0.5) * steps) * math.sqrt(2 / size)
+    matrix[:, 0] /= math.sqrt(2)
+    return matrix
+
+
 class SirenNet(nn.Module):
     """Sine layers and a linear last layer.
 
@@ -85,6 +123,9 @@ class SirenNet(nn.Module):
         Frequency of the first layer; the others have 1.
     dropout : float, default=0.5
         Dropout between each hidden layer's linear map and its sine while training.
+    dim_sines : int, default=None
+        Columns of the hidden layers but the last, which is then one of
+        :class:`MixedComponents`; None are sine layers of `dim_hidden`.
     """
 
     def __init__(
@@ -96,18 +137,24 @@ class SirenNet(nn.Module):
         *,
         w0_initial: float = 30.0,
         dropout: float = 0.5,
+        dim_sines: int | None = None,
     ) -> None:
         super().__init__()
+        if dim_sines is not None and num_layers < 2:
+            raise ValueError("components need a layer of sines before them: two hidden layers")
+        width = dim_hidden if dim_sines is None else dim_sines
         self.layers = nn.ModuleList(
             Siren(
-                dim_hidden if i else dim_in,
-                dim_hidden,
+                width if i else dim_in,
+                width,
                 w0=1.0 if i else w0_initial,
                 is_first=i == 0,
                 dropout=dropout,
             )
-            for i in range(num_layers)
+            for i in range(num_layers if dim_sines is None else num_layers - 1)
         )
+        if dim_sines is not None:
+            self.layers.append(MixedComponents(dim_sines, dim_hidden))
         self.last_layer = Siren(dim_hidden, dim_out, activation=False)
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -115,10 +162,6 @@ class SirenNet(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
-
-    def all_hidden(self, x: Tensor) -> Tensor:
-        """Return all hidden layers, unit by unit: (n, dim_hidden · num_layers)."""
-        return alternated(list(accumulate(self.layers, lambda x, layer: layer(x), initial=x))[1:])
 
     def embed(self, hidden: Tensor) -> Tensor:
         """Map the last hidden layer to (n, dim_out)."""
@@ -213,10 +256,19 @@ def make_network(
     num_layers: int,
     dropout: float,
     w0: float = 30.0,
+    dim_sines: int | None = None,
 ) -> nn.Module:
     """Build a network by the original's name for it."""
     if name == "siren":
-        return SirenNet(dim_in, dim_hidden, dim_out, num_layers, w0_initial=w0, dropout=dropout)
+        return SirenNet(
+            dim_in,
+            dim_hidden,
+            dim_out,
+            num_layers,
+            w0_initial=w0,
+            dropout=dropout,
+            dim_sines=dim_sines,
+        )
     if name == "mlp":
         return MLP(dim_in, dim_hidden, dim_out, num_layers)
     if name == "fcnet":

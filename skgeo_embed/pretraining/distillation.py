@@ -1,0 +1,182 @@
+"""A location tower's hidden layers in fewer columns: components that a smaller network learns.
+
+A ridge on random features comes near the one on their kernel as their number grows. The kernel's
+principal components over land need fewer columns for the same, and are smooth, so that a layer of
+sines and a linear one can be trained to give them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.location.networks import Siren
+
+MOST_PLACES = 60_000
+CHUNK = 4096
+UNTRAINED_SINES = 6144  # near enough to as many as there could be
+SPREAD = 2.7  # of the untrained network's scales
+TAIL = 0.75  # the power of components' variances that their errors are weighted with
+BATCH = 2048
+LEARNING_RATE = 1e-3
+WARMUP_STEPS = 20
+PENALTY = 1e-5  # of the last regressions, for each place
+VARIANCE = 0.5  # of a hidden column, as that of a sine
+
+
+def distill(
+    teacher: LocationEncoder,
+    lonlat: Tensor,
+    *,
+    hidden_dim: int,
+    sine_dim: int,
+    n_steps: int,
+    seed: int,
+    progress: bool = False,
+) -> LocationEncoder:
+    """Train a smaller network to give the principal components of a tower's hidden layers.
+
+    Half of what it learns is the tower's own hidden layers, half a wide untrained layer of units
+    of many scales, which extrapolates better than a trained one. Its embedding is the tower's, by
+    a linear map of the components.
+
+    Parameters
+    ----------
+    teacher : LocationEncoder
+        A SIREN on harmonics and a feature grid or fine waves. These are copied.
+    lonlat : Tensor of shape (n, 2)
+        Places in degrees, such as those of the training images; 60,000 of them are used.
+    hidden_dim : int
+        Columns of the new hidden layer.
+    sine_dim : int
+        Sines that they are made of.
+    n_steps : int
+        Steps of 2,048 places.
+    seed : int
+        Of the draws.
+    progress : bool, default=False
+        Show a bar.
+
+    Returns
+    -------
+    student : LocationEncoder
+        In eval mode.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        places = lonlat[torch.randperm(len(lonlat))[:MOST_PLACES]].double()
+        wide = _untrained(teacher, hidden_dim=UNTRAINED_SINES, num_hidden_layers=1)
+        student = _untrained(teacher, hidden_dim=hidden_dim, num_hidden_layers=2, sine_dim=sine_dim)
+        with torch.no_grad():
+            parts = places.split(CHUNK)
+            encoded = torch.cat([teacher.posenc(part, dtype=torch.float32) for part in parts])
+            components, variances = _components([teacher, wide], encoded, hidden_dim)
+            embeddings = torch.cat(
+                [teacher.nnet(part) for part in _without_waves(teacher, encoded)]
+            )
+        weights = (variances / variances[0]) ** ((TAIL - 1) / 2)
+        net: Any = student.nnet
+        sines, layer = net.layers
+        targets = components * weights
+        _descend(sines, encoded, targets, n_steps, student, progress)
+        with torch.no_grad():
+            hidden = torch.cat([sines(part) for part in encoded.split(CHUNK)])
+            scale = (VARIANCE * hidden_dim / variances.sum()).sqrt()
+            _regress(layer, hidden, components * scale)
+            _regress(net.last_layer, layer(hidden), embeddings)
+    return student.eval()
+
+
+def _untrained(teacher: LocationEncoder, **sizes: int) -> LocationEncoder:
+    """Draw a network that reads what the teacher reads, its units of many scales."""
+    made = LocationEncoder(**{**teacher.config, **sizes}, dropout=0.0)
+    made.posenc.load_state_dict(teacher.posenc.state_dict())
+    return made.mix_content(spread=SPREAD)
+
+
+def _without_waves(teacher: LocationEncoder, encoded: Tensor) -> Iterator[Tensor]:
+    """What the teachers read: no component is to be spent on fine waves, which are noise here."""
+    waves = getattr(teacher.posenc, "waves", None)
+    for part in encoded.split(CHUNK):
+        if waves is not None:
+            part = part.clone()
+            part[:, -waves.embedding_dim :] = 0
+        yield part
+
+
+def _components(
+    networks: list[LocationEncoder], encoded: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Principal components of the networks' hidden layers, (n, count), and their variances."""
+    features = (_hidden_layers(networks, part) for part in _without_waves(networks[0], encoded))
+    first = next(features)
+    total, products = first.sum(dim=0), first.T @ first
+    for part in features:
+        total += part.sum(dim=0)
+        products.addmm_(part.T, part)
+    mean = total / len(encoded)
+    covariance = products.div_(len(encoded)).sub_(torch.outer(mean, mean))
+    variances, axes = torch.linalg.eigh(covariance)
+    axes = axes.flip(1)[:, :count]
+    largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))
+    axes = axes * largest.sign()
+    parts = _without_waves(networks[0], encoded)
+    components = [(_hidden_layers(networks, part) - mean) @ axes for part in parts]
+    variances = variances.flip(0)[:count]
+    return torch.cat(components), variances.clamp_min(1e-6 * float(variances[0]))
+
+
+def _hidden_layers(networks: list[LocationEncoder], encoded: Tensor) -> Tensor:
+    """All hidden layers side by side, each network's with the same weight in all."""
+    found = []
+    for network in networks:
+        layers, x = [], encoded
+        for layer in network.nnet.layers:  # type: ignore[union-attr]
+            x = layer(x)
+            layers.append(x)
+        columns = sum(layer.shape[1] for layer in layers)
+        found += [layer / math.sqrt(columns) for layer in layers]
+    return torch.cat(found, dim=1)
+
+
+def _descend(
+    sines: Siren,
+    encoded: Tensor,
+    targets: Tensor,
+    n_steps: int,
+    student: LocationEncoder,
+    progress: bool,
+) -> None:
+    """Train the sines, and a linear map that is used for nothing else, to give the targets."""
+    linear = nn.Linear(len(sines.weight), targets.shape[1])
+    with torch.no_grad():
+        some = slice(0, min(len(encoded), 4 * CHUNK))
+        _regress(linear, sines(encoded[some]), targets[some])
+    parameters = [*sines.parameters(), *linear.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    for step in tqdm(range(n_steps), desc="distilling", unit="step", disable=not progress):
+        rate = min(1.0, (step + 1) / WARMUP_STEPS) * (1 + math.cos(math.pi * step / n_steps)) / 2
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * rate
+        rows = torch.randint(len(encoded), (BATCH,))
+        loss = nn.functional.mse_loss(linear(sines(encoded[rows])), targets[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        student.hold_waves()
+        optimizer.step()
+
+
+def _regress(layer: nn.Linear | Siren, features: Tensor, targets: Tensor) -> None:
+    """Fill a linear layer with the ridge of the targets on the features."""
+    mean, goal = features.mean(dim=0), targets.mean(dim=0)
+    centred = (features - mean).double()
+    gram = centred.T @ centred
+    gram.diagonal().add_(PENALTY * len(features))
+    weight = torch.linalg.solve(gram, centred.T @ (targets - goal).double()).T.float()
+    layer.weight.copy_(weight)
+    layer.bias.copy_(goal - weight @ mean)
