@@ -190,6 +190,21 @@ def test_the_first_layer_mixes_as_it_is_told(values):
     assert 6 < made.nnet.layers[0].bias.max() < 2 * np.pi
 
 
+def test_units_have_scales_of_their_own():
+    torch.manual_seed(0)
+    made = LocationEncoder(
+        8, 8, 4000, w0=1.0, feature_grid={"height": 19, "width": 36, "channels": 50}
+    ).mix_content(content=0.6, spread=2.5)
+    weight = made.nnet.layers[0].weight.detach()
+    content = weight[:, 64:].std(dim=1) / 0.6
+    position = weight[:, :64].norm(dim=1)
+    position = position / position.median()
+    for factors in (content, position):
+        ends = torch.quantile(factors, torch.tensor([0.25, 0.75]))
+        assert ends.log() / np.log(2.5) == pytest.approx([-0.5, 0.5], abs=0.1)
+    assert abs(np.corrcoef(content, position)[0, 1]) < 0.1  # each of its own
+
+
 @pytest.mark.parametrize("storage", ["int8", "float32"])
 def test_pretraining_with_a_grid(pairs, values, tmp_path, storage):
     grid = FeatureGrid(19, 36, 5, storage).fill(values)
