@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.networks import Siren
 
@@ -67,7 +68,18 @@ def distill(
     -------
     student : LocationEncoder
         In eval mode.
+
+    Raises
+    ------
+    ValueError
+        If the tower is another kind of network.
     """
+    mixes = isinstance(teacher.posenc, DetailedEncoding) and "legendre_polys" in teacher.config
+    if not mixes or teacher.config["network"] != "siren":
+        raise ValueError(
+            "only a SIREN on harmonics with a feature grid or fine waves beside them can be "
+            "distilled; give the recipe a feature_grid, or keep the tower as it is."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         places = lonlat[torch.randperm(len(lonlat))[:MOST_PLACES]].double()
@@ -95,7 +107,7 @@ def distill(
 
 def _untrained(teacher: LocationEncoder, **sizes: int) -> LocationEncoder:
     """Draw a network that reads what the teacher reads, its units of many scales."""
-    made = LocationEncoder(**{**teacher.config, **sizes}, dropout=0.0)
+    made = LocationEncoder(**{**teacher.config, "sine_dim": None, **sizes}, dropout=0.0)
     made.posenc.load_state_dict(teacher.posenc.state_dict())
     return made.mix_content(spread=SPREAD)
 

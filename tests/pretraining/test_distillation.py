@@ -112,6 +112,15 @@ def test_same_seed_same_tower_and_nothing_else_is_touched(fitted):
         assert torch.equal(value, before[name])
 
 
+def test_what_was_distilled_can_be_again(fitted):
+    once = distilled(fitted, hidden_dim=60, sine_dim=128)
+    twice = copy.deepcopy(once).distill(PLACES, hidden_dim=8, sine_dim=64, n_steps=60)
+    assert twice.model_.location.config["hidden_dim"] == 8
+    before = SatCLIPEncoder(once.model_.location, normalize=True).fit_transform(PLACES)
+    found = twice.location_encoder_.set_params(normalize=True).fit_transform(PLACES)
+    assert (before * found).sum(axis=1).mean() > 0.8
+
+
 def test_saved_and_opened(fitted, tmp_path):
     pretrainer = distilled(fitted, n_steps=2)
     assert pretrainer.run_["distilled"] == {
@@ -149,6 +158,6 @@ def test_what_cannot_be_distilled(fitted):
         Recipe(legendre_polys=3, hidden_dim=8), max_epochs=1, batch_size=32, verbose=0
     ).fit(np.random.RandomState(0).rand(64, 2, 8, 8), PLACES[:64])
     location = plain.model_.location
-    with pytest.raises(ValueError, match="feature grid or fine waves"):
+    with pytest.raises(ValueError, match="can be distilled; give the recipe a feature_grid"):
         plain.distill(PLACES, hidden_dim=8)
     assert plain.model_.location is location
