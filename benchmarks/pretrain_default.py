@@ -1,6 +1,6 @@
 """Train the default encoder, earth-l20, from the layers that ship with the package.
 
-    python benchmarks/pretrain_default.py earth-l20    # about 20 minutes on 2 CPU cores
+    python benchmarks/pretrain_default.py earth-l20    # about 16 minutes on 2 CPU cores
 
 A feature grid of three seasons, lights and elevation and fine waves beside harmonics of L = 20, two
 sine layers of 1,024; contrastive matching with tiles of the same layers at four scales, and ridge

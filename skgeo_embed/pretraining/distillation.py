@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import torch
+from sklearn.utils import check_scalar
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -71,15 +73,10 @@ def distill(
 
     Raises
     ------
-    ValueError
-        If the tower is another kind of network.
+    ValueError, TypeError
+        If the tower is another kind of network, there are too few places, or a size cannot be.
     """
-    mixes = isinstance(teacher.posenc, DetailedEncoding) and "legendre_polys" in teacher.config
-    if not mixes or teacher.config["network"] != "siren":
-        raise ValueError(
-            "only a SIREN on harmonics with a feature grid or fine waves beside them can be "
-            "distilled; give the recipe a feature_grid, or keep the tower as it is."
-        )
+    _check(teacher, len(lonlat), hidden_dim=hidden_dim, sine_dim=sine_dim, n_steps=n_steps)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         places = lonlat[torch.randperm(len(lonlat))[:MOST_PLACES]].double()
@@ -103,6 +100,23 @@ def distill(
             _regress(layer, hidden, components * scale)
             _regress(net.last_layer, layer(hidden), embeddings)
     return student.eval()
+
+
+def _check(teacher: LocationEncoder, n_places: int, **sizes: int) -> None:
+    for name, size in sizes.items():
+        check_scalar(size, name, Integral, min_val=1)
+    most = min(n_places - 1, UNTRAINED_SINES)
+    if sizes["hidden_dim"] > most:
+        raise ValueError(
+            f"{n_places} places cannot tell {sizes['hidden_dim']} components apart; give more, or "
+            f"pass hidden_dim={most} or less (at most {UNTRAINED_SINES})."
+        )
+    mixes = isinstance(teacher.posenc, DetailedEncoding) and "legendre_polys" in teacher.config
+    if not mixes or teacher.config["network"] != "siren":
+        raise ValueError(
+            "only a SIREN on harmonics with a feature grid or fine waves beside them can be "
+            "distilled; give the recipe a feature_grid, or keep the tower as it is."
+        )
 
 
 def _untrained(teacher: LocationEncoder, **sizes: int) -> LocationEncoder:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.utils import Tags, check_scalar
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -332,8 +332,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         """Replace the fitted location tower by a smaller one whose hidden layer is worth more.
 
         Its hidden layer has the principal components, over the given places, of the tower's own
-        hidden layers and of a wide untrained one, so that 768 columns are worth what 2,048 were,
-        and the first 64 or 256 what so many can be. Its embedding is the tower's, and matches
+        hidden layers and of a wide untrained one: of the default encoder 768 columns are worth
+        what 2,048 units were, and 256 nearly as much. Its embedding is the tower's, and matches
         images as that did.
 
         Parameters
@@ -358,8 +358,10 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         CoordinateError
             If the places cannot be used.
         ValueError
-            If there are fewer than `hidden_dim`, a size is no positive integer, or the tower is
-            no SIREN on harmonics and a feature grid or fine waves.
+            If there are no more of them than `hidden_dim`, a size is not positive, or the tower
+            is no SIREN on harmonics and a feature grid or fine waves.
+        TypeError
+            If a size is no integer.
 
         Examples
         --------
@@ -378,26 +380,16 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         import torch
 
         from skgeo_embed.nn.two_tower import SatCLIP
-        from skgeo_embed.pretraining.distillation import UNTRAINED_SINES, distill
+        from skgeo_embed.pretraining.distillation import distill
         from skgeo_embed.pretraining.run import Outcome
 
         check_is_fitted(self)
         sizes = {"hidden_dim": hidden_dim, "sine_dim": sine_dim, "n_steps": n_steps}
-        for name, size in sizes.items():
-            check_scalar(size, name, Integral, min_val=1)
         lonlat = read_coordinates(coords).lonlat
-        most = min(len(lonlat) - 1, UNTRAINED_SINES)
-        if hidden_dim > most:
-            raise ValueError(
-                f"{len(lonlat)} places cannot tell {hidden_dim} components apart; give more, or "
-                f"pass hidden_dim={most} or less."
-            )
         location = distill(
             self.model_.location,
             torch.from_numpy(lonlat),
-            hidden_dim=hidden_dim,
-            sine_dim=sine_dim,
-            n_steps=n_steps,
+            **sizes,
             seed=self.run_["seed"],
             progress=self.verbose == 1,
         )

@@ -464,8 +464,11 @@ def test_components_of_the_default_encoder_fall_in_size():
 
 
 def test_components_need_sines_before_them():
-    with pytest.raises(ValueError, match="two hidden layers"):
+    with pytest.raises(ValueError, match="pass num_hidden_layers=2 or more"):
         LocationEncoder(4, 8, 16, num_hidden_layers=1, sine_dim=8)
+    for network in ("mlp", "fcnet", "linear"):  # which would have ignored it
+        with pytest.raises(ValueError, match="sine_dim=8 is for a siren network, not for"):
+            LocationEncoder(4, 8, 16, network=network, sine_dim=8)
 
 
 def test_components_of_a_network_of_any_kind():

@@ -233,12 +233,13 @@ def test_a_gaussian_process_of_residuals(places):
     assert classes.score(places[400:], y[400:] > 0) > 0.8
 
 
-def test_real_temperatures_in_every_kind_of_fold(held_default):
+def test_real_temperatures_in_every_kind_of_fold():
     X, y = (table[::4] for table in load_air_temperature(return_X_y=True))
-    plain = make_pipeline(SatCLIPEncoder(n_components=128), Ridge(10.0))
+    smooth = SatCLIPEncoder("bluemarble-l20", n_components=128)  # which leaves some to neighbours
+    plain = make_pipeline(smooth, Ridge(10.0))
     for cv in (KFold(3, shuffle=True, random_state=0), SpatialBlockKFold(3)):
         with_residuals = cross_val_score(ResidualInterpolator(plain), X, y, cv=cv).mean()
-        assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + 0.01
+        assert with_residuals > cross_val_score(plain, X, y, cv=cv).mean() + 0.05
 
 
 def test_predictions_of_one_column_stay_rows(places):

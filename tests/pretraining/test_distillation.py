@@ -98,6 +98,18 @@ def test_fine_waves_stay_as_they_were_drawn(fitted):
     assert weights[0][:, -6:].abs().max() > 0
 
 
+def test_fine_waves_are_noise_to_the_student_and_hidden_from_the_teacher(fitted):
+    other, louder = copy.deepcopy(fitted), copy.deepcopy(fitted)
+    other.model_.location.posenc.waves.phases += 1
+    louder.model_.location.nnet.layers[0].weight[:, -6:] *= 100
+    plain, read, unread = (
+        distilled(pretrainer, n_steps=3).model_.location.nnet.layers[0].weight[:, :-6]
+        for pretrainer in (fitted, other, louder)
+    )
+    assert not torch.equal(plain, read)
+    assert torch.equal(plain, unread)
+
+
 def test_same_seed_same_tower_and_nothing_else_is_touched(fitted):
     before = copy.deepcopy(fitted.model_.location.state_dict())
     torch.manual_seed(3)

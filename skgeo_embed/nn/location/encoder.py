@@ -12,7 +12,12 @@ from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.encodings.positional import make_encoding
-from skgeo_embed.nn.location.networks import MixedComponents, make_network
+from skgeo_embed.nn.location.networks import (
+    MixedComponents,
+    SirenNet,
+    fewer_components,
+    make_network,
+)
 
 Layer = Literal["embedding", "hidden"]
 
@@ -67,23 +72,18 @@ class EncodedNetwork(nn.Module):
 
     def fewer(self, values: Tensor, layer: Layer, columns: int | None) -> Tensor:
         """Make so many columns of a layer's output: the first, or those of as many components."""
-        components = hidden_components(self.nnet) if layer == "hidden" else None
-        if columns is None or components is None or columns == values.shape[1]:
+        mixed = isinstance(self.nnet, SirenNet) and isinstance(
+            self.nnet.layers[-1], MixedComponents
+        )
+        if columns is None or layer != "hidden" or not mixed:
             return values[:, :columns]
-        return components.fewer(values, columns)
+        return fewer_components(values, columns)
 
     def both_layers(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layer and the embedding of (n, 2) degrees."""
         self.output_dim("hidden")
         hidden = self.nnet.hidden(encode_positions(self.posenc, lonlat, self.dtype))  # type: ignore[operator]
         return hidden, self.nnet.embed(hidden)  # type: ignore[operator]
-
-
-def hidden_components(nnet: nn.Module) -> MixedComponents | None:
-    """Return the last hidden layer where it is one of principal components."""
-    layers = getattr(nnet, "layers", None)
-    last = layers[-1] if isinstance(layers, nn.ModuleList) and len(layers) else None
-    return last if isinstance(last, MixedComponents) else None
 
 
 def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:

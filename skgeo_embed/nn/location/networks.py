@@ -87,11 +87,6 @@ class MixedComponents(Siren):
         """Map (n, dim_in) to (n, dim_out)."""
         return nn.functional.linear(x, *mixed_components(self.weight, self.bias))
 
-    def fewer(self, values: Tensor, columns: int) -> Tensor:
-        """Make so many columns of all of them."""
-        components = values @ cosine_transform(values.shape[1]).to(values)
-        return components[:, :columns] @ cosine_transform(columns).to(values).T
-
 
 def mixed_components(
     weight: Tensor, bias: Tensor, columns: int | None = None
@@ -100,6 +95,12 @@ def mixed_components(
     weight, bias = weight[:columns], bias[:columns]
     mix = cosine_transform(len(weight)).to(weight)
     return mix @ weight, mix @ bias
+
+
+def fewer_components(values: Tensor, columns: int) -> Tensor:
+    """Make so many columns of all, which hold as many components."""
+    components = values @ cosine_transform(values.shape[1]).to(values)
+    return components[:, :columns] @ cosine_transform(columns).to(values).T
 
 
 def cosine_transform(size: int) -> Tensor:
@@ -141,7 +142,9 @@ class SirenNet(nn.Module):
     ) -> None:
         super().__init__()
         if dim_sines is not None and num_layers < 2:
-            raise ValueError("components need a layer of sines before them: two hidden layers")
+            raise ValueError(
+                "components need a layer of sines before them; pass num_hidden_layers=2 or more"
+            )
         width = dim_hidden if dim_sines is None else dim_sines
         self.layers = nn.ModuleList(
             Siren(
@@ -259,6 +262,8 @@ def make_network(
     dim_sines: int | None = None,
 ) -> nn.Module:
     """Build a network by the original's name for it."""
+    if dim_sines is not None and name != "siren":
+        raise ValueError(f"sine_dim={dim_sines} is for a siren network, not for {name!r}")
     if name == "siren":
         return SirenNet(
             dim_in,
