@@ -11,7 +11,7 @@ from skgeo_embed.cli._options import (
     new_parser,
     open_encoder,
 )
-from skgeo_embed.streaming.files import FORMATS, check_output, check_source, import_arrow
+from skgeo_embed.streaming.files import FORMATS, check_arrow, check_output, check_source
 from skgeo_embed.streaming.table import encode_table
 
 
@@ -60,9 +60,9 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
 
 def run(settings: argparse.Namespace) -> None:
     """Encode the table."""
-    check_source(settings.input)  # before a model is fetched
-    check_output(settings.output, overwrite=settings.overwrite, suffixes=FORMATS)
-    import_arrow()
+    source = check_source(settings.input)  # before a model is fetched
+    output = check_output(settings.output, overwrite=settings.overwrite, suffixes=FORMATS)
+    check_arrow(source, output)
     written = encode_table(
         open_encoder(settings, on_invalid=settings.on_invalid),
         settings.input,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,13 @@ from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.places.cells import cells_of
 from skgeo_embed.places.columns import classify_column
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.streaming.files import TableFile
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from skgeo_embed.streaming.sources import TableFile
 
 NULL_HINT = (
     'on_invalid="nan" (--on-invalid nan) leaves the features of such rows null. The first row is 0.'
 )
+NO_NUMBERS = ("timestamp", "date", "time", "duration", "bool")  # as pyarrow names types
+NESTED = ("list", "large_list", "fixed_size_list", "struct", "map")
 
 
 class PlacesOfTable:
@@ -48,6 +47,7 @@ class PlacesOfTable:
         for name in (self.geometry, self.time):
             if name is not None and name not in table.names:
                 raise UsageError(f"{table.path} has no column {name!r}: {', '.join(table.names)}.")
+        self._check_types(table)
 
     def _geoparquet(self, table: TableFile) -> str | None:
         """The column of a GeoParquet file's geometries, whose CRS it says."""
@@ -59,14 +59,29 @@ class PlacesOfTable:
         columns = json.loads(table.metadata().get(b"geo", b'{"columns": {}}'))["columns"]
         return columns.get(self.geometry, {}).get("crs", "EPSG:4326")
 
+    def _check_types(self, table: TableFile) -> None:
+        for name in self.all_columns:
+            if table.names.count(name) > 1:
+                raise UsageError(f"{table.path} has several columns {name!r}; rename all but one.")
+            kind = table.type_of(name)
+            if name != self.geometry and kind.startswith(NO_NUMBERS):
+                raise CoordinateError(
+                    f"column {name!r} must hold numbers in degrees, it holds {kind}."
+                )
+            if name == self.geometry and kind.startswith(NESTED):
+                raise UsageError(
+                    f"column {name!r} holds {kind}, as GeoArrow does; write the geometries as WKB "
+                    '(geopandas: to_parquet(..., geometry_encoding="WKB")).'
+                )
+
     @property
     def all_columns(self) -> list[str]:
         """The columns that say where, and when, a row is."""
         where = [self.geometry] if self.columns is None else list(self.columns)
         return [str(name) for name in (*where, self.time) if name is not None]
 
-    def of(self, rows: pa.Table, first_row: int) -> Any:
-        """Return what the encoder's `transform` is given of these rows."""
+    def of(self, rows: pd.DataFrame, first_row: int) -> Any:
+        """Return what the encoder's `transform` is given of the columns of these rows."""
         if self.geometry is not None:
             return self._geometries(rows, first_row)
         on_invalid = self._reader.on_invalid
@@ -75,21 +90,13 @@ class PlacesOfTable:
             lonlat, columns=[self._reader.lon or "lon", self._reader.lat or "lat"], copy=False
         )
         if self.time is not None:
-            frame[self.time] = to_numbers(rows, self.time, self.decimal)[0]
+            frame[self.time] = to_numbers(rows[self.time], self.decimal)[0]
         return frame
 
-    def _geometries(self, rows: pa.Table, first_row: int) -> Any:
-        import pyarrow as pa
-
-        column = rows.column(self.geometry)
-        if pa.types.is_nested(column.type):
-            raise UsageError(
-                f"column {self.geometry!r} holds {column.type}, as GeoArrow does; write the "
-                'geometries as WKB (geopandas: to_parquet(..., geometry_encoding="WKB")).'
-            )
-        values = column.to_pandas(integer_object_nulls=True)
+    def _geometries(self, rows: pd.DataFrame, first_row: int) -> Any:
+        values = rows[self.geometry].reset_index(drop=True)
         first = next(iter(values[values.notna()]), b"")
-        time = None if self.time is None else to_numbers(rows, self.time, self.decimal)[0]
+        time = None if self.time is None else to_numbers(rows[self.time], self.decimal)[0]
         # H3 cells as numbers, in a CSV file; all hexadecimal ones have an f in them
         if isinstance(first, str) and first.isdigit():
             numbers = [int(v) if isinstance(v, str) and v.isdigit() else v for v in values]
@@ -144,15 +151,15 @@ def _coordinate_columns(table: TableFile, lon: str | None, lat: str | None) -> t
 
 
 def _read_degrees(
-    rows: pa.Table, names: tuple[str, str], decimal: str, on_invalid: str, first_row: int
+    rows: pd.DataFrame, names: tuple[str, str], decimal: str, on_invalid: str, first_row: int
 ) -> np.ndarray:
     """Read and check both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
     columns = []
     for name in names:
-        numbers, text = to_numbers(rows, name, decimal)
+        numbers, text = to_numbers(rows[name], decimal)
         if len(text) and on_invalid == "raise":
             row = text[0]
-            found = rows.column(name)[row].as_py()
+            found = rows[name].iloc[row]
             comma = ' Are there decimal commas? decimal="," (--decimal ,).' * ("," in str(found))
             raise CoordinateError(
                 f"column {name!r} must hold numbers in degrees, got {found!r} in row "
@@ -167,15 +174,9 @@ def _read_degrees(
     return lonlat
 
 
-def to_numbers(rows: pa.Table, name: str, decimal: str) -> tuple[np.ndarray, np.ndarray]:
+def to_numbers(column: pd.Series, decimal: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a column as float64, and which of its rows hold text that is no number."""
-    import pyarrow as pa
-
-    kind = rows.column(name).type
-    if pa.types.is_temporal(kind) or pa.types.is_boolean(kind):
-        raise CoordinateError(f"column {name!r} must hold numbers in degrees, it holds {kind}.")
-    column = rows.column(name).to_pandas()
-    if decimal == "," and pa.types.is_string(kind):
+    if decimal == "," and pd.api.types.infer_dtype(column) == "string":
         column = column.str.replace(",", ".", regex=False)
     numbers = pd.to_numeric(column, errors="coerce")
     text = np.flatnonzero(column.notna() & numbers.isna())

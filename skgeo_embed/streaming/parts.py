@@ -6,16 +6,14 @@ import json
 import shutil
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from skgeo_embed._errors import UsageError
 from skgeo_embed._files import replace_durably, write_atomically
+from skgeo_embed.streaming.csv_file import write_csv
 from skgeo_embed.streaming.files import compression_of, format_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from skgeo_embed.streaming.parquet_file import join_arrow, with_features, write_arrow
 
 ROWS_NAMED = 10
 PART = {"rows", "size", "crc32", "bad"}
@@ -113,38 +111,31 @@ class Parts:
             return False
         return _checksum(path) == part["crc32"]
 
-    def add(self, table: pa.Table, bad: np.ndarray) -> None:
-        """Write the next part; `bad` numbers the file's rows without usable coordinates."""
+    def add(self, rows: Any, features: np.ndarray, names: list[str]) -> None:
+        """Write the next part, of text or of pyarrow's rows, as the output's kind is."""
         index = len(self.state["parts"])
         path = self._path(index)
         temporary = path.with_name(f"{path.name}.new")
+        bad = self.rows + np.flatnonzero(np.isnan(features[:, 0]))
         if self.kind == "csv":
-            self._write_csv(table, temporary, header=index == 0)
+            write_csv(
+                rows,
+                features,
+                temporary,
+                names=names if index == 0 else None,
+                delimiter=self.delimiter,
+                compression=compression_of(self.output),
+            )
         else:
-            _write_arrow(table, temporary)
+            write_arrow(with_features(rows, features, names), temporary)
         size, crc32 = temporary.stat().st_size, _checksum(temporary)
         replace_durably(temporary, path)
         self.state["parts"].append(
-            {"rows": len(table), "size": size, "crc32": crc32, "bad": len(bad)}
+            {"rows": len(features), "size": size, "crc32": crc32, "bad": len(bad)}
         )
         room = ROWS_NAMED - len(self.state["first_bad"])
         self.state["first_bad"] += bad[:room].tolist()
         self._save()
-
-    def _write_csv(self, table: pa.Table, path: Path, *, header: bool) -> None:
-        import pyarrow as pa
-        import pyarrow.csv as csv
-
-        for field in table.schema:
-            if pa.types.is_nested(field.type) or "binary" in str(field.type):
-                raise UsageError(
-                    f"column {field.name!r} holds {field.type}, which a CSV file cannot; name a "
-                    ".parquet file as the output, or drop the column."
-                )
-        options = csv.WriteOptions(include_header=header, delimiter=self.delimiter)
-        # compressed parts, one after the other, are a compressed file
-        with pa.output_stream(path, compression=compression_of(self.output)) as stream:
-            csv.write_csv(table, stream, options)
 
     def join(self, feature_names: list[str]) -> None:
         """Make the output of all parts, whole or not at all."""
@@ -156,7 +147,7 @@ class Parts:
                     with path.open("rb") as part:
                         shutil.copyfileobj(part, whole, READ_BYTES)
         else:
-            _join_arrow(paths, temporary, feature_names)
+            join_arrow(paths, temporary, feature_names)
         replace_durably(temporary, self.output)
         shutil.rmtree(self.folder)
 
@@ -179,36 +170,3 @@ def _checksum(path: Path) -> int:
         while block := file.read(READ_BYTES):
             checksum = zlib.crc32(block, checksum)
     return checksum
-
-
-def _write_arrow(table: pa.Table, path: Path) -> None:
-    """Write a part as it is in memory, which is read without a copy and coded once, at the end."""
-    import pyarrow as pa
-
-    table = table.unify_dictionaries()
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-def _join_arrow(paths: list[Path], output: Path, feature_names: list[str]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    with pa.memory_map(str(paths[0])) as file:
-        schema = pa.ipc.open_file(file).schema
-    options = _parquet_options(schema, feature_names)
-    with parquet.ParquetWriter(output, schema, **options) as writer:
-        for path in paths:
-            with pa.memory_map(str(path)) as file:
-                writer.write_table(pa.ipc.open_file(file).read_all())
-
-
-def _parquet_options(schema: pa.Schema, feature_names: list[str]) -> dict[str, Any]:
-    """How columns are stored; features hardly ever repeat and cannot be compressed."""
-    features = set(feature_names)
-    others = [name for name in schema.names if name not in features]
-    return {
-        "use_dictionary": others,
-        "write_statistics": others,
-        "compression": {name: "snappy" if name in others else "none" for name in schema.names},
-    }

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from skgeo_embed.streaming.files import TableFile
 from skgeo_embed.streaming.progress import Progress
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from skgeo_embed.streaming.sources import TableFile
 
 COUNTED_ROWS = 250_000  # at a time
 MOST_PLACES = 500_000
@@ -35,29 +32,24 @@ class EncodedPlaces(NamedTuple):
     places: pd.Index
     features: np.ndarray
 
-    def of(self, rows: pa.Table, columns: list[str]) -> np.ndarray:
-        """Features of a batch of rows."""
-        numbers = self.places.get_indexer(_index(_frame(rows, columns)))
+    def of(self, rows: pd.DataFrame) -> np.ndarray:
+        """Features of a batch of rows, of which these are the columns of places."""
+        numbers = self.places.get_indexer(_index(rows))
         if (numbers < 0).any():  # -1 would be the last place's
             raise RuntimeError("the table changed while it was read; do the same again.")
         return np.asarray(self.features[numbers])
 
 
-def repeated_places(table: TableFile, columns: list[str], batch_rows: int) -> pa.Table | None:
+def repeated_places(table: TableFile, columns: list[str], batch_rows: int) -> pd.DataFrame | None:
     """Return the rows of a table at which a place comes first, of its columns of places.
 
     None where places hardly repeat, where there are too many to be held, or where one batch holds
     the table, which does it by itself.
     """
-    import pyarrow as pa
-
     found: list[pd.DataFrame] = []
     n_rows = held = merged = 0
     for rows, _ in table.batches(COUNTED_ROWS, skip=0, columns=columns):
-        schema = rows.schema
-        if any(pa.types.is_nested(kind) for kind in schema.types):
-            return None  # no places
-        found.append(_frame(rows, columns).drop_duplicates())
+        found.append(table.frame(rows, columns).drop_duplicates())
         n_rows += len(rows)
         held += len(found[-1])
         if held > 2 * merged:  # each place is compared a few times, however many batches there are
@@ -68,14 +60,12 @@ def repeated_places(table: TableFile, columns: list[str], batch_rows: int) -> pa
     if n_rows <= batch_rows:
         return None
     places = pd.concat(found).drop_duplicates()
-    if LEAST_REPEATS * len(places) > n_rows:
-        return None
-    return pa.Table.from_pandas(places, schema=schema, preserve_index=False)
+    return None if LEAST_REPEATS * len(places) > n_rows else places
 
 
 def encode_places(
-    places: pa.Table,
-    encode: Callable[[pa.Table], np.ndarray],
+    places: pd.DataFrame,
+    encode: Callable[[pd.DataFrame], np.ndarray],
     batch_rows: int,
     path: Path,
     verbose: bool,
@@ -84,19 +74,14 @@ def encode_places(
     features: np.ndarray | None = None
     with Progress("encoding places", "places", total=len(places), shown=verbose) as progress:
         for start in range(0, len(places), batch_rows):
-            part = encode(places.slice(start, batch_rows))
+            part = encode(places.iloc[start : start + batch_rows])
             if features is None:
                 shape = len(places), part.shape[1]
                 features = np.lib.format.open_memmap(path, "w+", part.dtype, shape)
             features[start : start + len(part)] = part
             progress.update(len(part))
     assert features is not None
-    return EncodedPlaces(_index(_frame(places, places.column_names)), features)
-
-
-def _frame(rows: pa.Table, columns: list[str]) -> pd.DataFrame:
-    # a table of numbers with gaps would make floats of them, and one cell of many
-    return rows.select(columns).to_pandas(integer_object_nulls=True)
+    return EncodedPlaces(_index(places), features)
 
 
 def _index(frame: pd.DataFrame) -> pd.Index:

@@ -1,0 +1,201 @@
+"""Tables in CSV files, plain or compressed, as the text that they are."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from skgeo_embed._errors import UsageError
+from skgeo_embed.streaming.files import compression_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DELIMITERS = (",", ";", "\t")
+WRITTEN_ROWS = 256  # at a time, whose features are numbers of Python's meanwhile
+
+
+class CsvFile:
+    """A table in a CSV file: guessed types would lose zeros, digits and Namibia.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    delimiter : str, default=None
+        Between the columns; None takes what its first line has most of.
+    """
+
+    kind = "csv"
+
+    def __init__(self, path: Path, delimiter: str | None = None) -> None:
+        self.path = path
+        if delimiter is not None and len(delimiter) != 1:
+            raise UsageError(f"delimiter must be one character, got {delimiter!r}.")
+        self.delimiter = delimiter or self._sniffed()
+        with self._records() as (records, _):
+            self.names: list[str] = next(records, [])
+        if not self.names:
+            raise ValueError(f"{path} is empty; its first line must name the columns.")
+
+    def _sniffed(self) -> str:
+        self.delimiter = ","
+        with self._opened() as (text, _), self._errors_named():
+            first = text.readline(2**16)
+        return max(DELIMITERS, key=first.count)
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """What the file says of itself."""
+        return {}
+
+    def type_of(self, name: str) -> str:
+        """What a column holds, in pyarrow's words."""
+        return "string"
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
+        """The decompressed text, and the file itself, whose position says how far it is."""
+        compression = compression_of(self.path)
+        with self.path.open("rb") as file:
+            stream: Any = file
+            if compression == "gzip":
+                stream = gzip.GzipFile(fileobj=file)
+            elif compression == "zstd":
+                import pyarrow as pa
+
+                stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+            yield io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), file
+
+    @contextmanager
+    def _records(self) -> Iterator[tuple[Any, Any]]:
+        """The lines' columns, and the file."""
+        csv.field_size_limit(sys.maxsize if sys.maxsize < 2**32 else 2**31 - 1)  # outlines are long
+        with self._opened() as (text, file), self._errors_named():
+            yield csv.reader(text, delimiter=self.delimiter, strict=True), file
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        between = {",": "comma", ";": "semicolon", "\t": "tab"}.get(self.delimiter, "")
+        separated = f"{between}-separated" if between else f"separated by {self.delimiter!r}"
+        try:
+            yield
+        except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+            raise ValueError(
+                f"{self.path} cannot be read as CSV, {separated} and in UTF-8: {error}"
+            ) from error
+
+    def batches(
+        self, n_rows: int, skip: int, columns: list[str] | None = None
+    ) -> Iterator[tuple[pd.DataFrame, int]]:
+        """Yield frames of `n_rows` rows after the first `skip`, with the file's rows, or so.
+
+        `columns` are those to read, by default all.
+        """
+        size, seen = self.path.stat().st_size, skip
+        with self._records() as (records, file):
+            rows = self._whole_rows(records)
+            next(rows)  # the names
+            for _ in islice(rows, skip):
+                pass
+            while batch := list(islice(rows, n_rows)):
+                seen += len(batch)
+                frame = pd.DataFrame(batch, dtype=object)
+                frame.columns = pd.Index(self.names, dtype=object)
+                yield (
+                    frame if columns is None else frame[columns],
+                    round(seen * size / max(1, file.tell())),
+                )
+
+    def _whole_rows(self, records: Any) -> Iterator[list[str]]:
+        """Leave empty lines out, and accept no row that has not every column."""
+        n_columns = len(self.names)
+        for record in records:
+            if len(record) == n_columns:
+                yield record
+            elif record:
+                raise csv.Error(
+                    f"the row that ends in line {records.line_num} has {len(record)} column(s), "
+                    f"the first line names {n_columns}"
+                )
+
+    def frame(self, rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+        """Return some columns of a batch; what is empty is missing."""
+        frame = rows[columns]
+        return frame.where(frame != "", None)
+
+    def text(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return a batch as text."""
+        return rows
+
+    def arrow(self, rows: pd.DataFrame) -> pa.Table:
+        """Return a batch as pyarrow's table."""
+        import pyarrow as pa
+
+        columns = [rows.iloc[:, i] for i in range(rows.shape[1])]  # names may be there twice
+        arrays = [
+            pa.array([value or None for value in column], pa.string())
+            if column.dtype == object
+            else pa.array(column, from_pandas=True)
+            for column in columns
+        ]
+        return pa.Table.from_arrays(arrays, names=list(map(str, rows.columns)))
+
+
+def write_csv(
+    rows: pd.DataFrame,
+    features: np.ndarray,
+    path: Path,
+    *,
+    names: list[str] | None,
+    delimiter: str,
+    compression: str | None,
+) -> None:
+    """Write rows of text with their features, and before them `names`, if there are any.
+
+    Numbers have as many digits as tell them apart; features that are NaN are left empty.
+    """
+    lines: list[str] = []
+    # with the end of a line, which has such in a value quoted
+    writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter)
+    number = "%.9g" if features.dtype == np.float32 else "%r"
+    template = delimiter.join([number] * features.shape[1])
+    nothing = delimiter * (features.shape[1] - 1)
+    with _written(path, compression) as file:
+        if names is not None:
+            writer.writerow([*rows.columns, *names])
+            file.write(f"{lines.pop()[:-2]}\n")
+        for start in range(0, len(rows), WRITTEN_ROWS):
+            block = slice(start, start + WRITTEN_ROWS)
+            writer.writerows(rows.iloc[block].to_numpy())
+            for line, numbers in zip(lines, features[block].tolist(), strict=True):
+                described = numbers[0] == numbers[0]  # and no NaN
+                added = template % tuple(numbers) if described else nothing
+                file.write(f"{line[:-2]}{delimiter}{added}\n")
+            lines.clear()
+
+
+@contextmanager
+def _written(path: Path, compression: str | None) -> Iterator[IO[str]]:
+    """A new file of text; compressed ones, one after the other, are a compressed file."""
+    with path.open("wb") as file:
+        stream: Any = file
+        if compression == "gzip":
+            # without the time and its name: the same rows make the same file
+            stream = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
+        elif compression == "zstd":
+            import pyarrow as pa
+
+            stream = pa.CompressedOutputStream(pa.PythonFile(file, mode="w"), "zstd")
+        with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+            yield text

@@ -1,0 +1,129 @@
+"""CSV files: their text comes out as it went in, and what is no table is named."""
+
+import csv
+import subprocess
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skgeo_embed import PositionalEncoder, encode_table
+
+SMALL = PositionalEncoder(legendre_polys=3)
+WITHOUT_PYARROW = """
+import sys
+sys.modules["pyarrow"] = None
+from skgeo_embed.cli import main
+sys.exit(main(["encode", *sys.argv[1:], "--model", "bluemarble-l10"]))
+"""
+
+
+def encode_without_pyarrow(*paths):
+    command = [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT_PYARROW]
+    return subprocess.run([*command, *map(str, paths)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_csv_to_csv_needs_no_pyarrow(tmp_path, suffix):
+    frame = pd.DataFrame({"zip": ["00123", "7"], "lon": [7.5, 8.5], "lat": [50, 51]})
+    frame.to_csv(tmp_path / f"in{suffix}", index=False)
+    done = encode_without_pyarrow(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(tmp_path / f"out{suffix}", dtype={"zip": str})
+    pd.testing.assert_frame_equal(found.iloc[:, :3], frame, check_dtype=False)
+    assert found.shape[1] > 3
+    assert found.notna().all(axis=None)
+
+
+@pytest.mark.parametrize("output", ["out.parquet", "out.csv.zst"])
+def test_what_needs_pyarrow_says_so(tmp_path, output):
+    (tmp_path / "in.csv").write_text("lon,lat\n1,2\n")
+    done = encode_without_pyarrow(tmp_path / "in.csv", tmp_path / output)
+    assert done.returncode == 1
+    assert f"{output}, as Parquet and .zst files, needs pyarrow" in done.stderr
+    assert 'pip install "skgeo-embed[tables]"' in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+TEXTS = ['two\nlines, "quoted"', " spaces ", "Köln", "NA", "1e5", "", "'", "\r", "007"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_any_text_comes_back(tmp_path, delimiter):
+    frame = pd.DataFrame({"lon": "7.50", "note": TEXTS, "lat": "50"})
+    frame.to_csv(
+        tmp_path / "in.csv", sep=delimiter, index=False, encoding="utf-8-sig", quoting=csv.QUOTE_ALL
+    )
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv", delimiter=delimiter)
+    found = pd.read_csv(tmp_path / "out.csv", sep=delimiter, dtype=str, keep_default_na=False)
+    pd.testing.assert_frame_equal(found.iloc[:, :3], frame)
+    assert found.shape == (len(TEXTS), 12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_bit_of_a_number_is_written(tmp_path, dtype):
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"lon": rng.uniform(-180, 180, 600), "lat": rng.uniform(-90, 90, 600)})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    encoder = PositionalEncoder("wrap", dtype=np.dtype(dtype).name)
+    encode_table(encoder, tmp_path / "in.csv", tmp_path / "out.csv")
+    expected = encoder.fit_transform(np.loadtxt(tmp_path / "in.csv", delimiter=",", skiprows=1))
+    found = np.loadtxt(tmp_path / "out.csv", delimiter=",", skiprows=1)[:, 2:]
+    np.testing.assert_array_equal(found.astype(dtype), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "in.csv is empty; its first line must name the columns"),
+        ("lon,lat,a\n1,2,3\n1,2\n", r"line 3 has 2 column\(s\), the first line names 3"),
+        ("lon,lat\n1,2\n\n3,4,5\n", r"line 4 has 3 column\(s\), the first line names 2"),
+        ('lon,lat\n1,"2\n3,4\n', "comma-separated and in UTF-8: unexpected end of data"),
+    ],
+)
+def test_what_is_no_table(tmp_path, content, message):
+    (tmp_path / "in.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_columns_of_one_name(tmp_path):
+    (tmp_path / "in.csv").write_text("x,lon,lat,x\n1,2,3,4\n")
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("1,2,3,4,")
+    with pytest.raises(ValueError, match=r"in.csv has several columns 'x'; rename all but one"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "b.csv", lon="x")
+    with pytest.raises(ValueError, match="delimiter must be one character, got ', '"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "b.csv", delimiter=", ")
+
+
+def test_outlines_longer_than_python_reads_by_itself(tmp_path):
+    edge = ", ".join(f"{i / 5000} {i % 2 / 100}" for i in range(20_000))
+    outline = f"POLYGON ((0 0, {edge}, 4 3, 0 3, 0 0))"
+    assert len(outline) > 2**17
+    pd.DataFrame({"shape": [outline]}).to_csv(tmp_path / "in.csv", index=False)
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv", geometry="shape")
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found.loc[0, "shape"] == outline
+
+
+def test_columns_of_parquet_as_text(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "lon": [1.5, 2.5],
+            "lat": [3, 4],
+            "count": pd.array([2**60 + 1, None], dtype="Int64"),
+            "day": pd.to_datetime(["2020-01-02", "2021-03-04"]).date,
+            "price": [Decimal("1.10"), None],
+            "kind": pd.Categorical(["a", "b"]),
+            "new": [True, False],
+        }
+    )
+    frame.to_parquet(tmp_path / "in.parquet", index=False)
+    encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.csv")
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[1].startswith("1.5,3,1152921504606846977,2020-01-02,1.10,a,true,")
+    assert lines[2].startswith("2.5,4,,2021-03-04,,b,false,")
