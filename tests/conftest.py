@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
 from tests.hub_server import HubServer
@@ -30,7 +31,10 @@ from tests.recipe import REFERENCE  # noqa: E402
 
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads_in_all():
-    torch.set_num_threads(2 // min(2, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+    threads = 2 // min(2, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    torch.set_num_threads(threads)
+    with threadpoolctl.threadpool_limits(threads):
+        yield
 
 
 @pytest.fixture(scope="session")

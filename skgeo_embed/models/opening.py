@@ -7,7 +7,7 @@ import hashlib
 import os
 import warnings
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,20 @@ def find_model(
 
 
 def _open_folder(source: str, name: str, path: Path) -> FolderModel:
-    return FolderModel(Origin(source, name, path, file_sha256(path / WEIGHTS_NAME)))
+    weights = path / WEIGHTS_NAME
+    if source == "bundled":  # a search fits its encoder hundreds of times
+        return FolderModel(Origin(source, name, path, _known_sha256(weights, _state(weights))))
+    return FolderModel(Origin(source, name, path, file_sha256(weights)))
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=len(BUNDLED))
+def _known_sha256(path: Path, state: tuple[int, int, int]) -> str:
+    return file_sha256(path)
 
 
 def _open_repository(name: str, options: HubOptions) -> FolderModel:

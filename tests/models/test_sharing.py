@@ -19,6 +19,8 @@ from sklearn.base import clone
 
 from skgeo_embed import GeoCLIPEncoder, SatCLIPEncoder, SatCLIPImageEncoder
 from skgeo_embed._errors import ModelAccessError
+from skgeo_embed._files import file_sha256
+from skgeo_embed.models import opening
 from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, write_folder
 from skgeo_embed.models.hub import HubOptions, fetch
 from skgeo_embed.nn.inference.locks import ForkSafeLock
@@ -304,3 +306,31 @@ def test_children_of_a_process_that_is_fitting_can_fit():
         [sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, timeout=280
     )
     assert done.stdout.strip() == "12", done.stderr
+
+
+def test_a_bundled_file_is_hashed_once_and_anew_when_it_changes(tmp_path, monkeypatch):
+    """A search fits its encoder hundreds of times; weights that changed must be noticed."""
+    folder = tmp_path / "bundled"
+    write_small(folder, seed=0)
+    monkeypatch.setitem(opening.BUNDLED, "bundled-here", str(folder))
+    monkeypatch.setattr(opening, "WEIGHTS_FOLDER", tmp_path)
+    read = []
+    monkeypatch.setattr(opening, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    first = SatCLIPEncoder("bundled-here").fit()
+    assert SatCLIPEncoder("bundled-here").fit().encoder_info_ == first.encoder_info_
+    assert len(read) == 1
+    write_small(folder, seed=1)
+    other = SatCLIPEncoder("bundled-here").fit()
+    assert other.encoder_info_["sha256"] != first.encoder_info_["sha256"]
+    assert not np.allclose(other.transform(POINTS), first.transform(POINTS))
+    SatCLIPEncoder(folder).fit()
+    SatCLIPEncoder(folder).fit()
+    assert len(read) == 4  # a user's folder is read each time
+
+
+def write_small(folder, seed):
+    torch.manual_seed(seed)
+    encoder = LocationEncoder(6, 8, 16)
+    weights = {f"location.{key}": value for key, value in encoder.state_dict().items()}
+    config = {"name": "small", "location": encoder.config}
+    write_folder(folder, config, weights, "A card")
