@@ -334,7 +334,7 @@ def main():
     measured = paired_ratio(lambda: encoder.transform(points), floor, arguments.repeats)
     show(f"{len(points):,} points / floor", *measured)
 
-    few = points[:50_000]
+    few = points[: len(points) // 20]
     original = original_network(encoder._encoder.engine.module)
     if original is None:
         print("original: rshf is not installed")
@@ -343,14 +343,15 @@ def main():
         measured = paired_ratio(
             lambda: [original(batch) for batch in batches], lambda: encoder.transform(few), 2
         )
-        show("original / ours, 50,000 points", *measured)
+        show(f"original / ours, {len(few):,} points", *measured)
     peer = pointwise_recurrence(module)
     np.testing.assert_allclose(peer(few[:500]), encoder.transform(few[:500]), atol=1e-4)
     many = points[:100_000]
     measured = paired_ratio(lambda: peer(many), lambda: encoder.transform(many), 3)
-    show("pointwise recurrence / ours, 100,000 points", *measured)
+    show(f"pointwise recurrence / ours, {len(many):,} points", *measured)
 
-    lon, lat = np.arange(-180, 180, 0.25), np.linspace(-90, 90, 721)[::5]  # a fifth of the rows
+    rows = 5 if len(points) >= 100_000 else 50
+    lon, lat = np.arange(-180, 180, 0.25), np.linspace(-90, 90, 721)[::rows]  # a fifth of the rows
     floor = dense_products(len(lon) * len(lat))
     measured = paired_ratio(lambda: encoder.transform_grid(lon, lat), floor, 3)
     show(f"0.25° grid, {len(lon) * len(lat):,} points / floor", *measured)
@@ -358,7 +359,7 @@ def main():
     small = SatCLIPEncoder(LocationEncoder(10, OUT, HIDDEN)).fit()
     floor = dense_products(len(many), size=10)
     measured = paired_ratio(lambda: small.transform(many), floor, 5)
-    show("L = 10, 100,000 points / floor", *measured)
+    show(f"L = 10, {len(many):,} points / floor", *measured)
     for count in (1, 1000):
         measured = paired_ratio(
             lambda n=count: encoder.transform(points[:n]), dense_products(count), 51
@@ -373,9 +374,9 @@ def main():
         f"their rows {fill:.1f} s: {whole / (alone + fill):.2f} of the sum"
     )
 
-    few = points[:20_000]
+    few = points[: len(points) // 50]
     show(f"GeoCLIP, {len(few):,} points / products", *geoclip_ratio(few, 3))
-    ratio, theirs, ours = gps2vec_ratio(20_000)
+    ratio, theirs, ours = gps2vec_ratio(max(1000, len(points) // 50))
     print(f"GPS2Vec point by point / ours, a point: {ratio:.0f}  ({theirs:.0f} µs, {ours:.0f} µs)")
     show("3,076 stations, cold / import torch, sklearn", *cold_start(arguments.repeats))
     ratio, ours, other = import_time(arguments.repeats)

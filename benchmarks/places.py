@@ -124,10 +124,10 @@ def rasters(n_points, n_tiles, repeats):
     print(f"  {'fit: headers of the tiles':<44} {opening[0]:7.2f} s {opening[1]:7.2f} CPU s")
 
 
-def cells(folder):
+def cells(folder, count):
     """The part of the United States that is nearest to each county's centre."""
     if folder is None:
-        lonlat = np.random.default_rng(0).uniform(US[:2], US[2:], (COUNTIES, 2))
+        lonlat = np.random.default_rng(0).uniform(US[:2], US[2:], (count, 2))
     else:
         table = pd.read_parquet(Path(folder) / "elect80_us_counties.parquet")
         lonlat = table[["lon", "lat"]].to_numpy()
@@ -137,8 +137,8 @@ def cells(folder):
     return geopandas.GeoSeries(shapely.intersection(around, whole), crs=4326)
 
 
-def counties(folder, repeats):
-    areas = cells(folder)
+def counties(folder, count, repeats):
+    areas = cells(folder, count)
     encoder = SatCLIPEncoder(area_points=AREA_POINTS).fit()
     values = np.asarray(areas, dtype=object)
     pieces = points_in_areas(values, area_sampling(AREA_POINTS, "mean"))
@@ -161,7 +161,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=REPEATS)
     options = parser.parse_args()
     rasters(options.points, options.tiles, options.repeats)
-    counties(options.tables, options.repeats)
+    counties(options.tables, min(COUNTIES, options.points // 10), options.repeats)
 
 
 if __name__ == "__main__":

@@ -100,9 +100,9 @@ def bare_loop(images, lonlat, batch_size, steps, device):
     return statistics.median(seconds[1:])
 
 
-def fit_against_bare_loop(device, repeats):
-    lonlat = land_points(8192)
-    images = np.random.RandomState(0).randint(0, 255, (8192, 3, 32, 32), dtype=np.uint8)
+def fit_against_bare_loop(device, n_pairs, repeats):
+    lonlat = land_points(n_pairs)
+    images = np.random.RandomState(0).randint(0, 255, (n_pairs, 3, 32, 32), dtype=np.uint8)
     ours, bare = [], []
     for _ in range(repeats):
         bare.append(bare_loop(images, lonlat, 256, 24, device))
@@ -172,9 +172,9 @@ def cached_epoch(device, n_pairs, batch=1024, width=512, embed=256):
     return epoch / n_pairs
 
 
-def uncached_epoch(cached_second_a_pair, device):
+def uncached_epoch(cached_second_a_pair, device, size):
     n, batch = (96, 32) if device == "cpu" else (1024, 128)
-    images = np.random.RandomState(0).randint(0, 10000, (n, 13, 256, 256), dtype=np.uint16)
+    images = np.random.RandomState(0).randint(0, 10000, (n, 13, size, size), dtype=np.uint16)
     clock = Clock()
     torch.manual_seed(0)
     SatCLIPPretrainer(
@@ -184,7 +184,7 @@ def uncached_epoch(cached_second_a_pair, device):
     ).fit(images, land_points(n))  # fmt: skip
     pair = statistics.median(clock.seconds) / batch
     print(
-        f"(c) uncached / cached epoch, frozen ResNet18 at 256 x 256: "
+        f"(c) uncached / cached epoch, frozen ResNet18 at {size} x {size}: "
         f"{pair / cached_second_a_pair:.0f} (goal 100); {1 / pair:.0f} images a second, "
         f"an epoch of 100,000 takes {1e5 * pair / 3600:.1f} h"
     )
@@ -239,10 +239,11 @@ def main():
     arguments = parser.parse_args()
     device = arguments.device
     torch.set_num_threads(2)
-    fit_against_bare_loop(device, repeats=1 if arguments.toy else 3)
-    second_a_pair = cached_epoch(device, n_pairs=4096 if arguments.toy else 100_000)
-    uncached_epoch(second_a_pair, device)
-    if device == "cpu" and not arguments.toy:
+    toy = arguments.toy
+    fit_against_bare_loop(device, n_pairs=2048 if toy else 8192, repeats=1 if toy else 3)
+    second_a_pair = cached_epoch(device, n_pairs=2048 if toy else 100_000)
+    uncached_epoch(second_a_pair, device, size=64 if toy else 256)
+    if device == "cpu" and not toy:
         memory_of_a_large_array()
 
 

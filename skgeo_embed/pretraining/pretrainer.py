@@ -467,35 +467,21 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         folder : Path
             Where the files are.
         """
-        from skgeo_embed.models.card import model_card
-        from skgeo_embed.models.folder import write_folder
-        from skgeo_embed.models.towers import describe_tower
+        from skgeo_embed.pretraining.saving import save_towers
 
         check_is_fitted(self)
         path = Path(save_directory).expanduser()
-        last = self.history_.drop(columns="epoch").tail(1).to_dict("records")
-        final = {str(name): float(value) for name, value in (last[0] if last else {}).items()}
-        config = {
-            "name": path.name,
-            "licence": licence,
-            "trained_on": trained_on,
-            "default_layer": default_layer,
-            "location": dict(self.model_.location.config),
-            "image": describe_tower(self.model_.visual),
-            "training": {**self.run_, "final": final},
-        }
-        weights = {
-            **{f"location.{k}": v for k, v in self.model_.location.state_dict().items()},
-            **{f"image.{k}": v for k, v in self.model_.visual.state_dict().items()},
-            "logit_scale": self.model_.logit_scale,
-        }
-        if dtype == "float16":
-            weights = {k: v.half() if _may_be_half(k, v) else v for k, v in weights.items()}
-        scores = {"Epochs": len(self.history_), **{k: f"{v:.4f}" for k, v in final.items()}}
-        card = model_card(
-            title=path.name, name=hub_id or path.name, licence=licence, config=config, scores=scores
+        save_towers(
+            path,
+            self.model_,
+            self.run_,
+            self.history_,
+            licence=licence,
+            trained_on=trained_on,
+            default_layer=default_layer,
+            dtype=dtype,
+            hub_id=hub_id,
         )
-        write_folder(path, config, weights, card)
         return path
 
     def _check_sizes(self, n_pairs: int, n_train: int, n_val: int) -> None:
@@ -597,10 +583,3 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def _may_be_half(key: str, value: torch.Tensor) -> bool:
-    """Say whether half precision holds a tensor: running statistics may be beyond its range."""
-    return value.is_floating_point() and not any(
-        part in key for part in (".grid.", ".waves.", ".running_")
-    )
