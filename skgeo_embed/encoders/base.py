@@ -329,10 +329,10 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         repeated = distinct_places(lonlat)
         if repeated is not None:
             first, inverse = repeated
-            _fill_rows(out, rows[first], self._encode(lonlat[first]))
+            _fill_rows(out, self._encode(lonlat[first]), rows[first])
             spread_rows(out, rows, rows[first][inverse])
         elif len(rows):
-            _fill_rows(out, rows, self._encode(lonlat))
+            _fill_rows(out, self._encode(lonlat), rows if len(rows) < len(out) else None)
         return out
 
     def __sklearn_tags__(self) -> Tags:
@@ -343,13 +343,21 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
 
 def _fill_rows(
-    out: np.ndarray, rows: np.ndarray, pieces: Iterable[tuple[slice | Tensor, Tensor]]
+    out: np.ndarray,
+    pieces: Iterable[tuple[slice | Tensor, Tensor]],
+    rows: np.ndarray | None,
 ) -> None:
+    """Write the pieces to some rows, or to all in their order."""
     import torch
 
-    target, places = torch.from_numpy(out), torch.from_numpy(rows)
+    target = torch.from_numpy(out)
+    places = None if rows is None else torch.from_numpy(rows)
     for part, values in pieces:
-        target.index_copy_(0, places[part], values)
+        where = part if places is None else places[part]
+        if isinstance(where, slice):
+            target[where].copy_(values)
+        else:
+            target.index_copy_(0, where, values)
         del values  # its memory is the next batch's
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from skgeo_embed import SatCLIPEncoder
+from skgeo_embed.nn.harmonics import SphericalHarmonics
+from skgeo_embed.nn.inference import networks
 from skgeo_embed.nn.inference.devices import resolve_device
 from skgeo_embed.nn.inference.engine import InferenceEngine
 from skgeo_embed.nn.inference.images import ImageEngine
@@ -203,6 +205,7 @@ def test_harmonics_shrink_where_memory_runs_out(monkeypatch, sphere_points):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return made
 
+    monkeypatch.setattr(networks, "HARMONICS_BYTES", 0)  # as on a card
     monkeypatch.setattr(torch, "empty", limited)
     with pytest.warns(RuntimeWarning, match="going on with batch_size=25"):
         ours = encode(module, sphere_points, dtype="float64", batch_size=100)
@@ -286,3 +289,26 @@ def test_a_linear_network_has_no_hidden_layer():
     module = LocationEncoder(4, 8, network="linear")
     with pytest.raises(ValueError, match="no hidden layer"):
         module(torch.zeros(1, 2), layer="hidden")
+
+
+def test_harmonics_of_several_batches_are_those_of_each(monkeypatch, sphere_points):
+    torch.manual_seed(0)
+    module = LocationEncoder(5, 8, 16)
+    asked = []
+    forward = SphericalHarmonics.forward
+
+    def counted(self, lonlat, *arguments, **options):
+        asked.append(len(lonlat))
+        return forward(self, lonlat, *arguments, **options)
+
+    monkeypatch.setattr(SphericalHarmonics, "forward", counted)
+    blocks = encode(module, sphere_points, batch_size=50)
+    assert asked == [507]
+    monkeypatch.setattr(networks, "HARMONICS_BYTES", 2 * 50 * 25 * 4)
+    pairs = encode(module, sphere_points, batch_size=50)
+    assert asked[1:] == [100, 100, 100, 100, 100, 7]
+    monkeypatch.setattr(networks, "HARMONICS_BYTES", 0)
+    singly = encode(module, sphere_points, batch_size=50)
+    assert asked[7:] == [*[50] * 10, 7]
+    np.testing.assert_allclose(pairs, blocks, atol=1e-6)
+    np.testing.assert_allclose(singly, blocks, atol=1e-6)

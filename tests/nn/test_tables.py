@@ -44,7 +44,8 @@ def test_reading_is_computing(lonlat, size, options):
     expected = posenc(points) @ weight.T + bias
     scale = (torch.linalg.vector_norm(weight) / len(weight) ** 0.5).item()  # of one unit's output
     np.testing.assert_allclose(_read(sphere, points), expected, rtol=0, atol=2e-5 * scale)
-    grid = sphere.read_grid(points[:, 0], points[:, 1]).view(len(points), len(points), -1)
+    axes = sphere.axes(points[:, 0], points[:, 1])
+    grid = sphere.read_grid(axes, slice(None), slice(None)).view(len(points), len(points), -1)
     diagonal = torch.arange(len(points))
     np.testing.assert_allclose(grid[diagonal, diagonal], expected, rtol=0, atol=2e-5 * scale)
 

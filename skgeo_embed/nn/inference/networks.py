@@ -26,6 +26,7 @@ from skgeo_embed.nn.location.networks import MixedComponents, mixed_components
 MIN_TABULATED_POINTS = 250
 MIN_TABULATED_POLYS = 12  # below, the L² harmonics are no more work than reading a table
 SORTED_POINTS = 500_000  # at a time, so that what is written together lies together
+HARMONICS_BYTES = 8 * 2**20  # at a time: of few degrees, calls of many points take half the time
 GRID_ROWS = 16  # rows of a grid at a time; more would need memory and save nothing
 
 
@@ -139,12 +140,10 @@ class SineNetwork:
         self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[tuple[slice, Tensor]]:
         """Compute the harmonics of every point."""
-        memory = _Memory(self.dtype, self.harmonics_device)
+        harmonics = _Harmonics(self.posenc, lonlat, self.dtype, self.harmonics_device)
 
         def compute(_: slice, points: slice) -> Tensor:
-            batch = lonlat[points].to(self.harmonics_device)
-            shape = self.posenc.embedding_dim, len(batch)
-            features = self.posenc(batch, out=memory.of(shape)).to(self.device)
+            features = harmonics.of(points).to(self.device)
             first = torch.addmm(self.biases[0], features, self.harmonics_weight.T)
             return self.finish(self.with_details(first, lonlat[points]), options)
 
@@ -181,11 +180,14 @@ class SineNetwork:
         self, lon: Tensor, lat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[Tile]:
         """Yield tiles of the encoding of every pair of two axes."""
-        tabulated = self.worth_tabulating(len(lon) * len(lat))
-        first_layer = self.sphere.read_grid if tabulated else self.first_layer_of_grid
+        # what depends on longitude alone is computed once for all rows
+        if self.worth_tabulating(len(lon) * len(lat)):
+            first_layer = partial(self.sphere.read_grid, self.sphere.axes(lon, lat))
+        else:
+            first_layer = partial(self.first_layer_of_grid, self.waves(lon), lat)
 
         def compute(rows: slice, columns: slice) -> Tensor:
-            first = first_layer(lon[columns], lat[rows])
+            first = first_layer(rows, columns)
             if self.details is not None:
                 points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
                 first = self.with_details(first, points)
@@ -193,10 +195,16 @@ class SineNetwork:
 
         return tiler.run(len(lat), len(lon), compute, max_rows=GRID_ROWS)
 
-    def first_layer_of_grid(self, lon: Tensor, lat: Tensor) -> Tensor:
-        """Compute the first layer at every pair of two axes, (n_lat · n_lon, hidden)."""
-        waves = self.tables.waves(lon).to(self.dtype).to(self.device)
-        return (waves @ self.tables.at(lat).to(self.dtype).to(self.device)).flatten(0, 1)
+    def waves(self, lon: Tensor) -> Tensor:
+        """Longitude terms as they are multiplied here, (n_lon, 2 L)."""
+        return self.tables.waves(lon).to(self.dtype).to(self.device)
+
+    def first_layer_of_grid(
+        self, waves: Tensor, lat: Tensor, rows: slice, columns: slice
+    ) -> Tensor:
+        """Compute the first layer at pairs of two axes, (n_lat · n_lon, hidden)."""
+        by_latitude = self.tables.at(lat[rows]).to(self.dtype).to(self.device)
+        return (waves[columns] @ by_latitude).flatten(0, 1)
 
     def with_details(self, first: Tensor, lonlat: Tensor) -> Tensor:
         """Add what the first layer makes of a feature grid and fine waves, where there are any."""
@@ -238,17 +246,41 @@ class SineNetwork:
         return weight.to(self.dtype).to(self.device), bias.to(self.dtype).to(self.device)
 
 
-class _Memory:
-    """Memory for the features of a batch, kept between batches: fresh memory would be slow."""
+class _Harmonics:
+    """The harmonics of points in turn; on a CPU for several batches where those of one are small.
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self._held = torch.empty(0, dtype=dtype, device=device)
+    Their memory is kept from one block to the next: fresh memory would be slow.
+    """
 
-    def of(self, shape: tuple[int, int]) -> Tensor:
-        if self._held.shape != shape:
-            self._held = self._held.new_empty(0)  # let go of it before asking for more
-            self._held = torch.empty(shape, dtype=self._held.dtype, device=self._held.device)
-        return self._held
+    def __init__(
+        self, posenc: Any, lonlat: Tensor, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._posenc, self._lonlat = posenc, lonlat
+        self._dtype, self._device = dtype, device
+        self._block = slice(0, 0)
+        self._memory = self._features = torch.empty(0)
+
+    def of(self, points: slice) -> Tensor:
+        """Harmonics of a batch, (n, L²)."""
+        if not self._block.start <= points.start <= points.stop <= self._block.stop:
+            self._compute(points)
+        first = points.start - self._block.start
+        return self._features[first : first + points.stop - points.start]
+
+    def _compute(self, points: slice) -> None:
+        columns, batch = self._posenc.embedding_dim, points.stop - points.start
+        bytes_held = HARMONICS_BYTES if self._device.type == "cpu" else 0
+        batches = max(1, bytes_held // (columns * self._dtype.itemsize * batch))
+        block = slice(points.start, min(points.start + batches * batch, len(self._lonlat)))
+        lonlat = self._lonlat[block].to(self._device)
+        self._block = slice(0, 0)  # should memory run out
+        if self._memory.shape != (columns, len(lonlat)):
+            self._memory = self._features = torch.empty(0)  # let go of it before asking for more
+            self._memory = torch.empty(
+                (columns, len(lonlat)), dtype=self._dtype, device=self._device
+            )
+        self._features = self._posenc(lonlat, out=self._memory)
+        self._block = block
 
 
 def split_encoding(posenc: Any) -> tuple[Any, DetailedEncoding | None]:

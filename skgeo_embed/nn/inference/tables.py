@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -75,6 +76,27 @@ class LatitudeTables:
     def waves(self, lon: Tensor) -> Tensor:
         """Longitude terms, cos then sin of each order: (n_lon, 2 L), float64."""
         return torch.stack(self.posenc.longitude_terms(lon), dim=1).flatten(0, 1).T
+
+
+class GridAxes(NamedTuple):
+    """Where the rows and columns of a grid of places are read in a sphere's table.
+
+    Attributes
+    ----------
+    first_row : list of int
+        The table's first row for each latitude.
+    row_weights : Tensor of shape (n_lat, TAPS)
+        Of that row and the next.
+    taps : Tensor of shape (n_lon, TAPS)
+        The table's columns for each longitude.
+    column_weights : Tensor of shape (n_lon, TAPS)
+        Of these.
+    """
+
+    first_row: list[int]
+    row_weights: Tensor
+    taps: Tensor
+    column_weights: Tensor
 
 
 class SphereTable:
@@ -143,24 +165,28 @@ class SphereTable:
             per_sample_weights=(row_weights[:, :, None] * column_weights[:, None, :]).flatten(1),
         )
 
-    def read_grid(self, lon: Tensor, lat: Tensor) -> Tensor:
-        """Return the first layer at every pair of two axes, (n_lat · n_lon, hidden)."""
+    def axes(self, lon: Tensor, lat: Tensor) -> GridAxes:
+        """Find what a grid's rows and columns are read from."""
         row = self._positions(torch.stack([torch.zeros_like(lat), lat], dim=1))[0]
         first_row, row_weights = self._taps(row)
         column = self._positions(torch.stack([lon, torch.zeros_like(lon)], dim=1))[1]
         first_column, column_weights = self._taps(column)
+        taps = first_column[:, None] + self._stencil[:TAPS]
+        return GridAxes(first_row.tolist(), row_weights, taps, column_weights)
+
+    def read_grid(self, axes: GridAxes, rows: slice, columns: slice) -> Tensor:
+        """Return the first layer at pairs of two axes, (n_lat · n_lon, hidden)."""
         lines = []
-        for first, weights in zip(first_row.tolist(), row_weights, strict=True):
+        for first, weights in zip(axes.first_row[rows], axes.row_weights[rows], strict=True):
             start = first % BAND_ROWS
-            rows = self._band(first // BAND_ROWS)[start : start + TAPS]
-            lines.append(torch.mv(rows.flatten(1).T, weights).view(self._row_length, -1))
-        starts = torch.arange(len(lat), dtype=torch.int32, device=self.device) * self._row_length
-        taps = first_column[:, None] + self._stencil[:TAPS]  # (n_lon, taps)
+            around = self._band(first // BAND_ROWS)[start : start + TAPS]
+            lines.append(torch.mv(around.flatten(1).T, weights).view(self._row_length, -1))
+        starts = torch.arange(len(lines), dtype=torch.int32, device=self.device) * self._row_length
         return F.embedding_bag(
-            (starts[:, None, None] + taps).flatten(0, 1),
+            (starts[:, None, None] + axes.taps[columns]).flatten(0, 1),
             torch.cat(lines),
             mode="sum",
-            per_sample_weights=column_weights.repeat(len(lat), 1),
+            per_sample_weights=axes.column_weights[columns].repeat(len(lines), 1),
         )
 
     def _positions(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
