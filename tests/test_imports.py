@@ -146,6 +146,12 @@ dir(s), stages.append(list(sys.modules))
 encoder = s.SatCLIPEncoder()
 repr(encoder), stages.append(list(sys.modules))
 encoder.fit_transform([[1, 2]]), stages.append(list(sys.modules))
+import torch
+from skgeo_embed.models.towers import ARCHITECTURES, build_tower
+with torch.device("meta"):
+    for name in ARCHITECTURES:
+        build_tower({"architecture": name, "in_channels": 13, "embed_dim": 256})
+stages.append(list(sys.modules))
 print(json.dumps(stages))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -164,6 +170,11 @@ def test_encoders_can_be_made_without_torch(loaded):
 def test_encoding_does_not_load_lightning_or_the_hub(loaded):
     assert "torch" in loaded[2]
     assert loaded[2].isdisjoint({"lightning", "huggingface_hub"})
+
+
+def test_encoding_does_not_load_compilers(loaded):
+    """Operations on the device meta, where models are built, may: two seconds for nothing."""
+    assert loaded[3].isdisjoint({"torch._dynamo", "sympy"})
 
 
 def test_public_names():

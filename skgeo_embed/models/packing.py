@@ -54,14 +54,17 @@ def unpack(weights: dict[str, Tensor], metadata: Mapping[str, str] | None) -> di
             whole[key] = tensor
             continue
         name = key.removesuffix(SUFFIX)
-        *rows, channels = (int(length) for length in shapes[name])
-        size = math.prod(rows) * channels
+        shape = [int(length) for length in shapes[name]]
+        size = math.prod(shape)
         if not 0 < size <= LARGEST:
             raise ModelFormatError(f"the packed table {name!r} claims {size} bytes.")
         content = zlib.decompressobj().decompress(tensor.numpy().tobytes(), size + 1)
         if len(content) != size:
             raise ModelFormatError(f"the packed table {name!r} is not of the shape that it claims.")
-        steps = np.frombuffer(content, dtype=np.int8).reshape(channels, *rows)
-        planes = np.cumsum(steps, axis=-1, dtype=np.int8)
-        whole[name] = torch.from_numpy(np.ascontiguousarray(np.moveaxis(planes, 0, -1)))
+        width, channels = shape[-2:] if len(shape) > 1 else (*shape, 1)
+        steps = np.frombuffer(content, dtype=np.int8).reshape(channels, -1, width)
+        table = np.empty((steps.shape[1], width, channels), dtype=np.int8)
+        for number, row in enumerate(table):  # a row at a time stays in the cache
+            np.cumsum(steps[:, number], axis=-1, dtype=np.int8, out=row.T)
+        whole[name] = torch.from_numpy(table.reshape(shape))
     return whole

@@ -42,9 +42,16 @@ class FineWaves(nn.Module):
             )
         self.longest_km, self.shortest_km = longest_km, shortest_km
         self.embedding_dim = count
+        self.register_buffer("frequencies", torch.empty(count, 3))
+        self.register_buffer("phases", torch.empty(count))
+        if not self.phases.is_meta:  # as where weights are loaded: drawing none takes two seconds
+            self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the waves."""
         deviations = TURN * RADIUS_KM / self.wavelengths()
-        self.register_buffer("frequencies", torch.randn(count, 3) * deviations[:, None])
-        self.register_buffer("phases", torch.rand(count) * TURN)
+        self.frequencies.normal_().mul_(deviations[:, None])
+        self.phases.uniform_().mul_(TURN)
 
     def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Map (n, 2) degrees to (n, count)."""

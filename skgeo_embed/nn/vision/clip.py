@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.vision.initial import normal_parameter
+
 
 class AntialiasedBottleneck(nn.Module):
     """A bottleneck that strides by average pooling instead of in a convolution."""
@@ -43,7 +45,7 @@ class AttentionPool(nn.Module):
     def __init__(self, side: int, width: int, n_heads: int, embed_dim: int) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.positional_embedding = nn.Parameter(torch.randn(side**2 + 1, width) / width**0.5)
+        self.positional_embedding = normal_parameter(side**2 + 1, width, std=width**-0.5)
         self.k_proj = nn.Linear(width, width)
         self.q_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
@@ -199,12 +201,12 @@ class CLIPVisionTransformer(nn.Module):
         n_tokens = (image_size // patch_size) ** 2 + 1
         scale = width**-0.5
         self.conv1 = nn.Conv2d(in_channels, width, patch_size, stride=patch_size, bias=False)
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn(n_tokens, width))
+        self.class_embedding = normal_parameter(width, std=scale)
+        self.positional_embedding = normal_parameter(n_tokens, width, std=scale)
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = Transformer(width, depth, width // 64)
         self.ln_post = nn.LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
+        self.proj = normal_parameter(width, embed_dim, std=scale)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (n, bands, image_size, image_size) to (n, embed_dim)."""

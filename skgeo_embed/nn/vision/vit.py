@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.vision.initial import normal_parameter
+
 
 class PatchEmbedding(nn.Module):
     """Cut an image into patches and project each."""
@@ -91,8 +93,8 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.image_size = image_size
         n_tokens = (image_size // patch_size) ** 2 + 1
-        self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.pos_embed = nn.Parameter(torch.randn(1, n_tokens, width) * 0.02)
+        self.cls_token = normal_parameter(1, 1, width, std=0.02)
+        self.pos_embed = normal_parameter(1, n_tokens, width, std=0.02)
         self.patch_embed = PatchEmbedding(in_channels, width, patch_size)
         self.blocks = nn.Sequential(*(Block(width, n_heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, eps=1e-6)
