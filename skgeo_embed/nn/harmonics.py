@@ -130,15 +130,9 @@ class SphericalHarmonics(nn.Module):
     def longitude_terms(self, lon: Tensor, n_orders: int | None = None) -> tuple[Tensor, Tensor]:
         """Return cos(m φ) and sin(m φ) for m = 0 ... L-1 with their norm, each (L, n)."""
         count = self.legendre_polys if n_orders is None else n_orders
-        orders = torch.arange(count, dtype=torch.float64, device=lon.device)
-        angles = orders[:, None] * torch.deg2rad(lon + 180.0)
-        if self.calculation == "analytic":
-            norm = torch.full_like(orders, math.sqrt(2.0))
-            norm[0] = math.pi
-        else:
-            norm = math.sqrt(2.0) * (1 - 2 * (orders % 2))
-            norm[0] = 1.0
-        return torch.cos(angles) * norm[:, None], torch.sin(angles) * norm[:, None]
+        angles = _wave_numbers(count, lon.device) * torch.deg2rad(lon + 180.0)
+        norm = _wave_norms(count, self.calculation, lon.device)
+        return torch.cos(angles) * norm, torch.sin(angles) * norm
 
     def legendre_rows(self, lat: Tensor) -> Iterator[Tensor]:
         """Yield, for l = 0 ... L-1, N_lm P_l^m of orders m = 0 ... l, shape (l+1, n)."""
@@ -191,6 +185,20 @@ def _wave_numbers(count: int, device: torch.device) -> Tensor:
     """0 ... L-1, (L, 1)."""
     with torch.inference_mode(False):  # a cached inference tensor would break training
         return torch.arange(count, dtype=torch.float64, device=device)[:, None]
+
+
+@functools.lru_cache(maxsize=16)
+def _wave_norms(count: int, calculation: str, device: torch.device) -> Tensor:
+    """Norms of cos(m φ) and sin(m φ) for m = 0 ... L-1, (L, 1)."""
+    with torch.inference_mode(False):
+        orders = torch.arange(count, dtype=torch.float64, device=device)[:, None]
+        if calculation == "analytic":
+            norm = torch.full_like(orders, math.sqrt(2.0))
+            norm[0] = math.pi
+        else:
+            norm = math.sqrt(2.0) * (1 - 2 * (orders % 2))
+            norm[0] = 1.0
+        return norm
 
 
 @functools.lru_cache(maxsize=16)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -45,7 +46,7 @@ class CsvFile:
             raise UsageError(f"delimiter must be one character, got {delimiter!r}.")
         self.delimiter = delimiter or self._sniffed()
         with self._records() as (records, _):
-            self.names: list[str] = next(records, [])
+            self.names: list[str] = next(filter(None, records), [])
         if not self.names:
             raise ValueError(f"{path} is empty; its first line must name the columns.")
 
@@ -90,7 +91,7 @@ class CsvFile:
         separated = f"{between}-separated" if between else f"separated by {self.delimiter!r}"
         try:
             yield
-        except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+        except (csv.Error, UnicodeDecodeError, EOFError, zlib.error, OSError) as error:
             raise ValueError(
                 f"{self.path} cannot be read as CSV, {separated} and in UTF-8: {error}"
             ) from error

@@ -1,6 +1,8 @@
 """CSV files: their text comes out as it went in, and what is no table is named."""
 
 import csv
+import gzip
+import shutil
 import subprocess
 import sys
 from decimal import Decimal
@@ -88,6 +90,25 @@ def test_what_is_no_table(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path):
+    rows = "".join(f"{i % 180},{i % 80},{i * i % 977}\n" for i in range(5000))
+    content = gzip.compress(f"lon,lat,a\n{rows}".encode())
+    for place in range(1000, len(content) - 100, 997):
+        damaged = content[:place] + b"\xff\x00\xff" + content[place + 3 :]
+        (tmp_path / "in.csv.gz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"in.csv.gz cannot be read as CSV, comma-separated"):
+            encode_table(SMALL, tmp_path / "in.csv.gz", tmp_path / "out.csv")
+        shutil.rmtree(tmp_path / "out.csv.parts", ignore_errors=True)
+    (tmp_path / "cut.csv.gz").write_bytes(content[:5000])
+    with pytest.raises(ValueError, match=r"cut.csv.gz cannot be read as CSV"):
+        encode_table(SMALL, tmp_path / "cut.csv.gz", tmp_path / "out.csv")
+
+
+def test_lines_that_are_empty_are_no_rows(tmp_path):
+    (tmp_path / "in.csv").write_text("\n\nlon,lat\n1,2\n\n3,4\n\n")
+    assert encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv").rows == 2
 
 
 def test_columns_of_one_name(tmp_path):

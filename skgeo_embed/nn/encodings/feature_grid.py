@@ -86,15 +86,13 @@ class FeatureGrid(nn.Module):
         south = row.floor().clamp(0, self.height - 2)
         west = column.floor()
         up, right = row - south, column - west
-        west = west.long() % self.width
-        east = (west + 1) % self.width
-        first = south.long() * self.width
-        second = first + self.width
-        numbers = torch.stack([first + west, first + east, second + west, second + east], dim=1)
-        weights = torch.stack(
-            [(1 - up) * (1 - right), (1 - up) * right, up * (1 - right), up * right], dim=1
-        )
-        return numbers, weights
+        first, west = south.long() * self.width, west.long()
+        rows = torch.stack([first, first + self.width], dim=1)  # (n, 2)
+        columns = torch.stack([west, west + 1], dim=1) % self.width
+        above = torch.stack([1 - up, up], dim=1)
+        beside = torch.stack([1 - right, right], dim=1)
+        numbers = (rows[:, :, None] + columns[:, None]).flatten(1)
+        return numbers, (above[:, :, None] * beside[:, None]).flatten(1)
 
     def _position(self, lon: Tensor, lat: Tensor) -> tuple[Tensor, Tensor]:
         """Row and column of places, in fractions of nodes."""

@@ -94,6 +94,8 @@ class SineNetwork:
         self.details = None if details is None else copy.deepcopy(details)
         if self.details is not None:
             self.details.to(self.harmonics_device)  # positions need float64
+            if self.details.waves is not None:
+                self.details.waves.double()  # once, and not with each call
         n_harmonics = self.posenc.embedding_dim
         self.harmonics_weight = self.weights[0][:, :n_harmonics]
         self.detail_weight = self.weights[0][:, n_harmonics:]
