@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DELIMITERS = (",", ";", "\t")
+LONGEST_VALUE = 2**31 - 1  # outlines are longer than the 128 kB that Python reads by itself
 WRITTEN_ROWS = 256  # at a time, whose features are numbers of Python's meanwhile
 
 
@@ -81,7 +81,7 @@ class CsvFile:
     @contextmanager
     def _records(self) -> Iterator[tuple[Any, Any]]:
         """The lines' columns, and the file."""
-        csv.field_size_limit(sys.maxsize if sys.maxsize < 2**32 else 2**31 - 1)  # outlines are long
+        csv.field_size_limit(LONGEST_VALUE)
         with self._opened() as (text, file), self._errors_named():
             yield csv.reader(text, delimiter=self.delimiter, strict=True), file
 
