@@ -63,6 +63,7 @@ def run(settings: argparse.Namespace) -> None:
     source = check_source(settings.input)  # before a model is fetched
     output = check_output(settings.output, overwrite=settings.overwrite, suffixes=FORMATS)
     check_arrow(source, output)
+    print(f"encoding {source} with {settings.model}", flush=True)  # before torch is imported
     written = encode_table(
         open_encoder(settings, on_invalid=settings.on_invalid),
         settings.input,

@@ -36,6 +36,8 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
 def run(settings: argparse.Namespace) -> None:
     """Encode the grid."""
     check_output(settings.output, overwrite=settings.overwrite, suffixes=[".npy"])
+    # before torch is imported
+    print(f"encoding cells of {settings.resolution:g}° with {settings.model}", flush=True)
     n_lat, n_lon, width = encode_grid(
         open_encoder(settings),
         settings.output,

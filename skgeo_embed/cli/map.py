@@ -56,13 +56,13 @@ def run(settings: argparse.Namespace) -> None:
         raise UsageError(f"{output}: cannot draw a {output.suffix or 'nameless'} file; try .png.")
     if globe and settings.like:
         raise UsageError("a globe is drawn of features, not of --like; choose a .png.")
+    print(f"encoding cells of {settings.resolution:g}°", file=sys.stderr, flush=True)
     encoder = open_encoder(settings)
     options = {
         "region": tuple(settings.region),
         "resolution": settings.resolution,
         "land_only": not settings.ocean,
     }
-    print(f"encoding cells of {settings.resolution:g}°", file=sys.stderr, flush=True)
     display: EmbeddingMapDisplay | SimilarityMapDisplay
     if settings.like:
         display = SimilarityMapDisplay.from_estimator(encoder, [settings.like], **options)
