@@ -7,7 +7,7 @@ store that may be larger than memory, and how to look at the result: three princ
 red, green and blue. Bands of ten rows are encoded one after the other, so memory does not grow
 with the resolution.
 
-Works offline, ten seconds on 2 CPU cores; ``--degrees 0.1`` takes four times as long.
+Works offline, a quarter of a minute on 2 CPU cores; ``--degrees 0.1`` takes four times as long.
 """
 
 # sphinx_gallery_start_ignore

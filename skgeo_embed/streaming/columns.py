@@ -64,10 +64,9 @@ class PlacesOfTable:
             if table.names.count(name) > 1:
                 raise UsageError(f"{table.path} has several columns {name!r}; rename all but one.")
             kind = table.type_of(name)
-            if name != self.geometry and kind.startswith(NO_NUMBERS):
-                raise CoordinateError(
-                    f"column {name!r} must hold numbers in degrees, it holds {kind}."
-                )
+            if name != self.geometry and kind.startswith(NO_NUMBERS + NESTED):
+                unit = "" if name == self.time else " in degrees"
+                raise CoordinateError(f"column {name!r} must hold numbers{unit}, it holds {kind}.")
             if name == self.geometry and kind.startswith(NESTED):
                 raise UsageError(
                     f"column {name!r} holds {kind}, as GeoArrow does; write the geometries as WKB "

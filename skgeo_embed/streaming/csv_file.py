@@ -127,7 +127,8 @@ class CsvFile:
             elif record:
                 raise csv.Error(
                     f"the row that ends in line {records.line_num} has {len(record)} column(s), "
-                    f"the first line names {n_columns}"
+                    f"the first line names {n_columns}; mend it, or quote values that hold the "
+                    "delimiter"
                 )
 
     def frame(self, rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -56,7 +56,9 @@ def check_output(output: Any, *, overwrite: bool, suffixes: Collection[str] = ()
 
 def check_arrow(*paths: Path) -> None:
     """Say what to install where one of these files needs pyarrow and it is missing."""
-    needed = [path for path in paths if format_of(path) == "parquet" or path.suffix == ".zst"]
+    needed = [
+        path for path in paths if format_of(path) == "parquet" or compression_of(path) == "zstd"
+    ]
     if needed and find_spec("pyarrow") is None:
         raise ImportError(
             f"{needed[0].name}, as Parquet and .zst files, needs pyarrow: "

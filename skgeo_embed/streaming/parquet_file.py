@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +93,8 @@ class ParquetFile:
 
     def frame(self, rows: pa.Table, columns: list[str]) -> pd.DataFrame:
         """Return some columns of a batch."""
-        # numbers with gaps would become floats, and one cell of many
-        return rows.select(columns).to_pandas(integer_object_nulls=True)
+        # numbers with gaps would become floats, and one cell of many; an index is columns here
+        return rows.select(columns).to_pandas(integer_object_nulls=True, ignore_metadata=True)
 
     def text(self, rows: pa.Table) -> pd.DataFrame:
         """Return a batch as text."""
@@ -110,15 +110,13 @@ class ParquetFile:
 def _as_text(column: pa.ChunkedArray, field: pa.Field) -> list[str | None]:
     import pyarrow as pa
 
-    try:
-        if "binary" in str(field.type):  # of which some is text by chance
-            raise pa.ArrowNotImplementedError
-        return column.cast(pa.string()).to_pylist()
-    except pa.ArrowNotImplementedError as error:
-        raise UsageError(
-            f"column {field.name!r} holds {field.type}, which a CSV file cannot; name a .parquet "
-            "file as the output, or drop the column."
-        ) from error
+    with suppress(pa.ArrowNotImplementedError):
+        if "binary" not in str(field.type):  # of which some is text by chance
+            return column.cast(pa.string()).to_pylist()
+    raise UsageError(
+        f"column {field.name!r} holds {field.type}, which a CSV file cannot; name a .parquet file "
+        "as the output, or drop the column."
+    )
 
 
 def with_features(rows: pa.Table, features: np.ndarray, names: list[str]) -> pa.Table:

@@ -45,7 +45,9 @@ def test_reading_is_computing(lonlat, size, options):
     scale = (torch.linalg.vector_norm(weight) / len(weight) ** 0.5).item()  # of one unit's output
     np.testing.assert_allclose(_read(sphere, points), expected, rtol=0, atol=2e-5 * scale)
     axes = sphere.axes(points[:, 0], points[:, 1])
+    part = sphere.read_grid(axes, slice(1, 3), slice(2, 5)).view(2, 3, -1)
     grid = sphere.read_grid(axes, slice(None), slice(None)).view(len(points), len(points), -1)
+    torch.testing.assert_close(part, grid[1:3, 2:5])
     diagonal = torch.arange(len(points))
     np.testing.assert_allclose(grid[diagonal, diagonal], expected, rtol=0, atol=2e-5 * scale)
 

@@ -148,3 +148,10 @@ def test_columns_of_parquet_as_text(tmp_path):
     lines = (tmp_path / "out.csv").read_text().splitlines()
     assert lines[1].startswith("1.5,3,1152921504606846977,2020-01-02,1.10,a,true,")
     assert lines[2].startswith("2.5,4,,2021-03-04,,b,false,")
+
+
+def test_features_that_there_are_not_are_left_empty(tmp_path):
+    (tmp_path / "in.csv").write_text("lon,lat\n1,2\nunknown,3\n")
+    encoder = PositionalEncoder(legendre_polys=3, on_invalid="nan")
+    assert encode_table(encoder, tmp_path / "in.csv", tmp_path / "out.csv").bad == 1
+    assert (tmp_path / "out.csv").read_text().splitlines()[2] == "unknown,3,,,,,,,,,"

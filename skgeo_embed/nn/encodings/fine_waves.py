@@ -44,7 +44,7 @@ class FineWaves(nn.Module):
         self.embedding_dim = count
         self.register_buffer("frequencies", torch.empty(count, 3))
         self.register_buffer("phases", torch.empty(count))
-        if not self.phases.is_meta:  # as where weights are loaded: drawing none takes two seconds
+        if not self.phases.is_meta:  # else they are loaded, and drawing would import a compiler
             self.reset_parameters()
 
     def reset_parameters(self) -> None:

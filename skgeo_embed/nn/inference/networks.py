@@ -26,7 +26,7 @@ from skgeo_embed.nn.location.networks import MixedComponents, mixed_components
 MIN_TABULATED_POINTS = 250
 MIN_TABULATED_POLYS = 12  # below, the L² harmonics are no more work than reading a table
 SORTED_POINTS = 500_000  # at a time, so that what is written together lies together
-HARMONICS_BYTES = 8 * 2**20  # at a time: of few degrees, calls of many points take half the time
+HARMONICS_BYTES = 8 * 2**20  # at a time, in half the time of one small batch after the other
 GRID_ROWS = 16  # rows of a grid at a time; more would need memory and save nothing
 
 

@@ -1,0 +1,40 @@
+"""Parquet files: what their columns are, and what they are not."""
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from skgeo_embed import PositionalEncoder, encode_table
+from skgeo_embed.streaming import table as module
+from skgeo_embed.streaming.files import check_arrow
+
+SMALL = PositionalEncoder(legendre_polys=3)
+
+
+@pytest.mark.parametrize("batch", [10_000, 2])
+def test_coordinates_in_the_index_of_a_frame(tmp_path, monkeypatch, batch):
+    monkeypatch.setattr(module, "MIN_BATCH_ROWS", batch)
+    monkeypatch.setattr(module, "BATCH_BYTES", 1)
+    frame = pd.DataFrame({"lon": [1.0, 2.0] * 3, "lat": [3.0, 4.0] * 3, "a": range(6)})
+    frame.set_index(["lon", "lat"]).to_parquet(tmp_path / "in.parquet")
+    encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.parquet", verbose=False)
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert found.index.names == ["lon", "lat"]
+    assert (found.iloc[:, 1:].to_numpy() == SMALL.fit_transform(frame[["lon", "lat"]])).all()
+
+
+def test_lists_are_no_degrees(tmp_path):
+    table = pa.table({"lon": [[1.0]], "lat": [2.0]})
+    parquet.write_table(table, tmp_path / "in.parquet")
+    with pytest.raises(
+        ValueError, match=r"column 'lon' must hold numbers in degrees, it holds list<"
+    ):
+        encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
+def test_names_of_any_case_need_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setattr("skgeo_embed.streaming.files.find_spec", lambda name: None)
+    check_arrow(tmp_path / "in.csv", tmp_path / "OUT.CSV.GZ")
+    with pytest.raises(ImportError, match=r"OUT\.CSV\.ZST, as Parquet"):
+        check_arrow(tmp_path / "in.csv", tmp_path / "OUT.CSV.ZST")
