@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter
 
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.model_selection._spatial import find_coordinates
 from skgeo_embed.places.reading import read_coordinates
 
@@ -21,6 +24,14 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
     estimator_: Any
     lon: str | int | None
     lat: str | int | None
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """A fit that is whole or nothing, by one thread where several would only wait."""
+        from skgeo_embed.nn.inference.thread_choice import worthwhile_threads
+
+        with fitting(self), worthwhile_threads():
+            yield
 
     def _fit_places(self, X: Any, coords: Any) -> np.ndarray:
         self._columns = self.lon, self.lat

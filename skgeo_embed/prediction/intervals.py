@@ -16,7 +16,6 @@ from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM, unit_vectors
 from skgeo_embed.prediction.base import PlacesMetaEstimator
@@ -140,7 +139,7 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
         ValueError
             If a splitter leaves a row in no test fold.
         """
-        with fitting(self):
+        with self._fitting():
             X, y = indexable(X, column_or_1d(y, dtype=np.float64, warn=True))
             if is_classifier(self.estimator):
                 raise TypeError(

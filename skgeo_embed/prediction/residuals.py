@@ -13,7 +13,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.prediction.base import PlacesMetaEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 
@@ -152,7 +151,7 @@ class ResidualInterpolator(PlacesMetaEstimator):
         TypeError
             If a classifier has no `predict_proba`.
         """
-        with fitting(self):
+        with self._fitting():
             y = column_or_1d(y, warn=True)
             if len(y) < 2:
                 raise ValueError(f"residuals need at least 2 rows, got n_samples={len(y)}.")

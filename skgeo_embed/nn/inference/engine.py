@@ -59,7 +59,7 @@ class InferenceEngine:
         float64 and few points use the harmonics themselves.
         """
         network = self._network(options)
-        tiler = Tiler(_batch_size(options.batch_size, network.device))
+        tiler = _tiler(network, options, "points")
         pieces = network.encode(torch.from_numpy(lonlat), options, tiler)
         for (rows,), values in brought_home(_finished(pieces, options), network.device):
             yield rows, values
@@ -74,7 +74,7 @@ class InferenceEngine:
         Values last until the next are asked for.
         """
         network = self._network(options)
-        tiler = Tiler(_batch_size(options.batch_size, network.device))
+        tiler = _tiler(network, options, "grid")
         axes = torch.from_numpy(lon), torch.from_numpy(lat)
         pieces = network.encode_grid(*axes, options, tiler)
         for (rows, columns), values in brought_home(_finished(pieces, options), network.device):
@@ -109,9 +109,11 @@ def is_sine_network(module: EncodedNetwork) -> bool:
     )
 
 
-def _batch_size(chosen: int | None, device: torch.device) -> int:
+def _tiler(network: AnyNetwork | SineNetwork, options: EncodingOptions, kind: str) -> Tiler:
     """Points at a time: what was chosen, or on a CPU what its caches hold of a hidden layer."""
-    return chosen or (2048 if device.type == "cpu" else 65_536)
+    if network.device.type != "cpu":
+        return Tiler(options.batch_size or 65_536)
+    return Tiler(options.batch_size or 2048, network.threads, (kind, options))
 
 
 def _finished(

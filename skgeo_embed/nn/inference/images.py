@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skgeo_embed.nn.inference.devices import has_float64, resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.options import device_here
+from skgeo_embed.nn.inference.thread_choice import ThreadChoice
 from skgeo_embed.nn.inference.tiles import Tiler
 
 
@@ -63,6 +64,7 @@ class ImageEngine:
     def __init__(self, tower: nn.Module) -> None:
         self.tower = tower.eval().requires_grad_(False)
         self._moved: dict[torch.device, nn.Module] = {}
+        self._threads = ThreadChoice()
         self._lock = ForkSafeLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,9 +84,10 @@ class ImageEngine:
         target = resolve_device(device)
         tower = self._on(target)
         dtype = next((p.dtype for p in tower.parameters() if p.is_floating_point()), torch.float32)
+        threads = self._threads if target.type == "cpu" else None
         tiler: Tiler | None = None
         for batch in batches:
-            tiler = tiler or Tiler(len(batch))
+            tiler = tiler or Tiler(len(batch), threads, batch.shape[1:])
             images = torch.from_numpy(batch)
 
             def compute(_: slice, rows: slice, images: Tensor = images) -> Tensor:

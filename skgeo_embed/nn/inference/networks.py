@@ -15,6 +15,7 @@ from skgeo_embed.nn.inference.devices import has_float64
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
+from skgeo_embed.nn.inference.thread_choice import ThreadChoice
 from skgeo_embed.nn.inference.tiles import Tile, Tiler
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.encoder import encode_positions
@@ -37,7 +38,7 @@ class AnyNetwork:
     """
 
     def __init__(self, module: EncodedNetwork, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.threads = device, dtype, ThreadChoice()
         self.module = copy.deepcopy(module)
         self.module.nnet.to(device, dtype)
         self.split = not has_float64(device)
@@ -85,7 +86,7 @@ class SineNetwork:
 
     def __init__(self, module: EncodedNetwork, device: torch.device, dtype: torch.dtype) -> None:
         self.posenc, details = split_encoding(module.posenc)
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.threads = device, dtype, ThreadChoice()
         self.harmonics_device = device if has_float64(device) else torch.device("cpu")
         net: Any = module.nnet
         self._layers = [*net.layers, net.last_layer]
