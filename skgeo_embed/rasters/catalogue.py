@@ -147,13 +147,7 @@ def _year_of(time: Any) -> int:
 def _footprints(file: Path, year: int | None) -> Iterator[Named]:
     import geopandas
 
-    beginning = FOOTPRINTS[file.suffix.lower()]
-    with file.open("rb") as opened:
-        found = opened.read(len(beginning))
-    if found != beginning:
-        raise ImageError(
-            f"{file} is no table of footprints: a {file.suffix} file does not begin with {found!r}."
-        )
+    _check_beginning(file)
     read = geopandas.read_parquet if file.suffix.lower() == ".parquet" else geopandas.read_file
     try:
         table = read(file)
@@ -171,6 +165,23 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
             raise ImageError(f"{file} has no path in row {row} of its column {columns[0]!r}.")
         known = isinstance(taken, (int, float, np.number)) and taken == taken
         yield _beside(file, path), int(taken) if known else None
+
+
+def _check_beginning(file: Path) -> None:
+    """Refuse tables that are no files of their kind; Parquet may be a folder of files."""
+    suffix = file.suffix.lower()
+    if file.is_dir() and suffix == ".parquet":
+        return
+    beginning = FOOTPRINTS[suffix]
+    found = b""
+    if file.is_file():
+        with file.open("rb") as opened:
+            found = opened.read(len(beginning))
+    if found != beginning:
+        raise ImageError(
+            f"{file} is no table of footprints: it begins with {found!r}, and a {suffix} file with "
+            f"{beginning!r}."
+        )
 
 
 def _beside(file: Path, path: str) -> str:

@@ -415,3 +415,16 @@ def test_a_table_of_footprints_still_opens(tmp_path):
     for suffix in (".gpkg", ".fgb", ".shp"):
         frame.to_file(tmp_path / f"a{suffix}")
         np.testing.assert_array_equal(values(tmp_path / f"a{suffix}"), expected())
+
+
+def test_a_table_of_footprints_in_a_folder(tmp_path):
+    import geopandas
+
+    write(tmp_path / "b.tif")
+    frame = geopandas.GeoDataFrame({"path": ["b.tif"]}, geometry=[shapely.box(0, 0, 1, 1)])
+    for name in ("a.parquet", "a.gpkg"):
+        (tmp_path / name).mkdir()
+        frame.to_parquet(tmp_path / name / "0.parquet")
+    np.testing.assert_array_equal(values(tmp_path / "a.parquet"), expected())
+    with pytest.raises(ImageError, match=r"a\.gpkg is no table of footprints"):
+        RasterEncoder(tmp_path / "a.gpkg").fit()
