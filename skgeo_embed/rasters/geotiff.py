@@ -20,7 +20,7 @@ BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # what GDAL opens with a file, by any
 EXACT_NAMES = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 ON_DISK = {**EXACT_NAMES, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing"}
 AT_ADDRESSES = {
-    # a server's word on masks and georeferences beside a file is not asked for
+    # what a server has beside a file GDAL would open by any driver
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # what GDAL keeps of a closed file's address it would take for what is there later
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.cache import BlockCache, Read, version_of
-from skgeo_embed.rasters.geotiff import check_geotiff, has_masks, is_address, opened_raster
+from skgeo_embed.rasters.geotiff import check_beside, has_masks, is_address, opened_raster
 from skgeo_embed.rasters.vrt import checked_vrt, is_vrt
 
 SCALES = "_scales"
@@ -179,7 +179,7 @@ def _checked(path: str, remote: bool) -> str | None:
     if is_vrt(path):
         return checked_vrt(path, remote=remote)
     if not is_address(path):
-        check_geotiff(path)
+        check_beside(path)
     return None
 
 
@@ -200,11 +200,30 @@ def _scales_beside(path: str) -> str:
 def _gdal_reader(path: str, document: str | None = None) -> Iterator[Read]:
     from rasterio.windows import Window
 
-    with opened_raster(path, document) as file:
+    with opened_raster(path, document) as file, _mask_of_address(path, document) as mask:
         masked = has_masks(file)
-        yield lambda rows, columns: file.read(
-            window=Window.from_slices(rows, columns), masked=masked
-        )
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            window = Window.from_slices(rows, columns)
+            pixels: np.ndarray = file.read(window=window, masked=masked)
+            if mask is None:
+                return pixels
+            hidden = np.broadcast_to(mask.read(window=window) == 0, pixels.shape)
+            return np.ma.MaskedArray(pixels, hidden)
+
+        yield read
+
+
+@contextmanager
+def _mask_of_address(path: str, document: str | None) -> Iterator[Any]:
+    """Open the mask beside a GeoTIFF at an address, which GDAL is not let to look for; or None."""
+    with ExitStack() as files:
+        mask = None
+        if document is None and is_address(path):
+            before, mark, query = path.partition("?")
+            with suppress(ImageError):  # most have none
+                mask = files.enter_context(opened_raster(f"{before}.msk{mark}{query}"))
+        yield mask
 
 
 def _npy_header(path: str, year: int | None) -> Tile:

@@ -339,6 +339,15 @@ def test_what_lies_beside_an_address_is_not_asked_for(tmp_path, servers):
     assert two.requests == 0
 
 
+def test_a_mask_beside_an_address(server):
+    path = write(server.folder / "b.tif")
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
+        file.write_mask(np.arange(SIZE * SIZE).reshape(SIZE, SIZE) < SIZE * SIZE // 2)
+    found = values(f"{server.url}/b.tif", remote=True, on_invalid="nan")
+    np.testing.assert_array_equal(found[:2], expected()[:2])
+    assert np.isnan(found[2]).all()
+
+
 @pytest.mark.parametrize("prefix", ["", "/vsicurl/"])
 def test_a_vrt_of_the_same_server(server, prefix):
     write(server.folder / "tiles" / "x.tif")
