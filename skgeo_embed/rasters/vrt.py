@@ -207,9 +207,10 @@ def _safe(source: str, path: str, remote: bool, depth: int) -> str:
     """Return what GDAL is told in the place of a source."""
     if is_vrt(source):
         return checked_vrt(source, remote=remote, depth=depth + 1)
-    if is_address(source):
-        return GTIFF + source
     try:
+        if is_address(source):
+            with opened_raster(source):  # GDAL may read zeros of a source that it cannot open
+                return GTIFF + source
         check_geotiff(source)
     except ImageError as error:
         raise ImageError(f"{path} leads to a file that is no GeoTIFF: {error}") from error
