@@ -1,4 +1,4 @@
-"""How estimators show themselves in notebooks."""
+"""How estimators show themselves, in notebooks and as text: never with an access token."""
 
 from __future__ import annotations
 
@@ -21,10 +21,59 @@ _FACTS = {
     "sha256": "sha256",
 }
 _DIGITS = 12  # of a hash that are shown
+HIDDEN = "<hidden>"
+
+
+class HiddenText(str):
+    """An access token that works as text and shows nothing of itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+class HiddenBytes(bytes):
+    """The same for a token that was read as bytes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+_HIDING: dict[type, type] = {str: HiddenText, bytes: HiddenBytes}
 
 
 class NotebookMixin:
     """Links to this library's documentation, and the facts of what was loaded."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to give those of nested estimators too.
+
+        Returns
+        -------
+        params : dict
+            Names and values. An access token is equal to the one that was passed, and its `repr`
+            does not show it.
+        """
+        # whatever prints an estimator, or one around it, takes the values from here
+        params: dict[str, Any] = super().get_params(deep=deep)  # type: ignore[misc]
+        for name, value in params.items():
+            if name.rpartition("__")[2] == "token" and type(value) in _HIDING:
+                params[name] = _HIDING[type(value)](value)
+        return params
+
+    def __sklearn_clone__(self) -> Any:
+        copy = super().__sklearn_clone__()  # type: ignore[misc]
+        if "token" in vars(self):
+            copy.token = self.token  # type: ignore[attr-defined]
+        return copy
 
     _doc_link_module: ClassVar[str] = "skgeo_embed"
     _doc_link_template = (

@@ -21,7 +21,15 @@ class Ranges(BaseHTTPRequestHandler):
 
     def _send(self, head=False):
         path = self.folder / self.path.lstrip("/")
+        moved = path.with_name(f"{path.name}.moved")
+        if moved.is_file():
+            self.send_response(302)
+            self.send_header("Location", moved.read_text())
+            self.end_headers()
+            return
         if not path.is_file():
+            with self.log.open("a") as log:
+                log.write("0\n")
             self.send_error(404)
             return
         content = path.read_bytes()

@@ -1,11 +1,27 @@
+import inspect
+
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.utils import estimator_html_repr
 
 import skgeo_embed
-from skgeo_embed import ImageGeolocator, PositionalEncoder, SatCLIPEncoder, SatCLIPPretrainer
+from skgeo_embed import (
+    ImageGeolocator,
+    PositionalEncoder,
+    ResidualInterpolator,
+    SatCLIPEncoder,
+    SatCLIPPretrainer,
+    SpatialConformalRegressor,
+    encode_grid,
+    spatial_pipeline,
+)
 from skgeo_embed._html import facts_table
+from skgeo_embed.models.hub import HubOptions
 
 
 def test_facts_of_what_was_loaded():
@@ -48,3 +64,79 @@ def test_show_versions(capsys, monkeypatch):
     monkeypatch.setattr("skgeo_embed._versions._PACKAGES", (("x", ("no-such-package",)),))
     skgeo_embed.show_versions()
     assert "no-such-package -" in capsys.readouterr().out
+
+
+TOKEN = "hf_Kx7secret"
+
+
+def _around(encoder):
+    """What people put around an encoder, by name."""
+    pipeline = make_pipeline(encoder, Ridge())
+    return {
+        "itself": encoder,
+        "pipeline": pipeline,
+        "columns": ColumnTransformer([("places", encoder, ["lon", "lat"])]),
+        "union": FeatureUnion([("places", encoder)]),
+        "search": GridSearchCV(pipeline, {"ridge__alpha": [1.0, 2.0]}),
+        "in a search": GridSearchCV(encoder, {"normalize": [True, False]}),
+        "residuals": ResidualInterpolator(pipeline),
+        "intervals": SpatialConformalRegressor(pipeline),
+        "target": TransformedTargetRegressor(pipeline),
+        "spatial pipeline": spatial_pipeline(encoder),
+    }
+
+
+WITH_TOKEN = [
+    kind
+    for kind in (getattr(skgeo_embed, name) for name in skgeo_embed.__all__)
+    if hasattr(kind, "get_params") and "token" in inspect.signature(kind).parameters
+]
+
+
+def _shown(estimator):
+    yield from (repr(estimator), str(estimator), estimator.__repr__(N_CHAR_MAX=10**6))
+    yield from (estimator._repr_html_(), estimator_html_repr(estimator))
+    yield from map(str, estimator._repr_mimebundle_().values())
+    yield repr(estimator.get_params())
+
+
+@pytest.mark.parametrize("token", [TOKEN, TOKEN.encode()])
+@pytest.mark.parametrize("kind", WITH_TOKEN)
+def test_no_token_is_shown(kind, token):
+    estimator = kind("me/private", token=token)
+    assert not [text for text in _shown(estimator) if TOKEN in text]
+    assert "token=<hidden>" in repr(make_pipeline(estimator, Ridge()))
+
+
+@pytest.mark.parametrize("changed_only", [True, False])
+@pytest.mark.parametrize("where", _around(SatCLIPEncoder()))
+def test_no_token_is_shown_of_what_is_inside(where, changed_only):
+    with config_context(print_changed_only=changed_only):
+        estimator = _around(SatCLIPEncoder("me/private", token=TOKEN))[where]
+        assert not [text for text in _shown(estimator) if TOKEN in text]
+        assert "token=<hidden>" in estimator.__repr__(N_CHAR_MAX=10**6)
+
+
+@pytest.mark.parametrize("kind", WITH_TOKEN)
+def test_a_token_is_stored_as_it_was_passed(kind):
+    estimator = kind("me/private", token=TOKEN)
+    pipeline = make_pipeline(estimator, Ridge())
+    step = pipeline.steps[0][0]
+    for one in (estimator, clone(estimator), clone(clone(pipeline))[0]):
+        assert one.token is TOKEN
+        assert one.get_params()["token"] == TOKEN
+    assert pipeline.get_params()[f"{step}__token"] == TOKEN
+    assert kind("x").set_params(**estimator.get_params()).token == TOKEN
+    assert kind("x", token=True).get_params()["token"] is True
+
+
+def test_no_token_in_errors():
+    with pytest.raises(ValueError, match="Got <hidden> instead"):
+        SatCLIPEncoder("me/private", token=TOKEN.encode()).fit()
+    with pytest.raises(ValueError, match="Invalid parameter") as caught:
+        SatCLIPEncoder("me/private", token=TOKEN).set_params(nothing=1)
+    assert TOKEN not in str(caught.value)
+    with pytest.raises(TypeError) as caught:
+        encode_grid(make_pipeline(SatCLIPEncoder("x", token=TOKEN)), "x.npy")
+    assert TOKEN not in str(caught.value)
+    assert TOKEN not in repr(HubOptions(token=TOKEN))

@@ -49,7 +49,9 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     year : int or str, default=None
         Of the tiles to use: a number, or the column of X that holds it (of an array the third).
     remote : bool, default=False
-        Whether addresses in `source`, or in a VRT or table that it names, may be read.
+        Whether addresses in `source`, or in a VRT or table that it names, may be read. What is at
+        an address is read as a GeoTIFF, of files beside it only its mask (.msk), or as a VRT at an
+        http or https address if all its sources are on the same server.
     cache_bytes : int, default=2147483648
         How much of remote GeoTIFFs is kept on disk, in the user's cache folder (environment
         variable SKGEO_EMBED_CACHE): those blocks that were used last, of files whose server says

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.geotiff import EXACT_NAMES, TIFF_BEGINNINGS, check_beside
 
 LARGEST_BYTES = 2**29  # of one image; a sparse file of kilobytes may claim to be gigabytes
-TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_path_list(images: Any) -> bool:
@@ -59,7 +59,11 @@ def read_geotiff(path: Any, content: bytes | None = None, side: int | None = Non
         with warnings.catch_warnings():  # images of a place need not say where it is
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if content is None:
-                with rasterio.open(fspath(path), driver="GTiff") as file:
+                check_beside(fspath(path))
+                with (
+                    rasterio.Env(**EXACT_NAMES),
+                    rasterio.open(fspath(path), driver="GTiff") as file,
+                ):
                     return _read(file, path, side)
             with (
                 rasterio.MemoryFile(content, ext=".tif") as memory,

@@ -40,7 +40,7 @@ def read_gps2vec_zone(path: Path, outputs: list[str]) -> list[tuple[Tensor, Tens
         ) from error
     try:
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
+            root = _own(file, "model_weights") if "model_weights" in file else file
             names = ("layer1", "layer2", "layer3", *outputs)
             layers = [_dense_layer(root, name) for name in names]
             _check_layers(dict(zip(names, layers, strict=True)), path)
@@ -54,17 +54,34 @@ def read_gps2vec_zone(path: Path, outputs: list[str]) -> list[tuple[Tensor, Tens
 
 
 def _dense_layer(root: Any, name: str) -> tuple[Tensor, Tensor]:
-    import h5py
-
-    if not isinstance(root.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"the layer {name} is a link to elsewhere")
-    names = [n.decode() if isinstance(n, bytes) else n for n in root[name].attrs["weight_names"]]
-    arrays = {n.rpartition("/")[2].split(":")[0]: root[name][n] for n in names}
+    layer = _own(root, name)
+    names = [n.decode() if isinstance(n, bytes) else n for n in layer.attrs["weight_names"]]
+    arrays = {n.rpartition("/")[2].split(":")[0]: _own(layer, n) for n in names}
     if any(math.prod(values.shape) > LARGEST_LAYER for values in arrays.values()):
         shapes = [v.shape for v in arrays.values()]
         raise ValueError(f"the layer {name} claims the shapes {shapes}")
     kernel, bias = (np.asarray(arrays[part], dtype=np.float32) for part in ("kernel", "bias"))
     return torch.from_numpy(kernel), torch.from_numpy(bias)
+
+
+def _own(group: Any, name: str) -> Any:
+    """Return a group or values of this very file; HDF5 would follow links and read other files."""
+    import h5py
+
+    found = group.file if name.startswith("/") else group
+    for part in filter(None, name.split("/")):
+        link = found.get(part, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            where = getattr(link, "filename", None) or getattr(link, "path", "nothing")
+            raise ValueError(f"{name} is no part of the file but a link to {where}")
+        found = found[part]
+    if isinstance(found, h5py.Dataset):
+        if found.external:
+            raise ValueError(f"the values of {name} lie in another file, {found.external[0][0]}")
+        if found.is_virtual:
+            others = ", ".join(sorted({source.file_name for source in found.virtual_sources()}))
+            raise ValueError(f"{name} is put together from other values, of {others}")
+    return found
 
 
 def _check_layers(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> None:

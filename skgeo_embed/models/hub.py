@@ -9,11 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from skgeo_embed._errors import ModelAccessError, ModelDownloadError, ModelNotFoundError
+from skgeo_embed._errors import (
+    ModelAccessError,
+    ModelDownloadError,
+    ModelNotFoundError,
+    UsageError,
+)
 from skgeo_embed._files import file_sha256
 from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME
 
@@ -36,12 +41,34 @@ class HubOptions:
 
     revision: str | None = None
     cache_dir: str | Path | None = None
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
     local_files_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_token(self.token)
 
     def without_token(self) -> HubOptions:
         """Return the options as they may be pickled."""
         return replace(self, token=None)
+
+
+def check_token(token: str | bool | None) -> None:
+    """Refuse a token that no request can carry, before an error about the request quotes it.
+
+    Raises
+    ------
+    UsageError
+        If it holds anything but visible ASCII characters, or nothing.
+    """
+    if not isinstance(token, str):
+        return
+    odd = [place for place, sign in enumerate(token) if not "!" <= sign <= "~"]
+    if odd or not token:
+        found = f"a space, a line break or a sign beyond ASCII at {odd[0]}" if odd else "nothing"
+        raise UsageError(
+            f"token is text of {len(token)} characters and holds {found}, which no access token "
+            "does; if it was read from a file, pass token.strip()."
+        )
 
 
 @dataclass(frozen=True)
@@ -293,9 +320,12 @@ def upload(
         If the token is missing or may not write.
     ModelDownloadError
         If the hub cannot be reached or refuses.
+    UsageError
+        If the token holds what no token does.
     """
     from huggingface_hub import HfApi, errors
 
+    check_token(token)
     api = HfApi(token=token, library_name="skgeo-embed")
     login = "Pass token=... with one that may write there, or run `hf auth login`."
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from skgeo_embed.models.lightning_file import read_tensors
 from skgeo_embed.pretraining.interruption import was_interrupted
 
 LAST, BEST = "last", "best"
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # of Lightning's states
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,66 @@ class UninterruptedCheckpoint(ModelCheckpoint):
         """Save, unless the interruption has saved already."""
         if not was_interrupted(trainer):
             super().on_train_epoch_end(trainer, pl_module)
+
+
+class PathsWithin(lightning.Callback):
+    """Checkpoints name the files of their folder, and not where on a machine that lies.
+
+    So they say nothing about the machine, and a folder that was moved is the same folder.
+    """
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write paths from the folder on."""
+        for callback, state in _states(trainer, checkpoint):
+            checkpoint["callbacks"][callback.state_key] = _moved(state, "")
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put the folder of this run before them; what is not there is nothing to go on from."""
+        for callback, state in _states(trainer, checkpoint):
+            moved = _moved(state, str(callback.dirpath))
+            checkpoint["callbacks"][callback.state_key] = {
+                **moved,
+                **{key: "" for key in PATHS if not os.path.isfile(moved.get(key) or "")},
+                "best_k_models": {
+                    path: score
+                    for path, score in moved["best_k_models"].items()
+                    if os.path.isfile(path)
+                },
+            }
+
+
+def _states(
+    trainer: lightning.Trainer, checkpoint: dict[str, Any]
+) -> list[tuple[ModelCheckpoint, dict[str, Any]]]:
+    """Pair callbacks that write checkpoints, a user's too, with what a checkpoint says of them."""
+    known = checkpoint.get("callbacks", {})
+    return [
+        (callback, known[callback.state_key])
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint) and callback.state_key in known
+    ]
+
+
+def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return the state of a callback whose files lie in another folder."""
+    before = state.get("dirpath") or ""
+    paths = {key: _renamed(state.get(key) or "", before, folder) for key in PATHS}
+    best = state.get("best_k_models", {})
+    scores = {_renamed(path, before, folder): score for path, score in best.items()}
+    return {**state, **paths, "best_k_models": scores, "dirpath": folder}
+
+
+def _renamed(path: str, before: str, folder: str) -> str:
+    if not path:
+        return path
+    if os.path.isabs(path):
+        inside = before and Path(path).is_relative_to(before)
+        path = os.path.relpath(path, before) if inside else os.path.basename(path)
+    return os.path.join(folder, path)
 
 
 class BestCheckpoint(Checkpoint):

@@ -22,7 +22,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from skgeo_embed._errors import TrainingDivergedError, TrainingWarning
 from skgeo_embed.models.lightning_file import read_checkpoint
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.pretraining.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
+from skgeo_embed.pretraining.checkpoints import (
+    LAST,
+    AtomicCheckpointIO,
+    Checkpoints,
+    PathsWithin,
+)
 from skgeo_embed.pretraining.interruption import Interruption
 from skgeo_embed.pretraining.module import HISTORY, ContrastiveTask
 from skgeo_embed.pretraining.sampling import SharedRows, ShuffledBatches, make_loader
@@ -225,7 +230,7 @@ def _run_lightning(
     own = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     with quiet_lightning(), interruption.listening():
         trainer = lightning.Trainer(
-            **{**options, "callbacks": [*callbacks, interruption, *written]},
+            **{**options, "callbacks": [*callbacks, interruption, PathsWithin(), *written]},
             max_epochs=schedule.max_epochs,
             min_epochs=0,  # or an interruption would wait for the first epoch to end
             plugins=[AtomicCheckpointIO()],

@@ -14,11 +14,17 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import ImageError
-from skgeo_embed.rasters.tiles import SCALES, Tile, header, is_address
+from skgeo_embed.rasters.geotiff import is_address
+from skgeo_embed.rasters.tiles import SCALES, Tile, header
 
 OPENERS = 8
 PATH_COLUMNS = ("path", "location", "href", "url", "file", "filename")
-FOOTPRINTS = {".gpkg", ".parquet", ".fgb", ".shp"}
+FOOTPRINTS = {  # and how they begin: what begins otherwise may lead GDAL to a server
+    ".gpkg": b"SQLite format 3\0",
+    ".parquet": b"PAR1",
+    ".fgb": b"fgb\x03fgb",
+    ".shp": b"\0\0\x27\x0a",
+}
 Named = tuple[str, int | None]
 
 
@@ -39,9 +45,9 @@ def open_catalogue(
     if not named:
         raise FileNotFoundError(f"there is no raster in {source!r}.")
     for path, _ in named:
-        if not remote:
-            _check_local(path)
-    read = partial(_header, quantization=quantization, versioned=versioned)
+        if is_address(path) and not remote:
+            raise ImageError(f"{path} is an address; pass remote=True to read over the network.")
+    read = partial(_header, quantization=quantization, versioned=versioned, remote=remote)
     with ThreadPoolExecutor(OPENERS) as pool:
         tiles = list(pool.map(read, named))
     widths = {tile.shape[0] for tile in tiles}
@@ -54,7 +60,7 @@ def open_catalogue(
     return tiles
 
 
-def _header(named: Named, quantization: str | None, versioned: bool) -> Tile:
+def _header(named: Named, quantization: str | None, versioned: bool, remote: bool) -> Tile:
     path, year = named
     return header(
         path,
@@ -62,6 +68,7 @@ def _header(named: Named, quantization: str | None, versioned: bool) -> Tile:
         with_scales=quantization == "tessera",
         decoded=quantization is None,
         versioned=versioned and is_address(path),
+        remote=remote,
     )
 
 
@@ -140,7 +147,8 @@ def _year_of(time: Any) -> int:
 def _footprints(file: Path, year: int | None) -> Iterator[Named]:
     import geopandas
 
-    read = geopandas.read_parquet if file.suffix == ".parquet" else geopandas.read_file
+    _check_beginning(file)
+    read = geopandas.read_parquet if file.suffix.lower() == ".parquet" else geopandas.read_file
     try:
         table = read(file)
     except ValueError as error:
@@ -159,17 +167,23 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
         yield _beside(file, path), int(taken) if known else None
 
 
+def _check_beginning(file: Path) -> None:
+    """Refuse tables that are no files of their kind; Parquet may be a folder of files."""
+    suffix = file.suffix.lower()
+    if file.is_dir() and suffix == ".parquet":
+        return
+    beginning = FOOTPRINTS[suffix]
+    found = b""
+    if file.is_file():
+        with file.open("rb") as opened:
+            found = opened.read(len(beginning))
+    if found != beginning:
+        raise ImageError(
+            f"{file} is no table of footprints: it begins with {found!r}, and a {suffix} file with "
+            f"{beginning!r}."
+        )
+
+
 def _beside(file: Path, path: str) -> str:
     """Return a path relative to the file that names it."""
     return path if "://" in path or Path(path).is_absolute() else str(file.parent / path)
-
-
-def _check_local(path: str) -> None:
-    """Refuse addresses, and VRTs that lead to any, unless the user said that they may be read."""
-    hint = "pass remote=True to read over the network"
-    if is_address(path):
-        raise ImageError(f"{path} is an address; {hint}.")
-    if path.lower().endswith(".vrt"):
-        text = Path(path).read_text(errors="replace")
-        if "://" in text or "/vsi" in text:
-            raise ImageError(f"{path} leads to addresses or virtual files; {hint}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
@@ -13,6 +13,8 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.cache import BlockCache, Read, version_of
+from skgeo_embed.rasters.geotiff import check_beside, has_masks, is_address, opened_raster
+from skgeo_embed.rasters.vrt import checked_vrt, is_vrt
 
 SCALES = "_scales"
 WORLD = "EPSG:4326"
@@ -48,6 +50,8 @@ class Tile:
         Of the raster at an address and of its scales, where the server says.
     year : int or None
         What it is of.
+    documents : tuple of str or None
+        What is opened in the place of a raster that is a VRT, and of its scales.
     """
 
     path: str
@@ -63,6 +67,7 @@ class Tile:
     scales_path: str | None = None
     versions: tuple[str | None, str | None] = (None, None)
     year: int | None = None
+    documents: tuple[str | None, str | None] = (None, None)
 
     def pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of coordinates in the tile's system, with fractions."""
@@ -86,8 +91,10 @@ class Tile:
         """Open the raster, and that of its scales, for reading; with a cache when need be."""
         with ExitStack() as files:
 
-            def reader(path: str, version: str | None) -> Read:
+            def reader(path: str, version: str | None, document: str | None) -> Read:
                 def opened() -> Read:
+                    if document is not None:
+                        return files.enter_context(_gdal_reader(path, document))
                     return files.enter_context(READERS[self.kind](path))
 
                 if cache is None or version is None:
@@ -95,13 +102,21 @@ class Tile:
                 raster = f"{path} {version}"
                 return cache.reader(once(opened), raster, self.shape[1:], self.block)
 
-            of_pixels, of_scales = self.versions
-            read = reader(self.path, of_pixels)
-            yield read, None if self.scales_path is None else reader(self.scales_path, of_scales)
+            read = reader(self.path, self.versions[0], self.documents[0])
+            if self.scales_path is None:
+                yield read, None
+            else:
+                yield read, reader(self.scales_path, self.versions[1], self.documents[1])
 
 
 def header(
-    path: str, *, year: int | None, with_scales: bool, decoded: bool, versioned: bool
+    path: str,
+    *,
+    year: int | None,
+    with_scales: bool,
+    decoded: bool,
+    versioned: bool,
+    remote: bool,
 ) -> Tile:
     """Read what a raster says of itself, and if `versioned` what a server says of its version.
 
@@ -114,7 +129,7 @@ def header(
         return _zarr_header(path, year, decoded)
     if path.endswith(".npy"):
         return _npy_header(path, year)
-    return _gdal_header(path, year, with_scales, versioned)
+    return _gdal_header(path, year, with_scales, versioned, remote)
 
 
 def _is_zarr(path: str) -> bool:
@@ -124,9 +139,16 @@ def _is_zarr(path: str) -> bool:
     )
 
 
-def _gdal_header(path: str, year: int | None, with_scales: bool, versioned: bool = False) -> Tile:
+def _gdal_header(
+    path: str,
+    year: int | None,
+    with_scales: bool = False,
+    versioned: bool = False,
+    remote: bool = False,
+) -> Tile:
     scales = _scales_beside(path) if with_scales else None
-    with _rasterio_open(path) as file:
+    documents = _checked(path, remote), None if scales is None else _checked(scales, remote)
+    with opened_raster(path, documents[0]) as file:
         if file.crs is None or file.transform.is_identity:
             raise ImageError(f"{path} does not say where it lies: it has no CRS or no transform.")
         if any(str(kind).startswith("complex") for kind in file.dtypes):
@@ -148,7 +170,17 @@ def _gdal_header(path: str, year: int | None, with_scales: bool, versioned: bool
             scales,
             tuple(version_of(p) if p and kept else None for p in (path, scales)),  # type: ignore[arg-type]
             year,
+            documents,
         )
+
+
+def _checked(path: str, remote: bool) -> str | None:
+    """See that a raster leads nowhere that it may not; return what is opened in a VRT's place."""
+    if is_vrt(path):
+        return checked_vrt(path, remote=remote)
+    if not is_address(path):
+        check_beside(path)
+    return None
 
 
 def _scales_beside(path: str) -> str:
@@ -164,50 +196,34 @@ def _scales_beside(path: str) -> str:
     return beside
 
 
-def is_address(path: str) -> bool:
-    """Say whether GDAL would read it over a network, or as one of its virtual files."""
-    return "://" in path or path.startswith("/vsi")
-
-
 @contextmanager
-def _rasterio_open(path: str) -> Iterator[Any]:
-    rasterio = import_rasterio()
-    driver, options = {"driver": "GTiff"}, {}
-    if is_address(path) or path.lower().endswith(".vrt"):
-        # what GDAL keeps of a closed file's address it would take for what is there later
-        driver, options = {}, {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}
-    try:
-        with rasterio.Env(**options), rasterio.open(path, **driver) as file:
-            yield file
-    except (rasterio.errors.RasterioError, OSError) as error:
-        raise ImageError(f"{path} cannot be read as a raster: {error}") from error
-
-
-@contextmanager
-def _gdal_reader(path: str) -> Iterator[Read]:
+def _gdal_reader(path: str, document: str | None = None) -> Iterator[Read]:
     from rasterio.windows import Window
 
-    with _rasterio_open(path) as file:
-        masked = _has_masks(file)
-        yield lambda rows, columns: file.read(
-            window=Window.from_slices(rows, columns), masked=masked
-        )
+    with opened_raster(path, document) as file, _mask_of_address(path, document) as mask:
+        masked = has_masks(file)
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            window = Window.from_slices(rows, columns)
+            pixels: np.ndarray = file.read(window=window, masked=masked)
+            if mask is None:
+                return pixels
+            hidden = np.broadcast_to(mask.read(window=window) == 0, pixels.shape)
+            return np.ma.MaskedArray(pixels, hidden)
+
+        yield read
 
 
-def _has_masks(file: Any) -> bool:
-    """Say whether more than one value of all bands says which pixels are missing."""
-    flags = {flag.name for band in file.mask_flag_enums for flag in band}
-    return bool(flags & {"per_dataset", "alpha"}) or len(set(map(str, file.nodatavals))) > 1
-
-
-def import_rasterio() -> Any:
-    """Return rasterio, or say what to install."""
-    try:
-        import rasterio
-        import rasterio.errors
-    except ImportError as error:
-        raise ImportError('rasters need rasterio: pip install "skgeo-embed[rasters]"') from error
-    return rasterio
+@contextmanager
+def _mask_of_address(path: str, document: str | None) -> Iterator[Any]:
+    """Open the mask beside a GeoTIFF at an address, which GDAL is not let to look for; or None."""
+    with ExitStack() as files:
+        mask = None
+        if document is None and is_address(path):
+            before, mark, query = path.partition("?")
+            with suppress(ImageError):  # most have none
+                mask = files.enter_context(opened_raster(f"{before}.msk{mark}{query}"))
+        yield mask
 
 
 def _npy_header(path: str, year: int | None) -> Tile:
@@ -226,7 +242,7 @@ def _npy_header(path: str, year: int | None) -> Tile:
             f"{path} does not say where it lies; put the GeoTIFF of its place (a land mask of "
             f"Tessera) beside it as {placed[0].name}."
         )
-    landmask = _gdal_header(str(place), year, with_scales=False)
+    landmask = _gdal_header(str(place), year)
     height, width, bands = pixels.shape
     if landmask.shape[1:] != (height, width):
         raise ImageError(f"{path} has {height} × {width} pixels, {place} {landmask.shape[1:]}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
@@ -257,18 +258,36 @@ def _features(X: Any, encoder: CoordinateTransformer, first_row: int) -> np.ndar
 def _description(
     table: TableFile, places: PlacesOfTable, encoder: CoordinateTransformer
 ) -> dict[str, Any]:
-    """What makes the output what it is."""
+    """What makes the output what it is: a digest of each thing, since a setting may be secret."""
     from skgeo_embed import __version__
 
     stat = Path(table.path).stat()
     info = getattr(encoder, "encoder_info_", {})
-    settings = {name: repr(value) for name, value in encoder.get_params().items()}
-    return {
+    described = {
         "input": str(table.path.resolve()),
         "version of skgeo-embed": __version__,
         "input's size or time": [stat.st_size, stat.st_mtime_ns],
         "encoder": [type(encoder).__name__, info.get("name"), info.get("sha256")],
-        **{name: value for name, value in settings.items() if name not in HOW},
+        **_settings(encoder),
         "column of places": [*(places.columns or [places.geometry]), places.time],
         "delimiter or decimal": [table.delimiter, places.decimal],
     }
+    return {name: _digest(value) for name, value in described.items()}
+
+
+def _settings(estimator: Any) -> dict[str, Any]:
+    """Parameters that features depend on, also of estimators that are inside."""
+    params = estimator.get_params(deep=False)
+    return {name: _described(value) for name, value in params.items() if name not in HOW}
+
+
+def _described(value: Any) -> Any:
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return [type(value).__name__, _settings(value)]
+    if isinstance(value, (list, tuple)):  # the steps of a pipeline, say
+        return [_described(part) for part in value]
+    return value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:32]

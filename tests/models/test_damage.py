@@ -236,6 +236,49 @@ def test_zones_of_other_shapes(tmp_path):
             del file["layer3"]
 
 
+def _elsewhere(kind, file, name, other, values):
+    """Let a name of a zone file lead to another file, or to another name."""
+    if kind == "external link":
+        file[name] = h5py.ExternalLink(other, name)
+    elif kind == "soft link":
+        file["elsewhere"] = values
+        file[name] = h5py.SoftLink("/elsewhere")
+    elif kind == "raw storage":
+        raw = f"{other}.raw"
+        values.tofile(raw)
+        pieces = [(raw, 0, values.nbytes)]
+        file.create_dataset(name, values.shape, values.dtype, external=pieces)
+    else:
+        layout = h5py.VirtualLayout(values.shape, values.dtype)
+        layout[...] = h5py.VirtualSource(other, name, values.shape)
+        file.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize("kind", ["external link", "soft link", "raw storage", "virtual"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_zones_hold_their_own_values(tmp_path, kind, nested):
+    path, other = tmp_path / "model_48 N.h5", tmp_path / "other.h5"
+    write_zone(path, "visual", nested=nested)
+    write_zone(other, "visual", nested=nested)
+    names = []
+    with h5py.File(path) as file:
+        file.visit(names.append)
+        arrays = [name for name in names if isinstance(file[name], h5py.Dataset)]
+        groups = [name for name in names if any(a.startswith(f"{name}/") for a in arrays)]
+    for name in arrays + groups if kind == "external link" else arrays[:3]:
+        write_zone(path, "visual", nested=nested)
+        with h5py.File(path, "r+") as file:
+            values = None if name in groups else file[name][()]
+            del file[name]
+            _elsewhere(kind, file, name, str(other), values)
+        with pytest.raises(ModelFormatError) as caught:
+            GPS2VecEncoder(tmp_path).fit().transform([[103.76, 1.32]])
+        told = str(caught.value)
+        assert "model_48 N.h5 is no GPS2Vec zone file" in told
+        assert name.rpartition("/")[2] in told
+        assert "/elsewhere" in told if kind == "soft link" else "other.h5" in told
+
+
 def test_csp_parameters_of_another_model(tmp_path):
     content = torch.load(SPACE2VEC, weights_only=True, map_location="cpu")
     for key, value in (("frequency_num", 10**6), ("min_radius", "small"), ("spa_f_act", "x")):

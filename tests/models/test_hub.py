@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import termios
+import traceback
 
 import numpy as np
 import pytest
@@ -140,6 +141,17 @@ def test_gated(published, tmp_path):
     assert b"hf_accepted" not in pickle.dumps(encoder)
     assert encoder.token == "hf_accepted"
     assert broken_files(tmp_path)
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_s\0cret", "hf_sécret", " hf_secret", ""])
+def test_a_token_that_no_request_can_carry_is_not_quoted(published, pretrainer, caplog, token):
+    caplog.set_level("DEBUG")
+    encoder = SatCLIPEncoder(NAME, token=token)
+    for call in (encoder.fit, lambda: pretrainer.push_to_hub("me/colours", token=token)):
+        with pytest.raises(ValueError, match=r"no access token does.*token\.strip") as caught:
+            call()
+        told = "".join(traceback.format_exception(caught.value)) + caplog.text
+        assert not [line for line in told.splitlines() if "cret" in line]
 
 
 def test_busy_hub(published):

@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 import warnings
+import zipfile
+from typing import ClassVar
 
 import lightning.pytorch as lightning
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed._errors import TrainingDivergedError, TrainingWarning
@@ -297,3 +299,56 @@ def test_half_precision_is_refused_where_coordinates_would_suffer(pairs):
         tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
         mixed = flat_pretrainer(**SMALL, precision="bf16-mixed", vision_tower=tower).fit(*pairs)
     assert mixed.history_["train_loss"].notna().all()
+
+
+def _content(path):
+    """Bytes of a file, or of what is packed in it."""
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as packed:
+        return b"".join(map(packed.read, packed.namelist()))
+
+
+class Noted(ModelCheckpoint):
+    """A user's callback; what it was told is noted when the next epoch begins."""
+
+    seen: ClassVar[list] = []
+
+    def on_train_epoch_start(self, *_):
+        state = (self.best_model_path, sorted(self.best_k_models), self.kth_best_model_path)
+        Noted.seen.append(state)
+
+
+def test_checkpoints_hold_no_path_and_can_be_moved(pairs, tmp_path):
+    here, there = tmp_path / "here" / "run", tmp_path / "there" / "run"
+
+    def run(folder, **more):
+        own = Noted(dirpath=folder / "own", monitor="val_loss", save_top_k=2)
+        return flat_pretrainer(
+            **(SMALL | more), checkpoint_dir=folder, callbacks=[own], logger="CSVLogger"
+        ).fit(*pairs)
+
+    first = run(here, max_epochs=3)
+    folder = first.save_pretrained(tmp_path / "saved", licence="MIT")
+    SatCLIPEncoder(here / "last.ckpt").fit().save_pretrained(tmp_path / "again", licence="MIT")
+    SatCLIPEncoder(folder).fit().save_pretrained(tmp_path / "thrice", licence="MIT")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.suffix == ".ckpt" for path in files) == 4
+    assert [path for path in files if str(tmp_path).encode() in _content(path)] == []
+    before = sorted(path.name for path in (here / "own").iterdir())
+    there.parent.mkdir()
+    here.rename(there)
+    Noted.seen.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=TrainingWarning)
+        resumed = run(there, resume="auto")
+    best, kept, worst = Noted.seen[0]
+    assert [os.path.relpath(path, there / "own") for path in kept] == before
+    assert {best, worst} == set(kept)
+    torch.testing.assert_close(weights_of(resumed), weights_of(run(tmp_path / "whole")))
+    assert len(list((there / "own").iterdir())) == 2  # what was better has replaced what was not
+    Noted.seen.clear()
+    run(tmp_path / "elsewhere", resume=there / "last.ckpt", max_epochs=5)
+    assert Noted.seen == [("", [], "")]  # no file of this folder
+    assert len(list((tmp_path / "elsewhere" / "own").iterdir())) == 1

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import shapely
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
 
 from skgeo_embed import (
     CoordinateError,
@@ -364,6 +365,35 @@ def test_damaged_parts_are_made_again(frame, tmp_path, monkeypatch, capsys, suff
         assert "2 part(s) of an earlier run are damaged, and made again" in said
         assert "going on after 100 rows" in said
     assert output.read_bytes() == whole.read_bytes()
+
+
+class Around(PositionalEncoder):
+    """An encoder with another one inside, as users write them."""
+
+    def __init__(self, inner=None, legendre_polys=3):
+        super().__init__(legendre_polys=legendre_polys)
+        self.inner = inner
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_run_goes_on_with_a_renewed_token_and_keeps_none(frame, tmp_path, monkeypatch, nested):
+    def made(token, **changed):
+        inner = SatCLIPEncoder(token=token, **changed)
+        return Around(make_pipeline(inner)) if nested else inner
+
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2)
+        with pytest.raises(KeyboardInterrupt, match="200 rows are kept"):
+            encode_table(made("hf_old_secret"), tmp_path / "in.csv", tmp_path / "out.csv")
+    folder = tmp_path / "out.csv.parts"
+    kept = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert b"secret" not in kept
+    assert str(tmp_path).encode() not in kept
+    with pytest.raises(FileExistsError, match=r"another (inner|normalize);"):
+        encode_table(made("hf_new", normalize=True), tmp_path / "in.csv", tmp_path / "out.csv")
+    renewed = made("hf_new", batch_size=64, local_files_only=True)
+    assert encode_table(renewed, tmp_path / "in.csv", tmp_path / "out.csv").rows == 350
 
 
 KILLED = """

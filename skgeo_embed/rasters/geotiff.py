@@ -1,0 +1,116 @@
+"""GeoTIFFs, opened by GDAL's driver for them and by no other.
+
+GDAL has drivers that read other files, and others that ask servers. It chooses by content, so a
+file of any name, or the answer of a server, would choose for it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from skgeo_embed._errors import ImageError
+
+TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # what GDAL opens with a file, by any driver
+# GDAL then looks for files beside one by exactly these names
+EXACT_NAMES = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+ON_DISK = {**EXACT_NAMES, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing"}
+AT_ADDRESSES = {
+    # what a server has beside a file GDAL would open by any driver
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # what GDAL keeps of a closed file's address it would take for what is there later
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",
+}
+
+
+def is_address(path: str) -> bool:
+    """Say whether GDAL would read it over a network, or as one of its virtual files."""
+    return "://" in path or path.startswith("/vsi")
+
+
+def import_rasterio() -> Any:
+    """Return rasterio, or say what to install."""
+    try:
+        import rasterio
+        import rasterio.errors
+    except ImportError as error:
+        raise ImportError('rasters need rasterio: pip install "skgeo-embed[rasters]"') from error
+    return rasterio
+
+
+@contextmanager
+def opened_raster(path: str, document: str | None = None) -> Iterator[Any]:
+    """Open a GeoTIFF; or in the place of a VRT the document that was made of it.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    rasterio = import_rasterio()
+    if document is None:
+        options = AT_ADDRESSES if is_address(path) else ON_DISK
+        target = {"fp": path, "driver": "GTiff"}
+    else:
+        options = {**AT_ADDRESSES, **EXACT_NAMES} if "/vsi" in document else ON_DISK
+        target = {"fp": document, "driver": "VRT"}
+    try:
+        with rasterio.Env(**options), rasterio.open(**target) as file:
+            yield file
+    except (rasterio.errors.RasterioError, OSError) as error:
+        hint = " What is at an address must be a GeoTIFF." if is_address(path) else ""
+        shown = str(error) if document is None else str(error).replace(document, path)
+        raise ImageError(f"{path} cannot be read as a raster: {shown}.{hint}") from error
+
+
+def has_masks(file: Any) -> bool:
+    """Say whether more than one value of all bands says which pixels are missing."""
+    flags = {flag.name for band in file.mask_flag_enums for flag in band}
+    return bool(flags & {"per_dataset", "alpha"}) or len(set(map(str, file.nodatavals))) > 1
+
+
+def check_geotiff(path: str) -> None:
+    """See that a file is a GeoTIFF which leads to no other, and so is what lies beside it.
+
+    Raises
+    ------
+    ImageError
+        If not; it says what was found.
+    """
+    rasterio = import_rasterio()
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read as a raster: {error}") from error
+    if start not in TIFF_BEGINNINGS:
+        raise ImageError(
+            f"{path} cannot be read as a raster: it is no GeoTIFF, it begins with {start!r}."
+        )
+    check_beside(path)
+    with warnings.catch_warnings():  # a mask need not say where it lies
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with opened_raster(path) as raster:
+            elsewhere = raster.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
+    if elsewhere is not None:
+        raise ImageError(
+            f"{path} takes its overviews from another file, {elsewhere}; remove that entry "
+            "(OVERVIEW_FILE) from the file, or from the .aux.xml beside it."
+        )
+
+
+def check_beside(path: str) -> None:
+    """See that masks and overviews beside a GeoTIFF are GeoTIFFs themselves.
+
+    Raises
+    ------
+    ImageError
+        If one is not.
+    """
+    for suffix in BESIDE:
+        if os.path.exists(path + suffix):
+            check_geotiff(path + suffix)
