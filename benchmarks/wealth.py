@@ -116,7 +116,7 @@ def boosting(train, y, test, countries):
 
 def extra_trees(train, y, test, countries):
     """Predict with extra trees."""
-    model = ExtraTreesRegressor(200, min_samples_leaf=5, max_features=0.5, random_state=0)
+    model = ExtraTreesRegressor(100, min_samples_leaf=5, max_features=0.5, random_state=0)
     return model.fit(train, y).predict(test)
 
 
