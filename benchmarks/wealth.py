@@ -18,7 +18,7 @@ fold, wealth_index, and published_... for predictions of others.
 The models: a ridge on standardised columns, its strength chosen among `ALPHAS` by the squared error
 in countries held out of the training rows (grouped folds; the test countries play no part);
 gradient boosting; the mean of ridge, boosting and extra trees; and spatial_pipeline() as it comes.
-Trees read 40 principal components where columns mix content with position and are many.
+Trees read 40 principal components, of all rows, where columns are many and mix content with place.
 """
 
 import argparse
@@ -170,7 +170,7 @@ def evaluate(features, table, probe, *, for_trees=None, most_rows=None):
 def grid_channels(lonlat):
     """Channels of the default encoder's feature grid, its content at a place."""
     grid = SatCLIPEncoder().fit()._encoder.engine.module.posenc.grid
-    return grid(torch.as_tensor(lonlat)).numpy()
+    return grid(torch.tensor(lonlat)).numpy()
 
 
 def content_and_place(lonlat):
