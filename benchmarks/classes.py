@@ -10,7 +10,8 @@ Apache-2.0), cropland in China (cropharvest, CC BY-SA 4.0), drainage of soils in
 From the packages of labels.py come the Köppen class, the land cover and the country of points on
 land (countries with at least 20 of the points). Folds are three: random, blocks of 2.5°, and
 SpatialBlockKFold(block_size="auto"). Scores are the accuracy over the test rows of the three folds
-together.
+together. Boosting has l2_regularization=1, without which it diverges where a class is rare: of
+climate zones in random folds it then tells .54 by longitude and latitude, and not .93.
 """
 
 import argparse
@@ -77,7 +78,9 @@ def draw(frame, target, rows):
 
 def make_models():
     """Name and classifier of places of each row."""
-    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=0)
+    trees = HistGradientBoostingClassifier(
+        l2_regularization=1.0, early_stopping=False, random_state=0
+    )
     encoder = SatCLIPEncoder().fit([[0.0, 0.0]])
     given = FunctionTransformer(lambda lonlat: tree_features(encoder, lonlat))
     radians = FunctionTransformer(lambda lonlat: np.deg2rad(lonlat[:, ::-1]))
