@@ -35,10 +35,14 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         `save_pretrained`; the path of a Lightning checkpoint in the original's format; or a
         :class:`~skgeo_embed.nn.location.LocationEncoder` module. Of a checkpoint only the
         location tower is kept.
-    layer : {"auto", "embedding", "hidden"}, default="auto"
+    layer : {"auto", "embedding", "hidden", "content"}, default="auto"
         The output: "embedding" is the contrastive space, needed to compare with images;
-        "hidden" is the representation before it, usually the better feature for a downstream
-        model. "auto" takes what the encoder declares as its own default.
+        "hidden" is the representation before it, usually the better feature for a linear
+        model. "content" gives what the place looks like, unmixed: means and deviations of the
+        layers that the encoder was trained with, over boxes of several sizes. Each column's name
+        says layer, statistic and scale, such as "lights_mean_10km"; `encoder_info_` has the
+        units. Trees, far regions and people who want to read a model are better served by these.
+        "auto" takes what the encoder declares as its own default.
     n_components : int, default=None
         Only so many columns; None takes all. The default encoder's hidden layer has 768 principal
         components, each mixed into all columns alike, and gives the first of them, mixed in the
@@ -85,7 +89,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     ----------
     encoder_info_ : dict
         What was loaded: name, source, path, revision, sha256 of the weights, licence,
-        training data, sizes, and the layer that is returned.
+        training data, sizes, and the layer that is returned; with "content" the units of the
+        columns.
     n_features_in_ : int
         2.
     feature_names_in_ : ndarray of shape (2,)
@@ -125,6 +130,13 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     >>> encoder.transform([[7.83, 36.83], [-122.3, 38.5]]).shape
     (2, 256)
 
+    What the place looks like, in columns with names:
+
+    >>> content = SatCLIPEncoder(layer="content").set_output(transform="pandas").fit()
+    >>> places = content.transform([[2.35, 48.86], [7.76, 46.02]])  # Paris, and Zermatt
+    >>> places[["lights_mean_10km", "elevation_mean_40km"]].round(1).to_numpy().tolist()
+    [[5.5, 82.4], [2.6, 2261.0]]
+
     In a pipeline:
 
     >>> from sklearn.linear_model import Ridge
@@ -139,7 +151,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     _feature_prefix = "satclip"
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "model": "no_validation",  # everything about it is said while opening it
-        "layer": [StrOptions({"auto", "embedding", "hidden"})],
+        "layer": [StrOptions({"auto", "embedding", "hidden", "content"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "harmonics": [StrOptions({"auto", "exact", "published"})],
         **NETWORK_CONSTRAINTS,
@@ -151,7 +163,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         self,
         model: str | Path | LocationEncoder = DEFAULT_MODEL,
         *,
-        layer: Literal["auto", "embedding", "hidden"] = "auto",
+        layer: Literal["auto", "embedding", "hidden", "content"] = "auto",
         n_components: int | None = None,
         harmonics: Literal["auto", "exact", "published"] = "auto",
         normalize: bool = False,
@@ -231,6 +243,11 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         for name, text in (("licence", licence), ("trained_on", trained_on)):
             if not isinstance(text, (str, type(None))):
                 raise TypeError(f"{name} must be text or None, got {text!r}")
+        if self._options.layer == "content":
+            raise ValueError(
+                'layer="content" holds no network to save; fit the encoder with another layer, '
+                "whose folder has the content columns too."
+            )
         module = self._encoder.engine.module
         if type(module) is not LocationEncoder:
             raise TypeError(
@@ -241,6 +258,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         made_from = {key: self.encoder_info_[key] for key in ("name", "revision", "sha256")}
         if "made_from" in self._encoder.details:
             made_from["made_from"] = self._encoder.details["made_from"]
+        content = None if self._encoder.content is None else self._encoder.content()
         config = {
             **self._encoder.details,
             "name": path.name,
@@ -249,9 +267,12 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             "default_layer": self._encoder.default_layer,
             "location": dict(module.config),
             "image": None,
+            "content": None if content is None else content.description(),
             "made_from": made_from,
         }
         weights = {f"location.{key}": value for key, value in module.state_dict().items()}
+        if content is not None:
+            weights |= {f"content.{key}": value for key, value in content.state_dict().items()}
         card = model_card(
             title=path.name, name=hub_id or path.name, licence=licence, config=config, scores={}
         )
@@ -259,8 +280,14 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         return path
 
     def _prepare(self) -> None:
-        from skgeo_embed.models.opening import open_location_encoder
+        from skgeo_embed.models.opening import open_content, open_location_encoder
 
+        if self.layer == "content":
+            content = open_content(
+                self.model, options=self._hub_options(), allow_pickle=self.allow_pickle
+            )
+            self._keep(content, "content", self.n_components)
+            return
         encoder = open_location_encoder(
             self.model,
             harmonics=self.harmonics,
@@ -269,3 +296,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         )
         layer = encoder.default_layer if self.layer == "auto" else self.layer
         self._keep(encoder, layer, self.n_components)
+
+    def _feature_names(self) -> list[str]:
+        if self._options.layer != "content":
+            return super()._feature_names()
+        return self._encoder.engine.module.posenc.column_names()[: self._width()]

@@ -1,7 +1,8 @@
 """Folders written by this library: config.json + model.safetensors + README.md.
 
-The weights carry the location tower under ``location.``, the image tower under ``image.`` and
-``logit_scale``; safetensors maps the file, so one tower is read without the other.
+The weights carry the location tower under ``location.``, the image tower under ``image.``, the
+layers of content columns under ``content.`` and ``logit_scale``; safetensors maps the file, so each
+is read without the others.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ def _check_values(config: dict[str, Any], path: Path) -> None:
     for key in ("name", "licence", "trained_on"):
         if not isinstance(config.get(key), (str, type(None))):
             raise ModelFormatError(f"{path}: {key} is {config[key]!r}, expected text.")
-    if not isinstance(config.get("image"), (dict, type(None))):
-        raise ModelFormatError(f"{path}: image is {config['image']!r}, expected a description.")
+    for key in ("image", "content"):
+        if not isinstance(config.get(key), (dict, type(None))):
+            raise ModelFormatError(f"{path}: {key} is {config[key]!r}, expected a description.")
 
 
 def read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:

@@ -8,8 +8,15 @@ from torch import nn
 
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.folder import read_config, read_weights
-from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
+from skgeo_embed.models.model_file import (
+    ModelFile,
+    Origin,
+    build_content,
+    build_image_tower,
+    build_location,
+)
 from skgeo_embed.models.parsing import checked_logit_scale
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.location import LocationEncoder
 
 _DESCRIBED = {
@@ -21,6 +28,7 @@ _DESCRIBED = {
     "default_layer",
     "location",
     "image",
+    "content",
 }
 
 
@@ -53,6 +61,13 @@ class FolderModel(ModelFile):
             )
         weights = read_weights(self._folder, "image.")
         return build_image_tower(description, weights, vision_tower, self._folder)
+
+    def content(self) -> ContentLayers | None:
+        """Read the layers that it was made of."""
+        description: dict[str, Any] | None = self._config.get("content")
+        if not description:
+            return None
+        return build_content(description, read_weights(self._folder, "content."), self._folder)
 
     def logit_scale(self) -> float:
         """Read the temperature."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.parsing import check_finite, network_sizes, parsing
 from skgeo_embed.models.towers import build_tower
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.engine import runs_own_code
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.vision.small_cnn import ProjectedTower
@@ -78,6 +79,10 @@ class ModelFile(ABC):
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower, or load its weights into a copy of the user's module."""
 
+    def content(self) -> ContentLayers | None:
+        """Read the layers that it was made of, where the file has them."""
+        return None
+
     @abstractmethod
     def logit_scale(self) -> float:
         """Return the logarithm of the inverse temperature."""
@@ -139,6 +144,30 @@ def _check_sizes(config: dict[str, Any], weights: dict[str, Tensor], where: str 
             f"those of one network (L = {size!r} makes {size**2} columns, the first layer takes "
             f"{dim_in})."
         )
+
+
+def build_content(
+    description: dict[str, Any], weights: dict[str, Tensor], where: str | Path
+) -> ContentLayers:
+    """Build content columns of their description and layers, which must fit each other."""
+    with parsing(where, "content layers"):
+        check_finite(weights, where)
+        try:
+            with torch.device("meta"):
+                content = ContentLayers(**description)
+            content.load_state_dict(weights, assign=True)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelFormatError(
+                f"the content columns in {where} cannot be opened: their description and their "
+                f"layers do not fit each other ({error})."
+            ) from error
+    return content
+
+
+def content_of(location: nn.Module) -> ContentLayers | None:
+    """Return the layers that the feature grid of a location encoder in memory was made of."""
+    grid = getattr(getattr(location, "posenc", None), "grid", None)
+    return None if grid is None else grid.content
 
 
 def build_image_tower(
@@ -245,6 +274,10 @@ class ModuleModel(ModelFile):
             return copy.deepcopy(module).cpu()
         state = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
         return build_location(module.config, state, harmonics, "memory")
+
+    def content(self) -> ContentLayers | None:
+        """Return the layers that its feature grid was made of."""
+        return content_of(self._location)
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Copy the vision tower."""

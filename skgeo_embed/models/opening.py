@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,9 +33,11 @@ from skgeo_embed.models.registry import (
 )
 from skgeo_embed.models.sharing import LoadedEncoder, LoadedTower, share_engine, variant_of
 from skgeo_embed.models.towers import ARCHITECTURES, build_tower
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.engine import runs_own_code
 from skgeo_embed.nn.inference.images import ImageEngine
 from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.location.content_network import ContentNetwork
 
 NAMED = ("bundled", "hub")  # sources whose models are pickled by name
 ROUNDING_MATTERS_FROM = 30  # at L = 30 the original is off by up to 4e-5, at L = 20 by 1e-8
@@ -141,7 +144,61 @@ def open_location_encoder(
             options=_pinned(options, file),
             allow_pickle=allow_pickle,
         )
-    return LoadedEncoder(engine, variant, info, file.default_layer, file.details, reopen)
+    return LoadedEncoder(
+        engine, variant, info, file.default_layer, file.details, reopen, _reader_of_content(file)
+    )
+
+
+def open_content(
+    model: Any, *, options: HubOptions | None = None, allow_pickle: bool = False
+) -> LoadedEncoder:
+    """Open the content columns of whatever :class:`~skgeo_embed.SatCLIPEncoder` takes as `model`.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelAccessError, ModelDownloadError
+        If its files cannot be had.
+    ModelFormatError
+        If they cannot be read.
+    ValueError
+        If it has no content columns.
+    """
+    options = options or HubOptions()
+    file = find_model(model, options, allow_pickle=allow_pickle)
+    engine = share_engine(file.origin.sha256, "content", lambda: _content_network(file))
+    content: Any = engine.module.posenc
+    reopen = None
+    if file.origin.source in NAMED:
+        reopen = partial(
+            open_content,
+            file.origin.name,
+            options=_pinned(options, file),
+            allow_pickle=allow_pickle,
+        )
+    info = {**file.facts, "units": content.units()}
+    return LoadedEncoder(engine, "content", info, "content", file.details, reopen)
+
+
+def _reader_of_content(file: ModelFile) -> Callable[[], ContentLayers | None] | None:
+    if file.origin.source == "module":  # the layers alone, or a pickle would hold the module twice
+        content = file.content()
+        return None if content is None else partial(_as_it_is, content)
+    return file.content
+
+
+def _as_it_is(content: ContentLayers) -> ContentLayers:
+    return content
+
+
+def _content_network(file: ModelFile) -> ContentNetwork:
+    content = file.content()
+    if content is None:
+        raise ValueError(
+            f'layer="content" asks for the layers that an encoder was made of, and '
+            f"{file.origin.name!r} has none: encoders have them that were trained with a feature "
+            'grid, such as the bundled "earth-l20".'
+        )
+    return ContentNetwork(content)
 
 
 def open_image_tower(

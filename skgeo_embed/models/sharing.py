@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.engine import InferenceEngine
 from skgeo_embed.nn.inference.images import ImageEngine
 from skgeo_embed.nn.inference.locks import ForkSafeLock
@@ -37,6 +38,8 @@ class LoadedEncoder:
         What else is known of its training.
     reopen : callable or None
         Opens it again, which is what a pickle holds; None for what only the pickle itself holds.
+    content : callable or None
+        Reads the layers that it was made of, where there are any.
     """
 
     engine: InferenceEngine
@@ -45,6 +48,7 @@ class LoadedEncoder:
     default_layer: str = "embedding"
     details: dict[str, Any] = field(default_factory=dict)
     reopen: Callable[[], LoadedEncoder] | None = None
+    content: Callable[[], ContentLayers | None] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LoadedEncoder:
         return self
@@ -53,7 +57,7 @@ class LoadedEncoder:
         if self.reopen is not None:
             return _open_again, (self.reopen, self.info["name"], self.info["sha256"])
         return _rebuild, (
-            self.engine, self.variant, self.info, self.default_layer, self.details,
+            self.engine, self.variant, self.info, self.default_layer, self.details, self.content,
         )  # fmt: skip
 
 
@@ -129,10 +133,11 @@ def _rebuild(
     info: dict[str, Any],
     default_layer: str,
     details: dict[str, Any],
+    content: Callable[[], ContentLayers | None] | None = None,
 ) -> LoadedEncoder:
     shared = share_engine(info["sha256"], variant, lambda: engine.module)
     _hold(shared)
-    return LoadedEncoder(shared, variant, info, default_layer, details)
+    return LoadedEncoder(shared, variant, info, default_layer, details, content=content)
 
 
 def _hold(engine: InferenceEngine) -> None:

@@ -16,6 +16,7 @@ from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import BANDS, NORTH, SOUTH, read_band
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, checked_bounds
 from skgeo_embed.places.sphere import KM_PER_DEGREE
+from skgeo_embed.pretraining.content_layers import content_layers, earth_content
 
 MEANS_KM = (10.0, 40.0, 160.0, 640.0)
 DEVIATIONS_KM = (40.0, 160.0, 640.0)
@@ -48,7 +49,8 @@ def earth_grid(
     Returns
     -------
     grid : FeatureGrid
-        In bytes; its channels' variances over land add up to 1.
+        In bytes; its channels' variances over land add up to 1. Encoders that are trained with it
+        have the layers themselves too, as ``layer="content"``.
 
     Examples
     --------
@@ -57,7 +59,8 @@ def earth_grid(
     FeatureGrid(11 × 16, channels=4, int8, bounds=(-10.0, 35.0, 5.0, 45.0))
     """
     layers = {name: read_band(name) for name in bands}
-    return content_grid(layers, step=step, channels=channels, bounds=bounds)
+    grid = _principal_grid(layers, step=step, channels=channels, bounds=bounds)
+    return grid.keep_content(earth_content(bands))
 
 
 def content_grid(
@@ -79,8 +82,20 @@ def content_grid(
     Returns
     -------
     grid : FeatureGrid
-        Principal components of the layers' summaries, one over the other.
+        Principal components of the layers' summaries, one over the other. Encoders that are
+        trained with it have the layers themselves too, as ``layer="content"``.
     """
+    grid = _principal_grid(layers, step=step, channels=channels, bounds=bounds)
+    return grid.keep_content(content_layers(layers))
+
+
+def _principal_grid(
+    layers: Mapping[str, np.ndarray],
+    *,
+    step: float,
+    channels: int,
+    bounds: Sequence[float] | None,
+) -> FeatureGrid:
     lon, lat = _nodes(step, bounds)
     summaries = np.concatenate(
         [summarize_layer(layers[name], lon, lat, root=name in SKEWED) for name in layers], axis=2

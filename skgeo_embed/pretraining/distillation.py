@@ -17,6 +17,7 @@ from sklearn.utils import check_scalar
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from skgeo_embed.models.model_file import content_of
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.networks import Siren
@@ -99,6 +100,9 @@ def distill(
             scale = (VARIANCE * hidden_dim / variances.sum()).sqrt()
             _regress(layer, hidden, components * scale)
             _regress(net.last_layer, layer(hidden), embeddings)
+    grid: Any = student.posenc.grid
+    if grid is not None:
+        grid.keep_content(content_of(teacher))
     return student.eval()
 
 

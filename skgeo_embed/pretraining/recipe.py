@@ -234,7 +234,9 @@ class Recipe(BaseEstimator):
             hidden_scale=self.hidden_scale,
         )
         if grid is not None:
-            location.posenc.grid.load_state_dict(grid.state_dict())  # type: ignore[union-attr]
+            own: Any = location.posenc.grid
+            own.load_state_dict(grid.state_dict())
+            own.keep_content(grid.content)
         return location.mix_content() if mixed else location
 
     def describe(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skgeo_embed.models.card import model_card
 from skgeo_embed.models.folder import write_folder
+from skgeo_embed.models.model_file import content_of
 from skgeo_embed.models.towers import describe_tower
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def save_towers(
     hub_id: str | None,
 ) -> None:
     """Write weights, config and model card; `run` is what it was trained with."""
+    content = content_of(model.location)
     last = history.drop(columns="epoch").tail(1).to_dict("records")
     final = {str(name): float(value) for name, value in (last[0] if last else {}).items()}
     config = {
@@ -38,6 +40,7 @@ def save_towers(
         "default_layer": default_layer,
         "location": dict(model.location.config),
         "image": describe_tower(model.visual),
+        "content": None if content is None else content.description(),
         "training": {**run, "final": final},
     }
     weights = {
@@ -47,6 +50,8 @@ def save_towers(
     }
     if dtype == "float16":
         weights = {k: v.half() if _may_be_half(k, v) else v for k, v in weights.items()}
+    if content is not None:
+        weights |= {f"content.{k}": v for k, v in content.state_dict().items()}
     scores = {"Epochs": len(history), **{k: f"{v:.4f}" for k, v in final.items()}}
     name = folder.name
     card = model_card(

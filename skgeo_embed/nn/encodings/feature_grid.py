@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
+
 POLE = 90.0
 
 
@@ -59,6 +61,17 @@ class FeatureGrid(nn.Module):
         else:
             self.register_buffer("values", values)
         self.register_buffer("scale", torch.ones(channels))
+        self._content = _Beside([None])
+
+    @property
+    def content(self) -> ContentLayers | None:
+        """The layers that the grid was made of, as columns of their own, where they are known."""
+        return self._content[0]
+
+    def keep_content(self, content: ContentLayers | None) -> FeatureGrid:
+        """Keep the layers that the grid was made of beside it; they are no weights of it."""
+        self._content = _Beside([content])
+        return self
 
     @torch.no_grad()
     def fill(self, values: Tensor) -> FeatureGrid:
@@ -144,6 +157,13 @@ class FeatureGrid(nn.Module):
         """Show the sizes."""
         facts = f"{self.height} × {self.width}, channels={self.embedding_dim}, {self.storage}"
         return facts if self.bounds is None else f"{facts}, bounds={self.bounds}"
+
+
+class _Beside(list[ContentLayers | None]):
+    """Holds a module that is no part of another one, and is not copied with it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Beside:
+        return self
 
 
 def checked_bounds(bounds: Sequence[float]) -> tuple[float, float, float, float]:

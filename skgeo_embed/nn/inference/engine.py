@@ -113,7 +113,8 @@ def _tiler(network: AnyNetwork | SineNetwork, options: EncodingOptions, kind: st
     """Points at a time: what was chosen, or on a CPU what its caches hold of a hidden layer."""
     if network.device.type != "cpu":
         return Tiler(options.batch_size or 65_536)
-    return Tiler(options.batch_size or 2048, network.threads, (kind, options))
+    suits = 8192 if options.layer == "content" else 2048
+    return Tiler(options.batch_size or suits, network.threads, (kind, options))
 
 
 def _finished(

@@ -18,7 +18,7 @@ class EncodingOptions:
 
     Attributes
     ----------
-    layer : {"embedding", "hidden"}
+    layer : {"embedding", "hidden", "content"}
         The output.
     device : torch.device or None
         Where to compute; None is the best one that the process has.

@@ -19,7 +19,7 @@ from skgeo_embed.nn.location.networks import (
     make_network,
 )
 
-Layer = Literal["embedding", "hidden"]
+Layer = Literal["embedding", "hidden", "content"]
 
 
 class EncodedNetwork(nn.Module):
@@ -51,6 +51,8 @@ class EncodedNetwork(nn.Module):
 
     def output_dim(self, layer: Layer) -> int:
         """Columns of the "embedding" or of the last "hidden" layer."""
+        if layer == "content":
+            raise ValueError("content columns are a ContentNetwork, not a layer of this network")
         if layer == "embedding":
             return int(self.config["embed_dim"])
         if not hasattr(self.nnet, "hidden"):

@@ -1,0 +1,154 @@
+"""The layers of a feature grid as columns that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from skgeo_embed.datasets import land_mask
+from skgeo_embed.datasets._blue_marble import read_band
+from skgeo_embed.nn.encodings.content_layers import CODES, ContentLayer, ContentLayers
+
+MEANS_KM = (40.0, 160.0, 640.0)
+HEIGHT = 496  # rows: pixels of 40 km
+BRIGHTNESS = "brightness of the picture, 0 to 255"
+COLOURS = ("red", "green", "blue")
+BYTES = np.arange(CODES, dtype=np.float64)
+METRES = np.sign(BYTES - 128) * ((BYTES - 128) / 1.2) ** 2  # as elevation.webp is coded
+SEA_BLOCK = 31  # pixels that open sea is averaged over: it shall take no room in a file
+COAST_KM = 120.0
+
+# what is told of each layer that ships with the package
+EARTH: dict[str, dict[str, Any]] = {
+    "lights": {
+        "height": 4032,  # pixels of 5 km, as they are
+        "means_km": (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0),
+        "deviations_km": (10.0, 40.0, 160.0, 320.0),
+        "logarithm": True,
+        "unit": "log(1 + brightness of the night lights, 0 to 255)",
+    },
+    "elevation": {
+        "height": 992,  # pixels of 20 km, for the relief within 40 km
+        "means_km": MEANS_KM,
+        "deviations_km": MEANS_KM,
+        "unit": "m above the sea, which counts as 0",
+    },
+}
+
+
+def earth_content(bands: Sequence[str]) -> ContentLayers:
+    """Build the content columns of the layers that ship with the package.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        As for :func:`skgeo_embed.datasets.load_earth_tiles`.
+
+    Returns
+    -------
+    content : ContentLayers
+        Means of three colours and their greenness for each season within 40, 160 and 640 km, mean
+        and deviation of elevation, and night lights from 5 to 320 km.
+    """
+    told: list[tuple[ContentLayer, np.ndarray, np.ndarray]] = []
+    contrasts = {}
+    for name in bands:
+        picture = read_band(name)
+        if name in EARTH:
+            layer = ContentLayer(name=name, **EARTH[name])
+            if name == "elevation":
+                land = _on_land(len(picture))
+                told.append((layer, np.where(land, picture[:, :, 0], np.uint8(128)), METRES))
+            else:
+                told.append((layer, picture[:, :, 0], BYTES))
+            continue
+        for number, colour in enumerate(COLOURS):
+            layer = ContentLayer(f"{name}_{colour}", BRIGHTNESS, HEIGHT, MEANS_KM)
+            told.append((layer, picture[:, :, number], BYTES))
+        contrasts[f"{name}_greenness"] = f"{name}_green", f"{name}_red"
+    return _filled(told, contrasts)
+
+
+def content_layers(layers: Mapping[str, np.ndarray]) -> ContentLayers:
+    """Build the content columns of a user's global layers.
+
+    Parameters
+    ----------
+    layers : mapping of str to ndarray of shape (height, width, bands)
+        Equirectangular pictures of the whole Earth, north up, from 180°W. The bands of one that
+        has several are named with a number, from 1.
+
+    Returns
+    -------
+    content : ContentLayers
+        Means within 40, 160 and 640 km and deviations within 160 and 640 km of each band.
+    """
+    told = []
+    for name, picture in layers.items():
+        for number, band in enumerate(np.moveaxis(np.asarray(picture), -1, 0), start=1):
+            called = name if picture.shape[-1] == 1 else f"{name}_{number}"
+            layer = ContentLayer(called, "as given", HEIGHT, MEANS_KM, MEANS_KM[1:])
+            if band.dtype == np.uint8:
+                told.append((layer, band, BYTES))
+                continue
+            low, high = float(np.nanmin(band)), float(np.nanmax(band))
+            told.append((layer, band, np.linspace(low, high, CODES)))
+    return _filled(told, {})
+
+
+def _filled(
+    told: list[tuple[ContentLayer, np.ndarray, np.ndarray]],
+    contrasts: Mapping[str, tuple[str, str]],
+) -> ContentLayers:
+    content = ContentLayers([layer.description() for layer, *_ in told], contrasts)
+    seas: dict[int, np.ndarray] = {}
+    for layer, picture, meaning in told:
+        coded = picture.dtype == np.uint8
+        if not coded or picture.shape[0] != layer.height:
+            values = meaning[picture] if coded else picture.astype(np.float64)
+            sea = seas.setdefault(layer.height, _open_sea(layer.height))
+            picture = _nearest_codes(_coarse_sea(_pooled(values, layer.height), sea), meaning)
+        content.fill(layer.name, torch.from_numpy(np.array(picture)), torch.from_numpy(meaning))
+    return content
+
+
+def _pooled(values: np.ndarray, height: int) -> np.ndarray:
+    """Means over the pixels of a picture with so many rows."""
+    image = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
+    return torch.nn.functional.adaptive_avg_pool2d(image, (height, 2 * height))[0].numpy()
+
+
+def _open_sea(height: int) -> np.ndarray:
+    """Say which pixels are far from any land."""
+    near = _on_land(height)
+    for _ in range(round(COAST_KM * height / 20_015)):
+        near = near | np.roll(near, 1, 1) | np.roll(near, -1, 1)
+        near[1:-1] |= near[:-2] | near[2:]
+    return ~near
+
+
+def _on_land(height: int) -> np.ndarray:
+    lat = 90 - (np.arange(height) + 0.5) * (180 / height)
+    lon = -180 + (np.arange(2 * height) + 0.5) * (180 / height)
+    return land_mask(lon, lat)
+
+
+def _coarse_sea(picture: np.ndarray, sea: np.ndarray) -> np.ndarray:
+    """Give open sea one value in blocks of pixels."""
+    height, width = picture.shape
+    rows, columns = -(-height // SEA_BLOCK), -(-width // SEA_BLOCK)
+    block = np.arange(height)[:, None] // SEA_BLOCK * columns + np.arange(width) // SEA_BLOCK
+    sums, counts = (
+        np.bincount(block[sea], weights, rows * columns) for weights in (picture[sea], None)
+    )
+    means = sums / np.maximum(counts, 1)
+    return np.where(sea, means[block], picture)
+
+
+def _nearest_codes(values: np.ndarray, meaning: np.ndarray) -> np.ndarray:
+    """Codes of rising values that are nearest to those given."""
+    between = (meaning[1:] + meaning[:-1]) / 2
+    return np.searchsorted(between, values).astype(np.uint8)
