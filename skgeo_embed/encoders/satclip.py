@@ -230,6 +230,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         """
         from skgeo_embed.models.card import model_card
         from skgeo_embed.models.folder import is_model_folder, read_config, write_folder
+        from skgeo_embed.models.model_file import location_tensors
 
         check_is_fitted(self)
         path = Path(save_directory).expanduser()
@@ -270,9 +271,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             "content": None if content is None else content.description(),
             "made_from": made_from,
         }
-        weights = {f"location.{key}": value for key, value in module.state_dict().items()}
-        if content is not None:
-            weights |= {f"content.{key}": value for key, value in content.state_dict().items()}
+        weights = location_tensors(module, content)
         card = model_card(
             title=path.name, name=hub_id or path.name, licence=licence, config=config, scores={}
         )

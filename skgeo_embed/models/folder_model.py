@@ -50,6 +50,10 @@ class FolderModel(ModelFile):
     def location(self, harmonics: str) -> LocationEncoder:
         """Build the location tower."""
         weights = read_weights(self._folder, "location.")
+        for name in _fine_layers(self.description):
+            for part in (f"codes_{name}", f"meaning_{name}"):
+                found = read_weights(self._folder, f"content.{part}")
+                weights |= {f"posenc.content.{part}{rest}": v for rest, v in found.items()}
         return build_location(self.description or {}, weights, harmonics, self._folder)
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
@@ -77,3 +81,9 @@ class FolderModel(ModelFile):
                 f"{self._folder} holds no logit_scale, so it is no two-tower model."
             )
         return checked_logit_scale(weights[""], self._folder)
+
+
+def _fine_layers(description: dict[str, Any] | None) -> list[str]:
+    """Layers of content that the location tower reads itself, which the file holds once."""
+    layers = ((description or {}).get("content") or {}).get("layers", [])
+    return [str(layer.get("name")) for layer in layers]

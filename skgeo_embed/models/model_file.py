@@ -165,9 +165,19 @@ def build_content(
 
 
 def content_of(location: nn.Module) -> ContentLayers | None:
-    """Return the layers that the feature grid of a location encoder in memory was made of."""
-    grid = getattr(getattr(location, "posenc", None), "grid", None)
-    return None if grid is None else grid.content
+    """Return the layers that a location encoder in memory was made of, as far as it knows them."""
+    posenc = getattr(location, "posenc", None)
+    grid = getattr(posenc, "grid", None)
+    content: ContentLayers | None = None if grid is None else grid.content
+    return getattr(posenc, "content", None) if content is None else content
+
+
+def location_tensors(location: nn.Module, content: ContentLayers | None) -> dict[str, Tensor]:
+    """Return the tensors of a location tower and its content for a file, which holds them once."""
+    own = location.state_dict()
+    tensors = {f"location.{k}": v for k, v in own.items() if not k.startswith("posenc.content.")}
+    of_content = {} if content is None else content.state_dict()
+    return {**tensors, **{f"content.{key}": value for key, value in of_content.items()}}
 
 
 def build_image_tower(

@@ -15,7 +15,11 @@ N_NEIGHBORS = (2, 4, 8, 16, 32)
 SOFTENINGS = (0.05, 0.5, 2.0)  # of the distance, in typical distances between places
 SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # how much weight "no correction" has
 MIN_DISTANCE_KM = 1e-3
+REACHES = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0, np.inf)  # in the same unit
 QUERIES = 16_384  # at a time
+
+
+Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Weighting(NamedTuple):
@@ -74,7 +78,47 @@ class NeighborCorrection:
 
     def __init__(self, known: KnownPlaces) -> None:
         self._known = known
+        self.reach = np.inf
         self.weighting = self._choose()
+        self._own = self._own_effects()
+
+    def limit_reach(
+        self,
+        lonlat: np.ndarray,
+        target: np.ndarray,
+        near: np.ndarray,
+        far: np.ndarray,
+        folds: list[tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        """Follow neighbours as far as it pays, near and in blocks that were held out.
+
+        `near` and `far` are predictions of rows that were held out at random, and in the blocks of
+        `folds`.
+        """
+        if self.weighting is None:
+            return
+        known, nearest = self._known, slice(0, self.weighting.n_neighbors)
+        distance = known.distance[:, nearest]
+        around = self._of_neighbors(
+            distance / EARTH_RADIUS_KM, known.neighbor[:, nearest], known.predicted
+        )
+        parts: list[Part] = [(known.residuals, around, distance[:, 0], known.counts)]
+        for train, test in folds:
+            there = KnownPlaces(lonlat[train], target[train], near[train])
+            apart, neighbor = there.tree.query(
+                _radians(lonlat[test]), k=min(self.weighting.n_neighbors, len(there.lonlat))
+            )
+            around = self._of_neighbors(apart, neighbor, far[test], there)
+            away = apart[:, 0] * EARTH_RADIUS_KM
+            parts.append((target[test] - far[test], around, away, np.ones(len(test))))
+        errors = np.zeros(len(REACHES))
+        for some in ([parts[0]], parts[1:]):
+            held = np.array([[_error_within(part, r, known.spacing_km) for r in REACHES]
+                             for part in some]).sum(axis=0)  # fmt: skip
+            errors += held / held[0] if held[0] else 0
+        self.reach = REACHES[int(errors.argmin())]
+        if self.reach == 0:
+            self.weighting = None
         self._own = self._own_effects()
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -102,15 +146,21 @@ class NeighborCorrection:
         return correction
 
     def _of_neighbors(
-        self, distance: np.ndarray, neighbor: np.ndarray, predicted: np.ndarray
+        self,
+        distance: np.ndarray,
+        neighbor: np.ndarray,
+        predicted: np.ndarray,
+        known: KnownPlaces | None = None,
     ) -> np.ndarray:
         assert self.weighting is not None
-        known = self._known
+        known, spacing_km = known or self._known, self._known.spacing_km
         _, softening, shrinkage, label_share = self.weighting
-        weights = 1 / (distance * (EARTH_RADIUS_KM / known.spacing_km) + softening)
+        distance = distance * (EARTH_RADIUS_KM / spacing_km)
+        weights = 1 / (distance + softening)
         residual = _mean(weights, known.residuals[neighbor])
         apart = predicted - _mean(weights, known.predicted[neighbor])
-        return _hold(weights, shrinkage) * (residual - label_share * apart)
+        hold = _hold(weights, shrinkage) * _within(distance[:, :1], self.reach)
+        return hold * (residual - label_share * apart)
 
     def _own_effects(self) -> np.ndarray | None:
         """Shrunk means of what rows of a place have left in common, (n_places, k), if anything."""
@@ -190,6 +240,18 @@ class SurfaceCorrection:
 
     def _points(self, lonlat: np.ndarray) -> np.ndarray:
         return unit_vectors(lonlat) * (EARTH_RADIUS_KM / self._spacing_km)
+
+
+def _within(distance: np.ndarray, reach: float) -> np.ndarray:
+    """How much of a correction is left at a distance from the nearest place, both in one unit."""
+    return np.exp(-distance / reach) if reach else np.zeros_like(distance)
+
+
+def _error_within(part: Part, reach: float, spacing_km: float) -> float:
+    """Squared error that a correction leaves where it ends at `reach`."""
+    residuals, around, distance_km, counts = part
+    left = residuals - around * _within(distance_km[:, None] / spacing_km, reach)
+    return float((left**2).sum(axis=1) @ counts)
 
 
 def _radians(lonlat: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ sines and a linear one can be trained to give them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from skgeo_embed.models.model_file import content_of
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.networks import Siren
+from skgeo_embed.pretraining.fine_content import with_fine_content
 
 MOST_PLACES = 60_000
 CHUNK = 4096
@@ -42,6 +44,7 @@ def distill(
     sine_dim: int,
     n_steps: int,
     seed: int,
+    fine_layers: Sequence[str] = (),
     progress: bool = False,
 ) -> LocationEncoder:
     """Train a smaller network to give the principal components of a tower's hidden layers.
@@ -64,6 +67,9 @@ def distill(
         Steps of 2,048 places.
     seed : int
         Of the draws.
+    fine_layers : sequence of str, default=()
+        Layers of the feature grid's content whose columns stand among the components, since the
+        grid is too coarse for them.
     progress : bool, default=False
         Show a bar.
 
@@ -100,10 +106,25 @@ def distill(
             scale = (VARIANCE * hidden_dim / variances.sum()).sqrt()
             _regress(layer, hidden, components * scale)
             _regress(net.last_layer, layer(hidden), embeddings)
+    content = content_of(teacher)
+    if fine_layers:
+        fine = _fine(content, fine_layers)
+        with torch.no_grad():
+            hidden = torch.cat([net.hidden(part) for part in encoded.split(CHUNK)])
+        student = with_fine_content(student, fine, places, hidden)
     grid: Any = student.posenc.grid
     if grid is not None:
-        grid.keep_content(content_of(teacher))
+        grid.keep_content(content)
     return student.eval()
+
+
+def _fine(content: ContentLayers | None, names: Sequence[str]) -> ContentLayers:
+    if content is None:
+        raise ValueError(
+            f"fine_layers={list(names)} are layers of a feature grid's content, and this tower has "
+            "none; build the recipe's feature_grid with earth_grid or content_grid."
+        )
+    return content.only(names)
 
 
 def _check(teacher: LocationEncoder, n_places: int, **sizes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -328,6 +329,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         hidden_dim: int = 768,
         sine_dim: int = 1280,
         n_steps: int = 3000,
+        fine_layers: Sequence[str] = (),
     ) -> SatCLIPPretrainer:
         """Replace the fitted location tower by a smaller one whose hidden layer is worth more.
 
@@ -347,6 +349,9 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             Sines that they are made of: what encoding costs.
         n_steps : int, default=3000
             Steps of 2,048 places, about 0.1 s each on two cores.
+        fine_layers : sequence of str, default=()
+            Layers of the feature grid's content, such as ("lights",), whose columns take the
+            place of the last components: the grid is too coarse for them.
 
         Returns
         -------
@@ -391,10 +396,12 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
             torch.from_numpy(lonlat),
             **sizes,
             seed=self.run_["seed"],
+            fine_layers=fine_layers,
             progress=self.verbose == 1,
         )
         model = SatCLIP(self.model_.visual, location, self.model_.temperature)
-        facts = {**self.run_, "distilled": {"places": len(lonlat), **sizes}}
+        distilled = {"places": len(lonlat), **sizes, "fine_layers": list(fine_layers)}
+        facts = {**self.run_, "distilled": distilled}
         self._keep(Outcome(model, self.history_), facts)
         return self
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skgeo_embed.models.card import model_card
 from skgeo_embed.models.folder import write_folder
-from skgeo_embed.models.model_file import content_of
+from skgeo_embed.models.model_file import content_of, location_tensors
 from skgeo_embed.models.towers import describe_tower
 
 if TYPE_CHECKING:
@@ -44,14 +44,12 @@ def save_towers(
         "training": {**run, "final": final},
     }
     weights = {
-        **{f"location.{k}": v for k, v in model.location.state_dict().items()},
+        **location_tensors(model.location, content),
         **{f"image.{k}": v for k, v in model.visual.state_dict().items()},
         "logit_scale": model.logit_scale,
     }
     if dtype == "float16":
         weights = {k: v.half() if _may_be_half(k, v) else v for k, v in weights.items()}
-    if content is not None:
-        weights |= {f"content.{k}": v for k, v in content.state_dict().items()}
     scores = {"Epochs": len(history), **{k: f"{v:.4f}" for k, v in final.items()}}
     name = folder.name
     card = model_card(
@@ -63,5 +61,5 @@ def save_towers(
 def _may_be_half(key: str, value: Tensor) -> bool:
     """Say whether half precision holds a tensor: running statistics may be beyond its range."""
     return value.is_floating_point() and not any(
-        part in key for part in (".grid.", ".waves.", ".running_")
+        part in key for part in (".grid.", ".waves.", ".running_", "content.")
     )

@@ -129,6 +129,17 @@ class ContentLayers(nn.Module):
         getattr(self, f"meaning_{name}").copy_(meaning)
         self._boxes = None
 
+    def only(self, names: Sequence[str]) -> ContentLayers:
+        """Return some of the layers, without contrasts."""
+        unknown = [name for name in names if name not in {layer.name for layer in self.layers}]
+        if unknown:
+            known = ", ".join(layer.name for layer in self.layers)
+            raise ValueError(f"there is no content layer {unknown[0]!r}; known are {known}.")
+        some = ContentLayers([self._layer(name).description() for name in names])
+        own = self.state_dict()
+        some.load_state_dict({key: own[key] for key in some.state_dict()})
+        return some
+
     def column_names(self) -> list[str]:
         """Names of the columns: layer, statistic and side of the box."""
         names = [name for layer in self.layers for name, *_ in layer.columns()]
@@ -153,6 +164,8 @@ class ContentLayers(nn.Module):
         """Read (n, 2) degrees to (n, columns); positions are computed in float64."""
         if self._boxes is None:
             self._boxes = self._average()
+        for boxes in self._boxes:
+            boxes.table = boxes.table.to(lonlat.device)
         read = torch.cat([boxes.read(lonlat) for boxes in self._boxes], dim=1)
         at = {key: read[:, column] for boxes, start in self._starts() for column, key in
               enumerate(boxes.keys, start)}  # fmt: skip
@@ -197,8 +210,8 @@ class ContentLayers(nn.Module):
                     keys.setdefault(height, []).append((layer.name, statistic, km))
         boxes = {height: _Boxes(tuple(members), height) for height, members in keys.items()}
         for layer in self.layers:
-            codes = getattr(self, f"codes_{layer.name}")[..., 0]
-            meaning = getattr(self, f"meaning_{layer.name}")
+            codes = getattr(self, f"codes_{layer.name}")[..., 0].cpu()
+            meaning = getattr(self, f"meaning_{layer.name}").cpu()
             for statistic, sides in layer.averages():
                 targets = {
                     layer.level(km): boxes[layer.height >> layer.level(km)].grid(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 
@@ -20,17 +21,25 @@ class DetailedEncoding(nn.Module):
         What places look like.
     waves : FineWaves, default=None
         What tells places of one city apart.
+    content : ContentLayers, default=None
+        Columns for a later layer of the network, which stand behind all others and do not count
+        in `embedding_dim`.
     """
 
     takes_dtype = True
 
     def __init__(
-        self, position: nn.Module, grid: FeatureGrid | None = None, waves: FineWaves | None = None
+        self,
+        position: nn.Module,
+        grid: FeatureGrid | None = None,
+        waves: FineWaves | None = None,
+        content: ContentLayers | None = None,
     ) -> None:
         super().__init__()
         self.position = position
         self.grid = grid
         self.waves = waves
+        self.content = content
         self.embedding_dim = int(position.embedding_dim) + sum(  # type: ignore[arg-type]
             part.embedding_dim for part in (grid, waves) if part is not None
         )
@@ -46,7 +55,7 @@ class DetailedEncoding(nn.Module):
 
     def details(self, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
         """Encode (n, 2) degrees to the columns after the position's, as `dtype`."""
-        parts = [part for part in (self.grid, self.waves) if part is not None]
+        parts = [part for part in (self.grid, self.waves, self.content) if part is not None]
         return torch.cat([part(lonlat, dtype=dtype) for part in parts], dim=1)
 
     def column_names(self) -> list[str]:

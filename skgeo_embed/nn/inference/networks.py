@@ -90,8 +90,8 @@ class SineNetwork:
         self.harmonics_device = device if has_float64(device) else torch.device("cpu")
         net: Any = module.nnet
         self._layers = [*net.layers, net.last_layer]
-        self.weights, self.biases = zip(*map(self._held, self._layers), strict=True)
-        self._fewer: dict[int, tuple[Tensor, Tensor]] = {}
+        self.weights, self.biases, _ = zip(*map(self._held, self._layers), strict=True)
+        self._components: dict[int | None, tuple[Tensor, Tensor, Tensor | None]] = {}
         self.details = None if details is None else copy.deepcopy(details)
         if self.details is not None:
             self.details.to(self.harmonics_device)  # positions need float64
@@ -148,7 +148,7 @@ class SineNetwork:
         def compute(_: slice, points: slice) -> Tensor:
             features = harmonics.of(points).to(self.device)
             first = torch.addmm(self.biases[0], features, self.harmonics_weight.T)
-            return self.finish(self.with_details(first, lonlat[points]), options)
+            return self.finish(*self.with_details(first, lonlat[points]), options)
 
         for _, points, values in tiler.run(1, len(lonlat), compute):
             yield points, values
@@ -177,7 +177,7 @@ class SineNetwork:
         part: slice,
     ) -> Tensor:
         points = lonlat[members[part]]
-        return self.finish(self.with_details(self.sphere.read(points, band), points), options)
+        return self.finish(*self.with_details(self.sphere.read(points, band), points), options)
 
     def encode_grid(
         self, lon: Tensor, lat: Tensor, options: EncodingOptions, tiler: Tiler
@@ -190,11 +190,11 @@ class SineNetwork:
             first_layer = partial(self.first_layer_of_grid, self.waves(lon), lat)
 
         def compute(rows: slice, columns: slice) -> Tensor:
-            first = first_layer(rows, columns)
+            first, content = first_layer(rows, columns), None
             if self.details is not None:
                 points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
-                first = self.with_details(first, points)
-            return self.finish(first, options)
+                first, content = self.with_details(first, points)
+            return self.finish(first, content, options)
 
         return tiler.run(len(lat), len(lon), compute, max_rows=GRID_ROWS)
 
@@ -209,21 +209,28 @@ class SineNetwork:
         by_latitude = self.tables.at(lat[rows]).to(self.dtype).to(self.device)
         return (waves[columns] @ by_latitude).flatten(0, 1)
 
-    def with_details(self, first: Tensor, lonlat: Tensor) -> Tensor:
-        """Add what the first layer makes of a feature grid and fine waves, where there are any."""
-        if self.details is None:
-            return first
-        details = self.details.details(lonlat.to(self.harmonics_device), self.dtype)
-        return first.addmm_(details.to(self.device), self.detail_weight.T)
+    def with_details(self, first: Tensor, lonlat: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Add what the first layer makes of a feature grid and fine waves, where there are any.
 
-    def finish(self, first: Tensor, options: EncodingOptions) -> Tensor:
+        Columns of content, which a later layer reads, come beside it.
+        """
+        if self.details is None:
+            return first, None
+        details = self.details.details(lonlat.to(self.harmonics_device), self.dtype)
+        details = details.to(self.device)
+        read = self.detail_weight.shape[1]
+        return first.addmm_(details[:, :read], self.detail_weight.T), details[:, read:]
+
+    def finish(self, first: Tensor, content: Tensor | None, options: EncodingOptions) -> Tensor:
         """Apply what follows the linear map of the first layer, which is overwritten."""
         x = first.sin_()
         n, hidden = options.columns, options.layer == "hidden"
         for number in range(1, len(self.weights) - 1):
             last = hidden and number == len(self.weights) - 2
-            weight, bias = self._columns_of(number, n if last else None)
+            weight, bias, of_content = self._columns_of(number, n if last else None)
             x = torch.addmm(bias, x, weight.T)
+            if of_content is not None and content is not None:
+                x.addmm_(content, of_content.T)
             if self._layers[number].activation:
                 x.sin_()
         if hidden:
@@ -231,22 +238,26 @@ class SineNetwork:
             return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
         return torch.addmm(self.biases[-1][:n], x, self.weights[-1][:n].T)
 
-    def _columns_of(self, number: int, columns: int | None) -> tuple[Tensor, Tensor]:
-        """Weight and bias of a layer's first columns, or of as many components, made once."""
+    def _columns_of(self, number: int, columns: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weights and bias of a layer's first columns, or of as many components, made once."""
         layer = self._layers[number]
-        if columns is None or not isinstance(layer, MixedComponents):
-            return self.weights[number][:columns], self.biases[number][:columns]
+        if not isinstance(layer, MixedComponents):
+            return self.weights[number][:columns], self.biases[number][:columns], None
         with self._lock:
-            if columns not in self._fewer:
-                self._fewer[columns] = self._held(layer, columns)
-            return self._fewer[columns]
+            if columns not in self._components:
+                self._components[columns] = self._held(layer, columns)
+            return self._components[columns]
 
-    def _held(self, layer: Any, columns: int | None = None) -> tuple[Tensor, Tensor]:
-        """Weight and bias as they are multiplied here."""
-        weight, bias = folded(layer.weight, layer), folded(layer.bias, layer)
+    def _held(self, layer: Any, columns: int | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weights and bias as they are multiplied here."""
+        weight, bias, of_content = folded(layer.weight, layer), folded(layer.bias, layer), None
         if isinstance(layer, MixedComponents):
+            if layer.content_weight is not None:
+                of_content, _ = mixed_components(layer.content_weight.double(), bias, columns)
             weight, bias = mixed_components(weight, bias, columns)
-        return weight.to(self.dtype).to(self.device), bias.to(self.dtype).to(self.device)
+        held = (None if part is None else part.to(self.dtype).to(self.device)
+                for part in (weight, bias, of_content))  # fmt: skip
+        return tuple(held)  # type: ignore[return-value]
 
 
 class _Harmonics:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
@@ -120,6 +121,9 @@ class LocationEncoder(EncodedNetwork):
         The network, by the original's names.
     n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
         Of the multi-scale encodings, see :class:`~skgeo_embed.nn.encodings.MultiScale`.
+    content : dict, default=None
+        The description of :class:`~skgeo_embed.nn.encodings.content_layers.ContentLayers` of which
+        components are made beside those of the sines; it needs a `sine_dim`.
     sine_dim : int, default=None
         Width of a SIREN's hidden layers but the last, which is then linear and has principal
         components, see :class:`~skgeo_embed.nn.location.networks.MixedComponents`. None is
@@ -166,6 +170,7 @@ class LocationEncoder(EncodedNetwork):
         max_radius: float = 360.0,
         feature_grid: dict[str, Any] | None = None,
         fine_waves: dict[str, Any] | None = None,
+        content: dict[str, Any] | None = None,
         sine_dim: int | None = None,
         dropout: float = 0.5,
         w0: float = 30.0,
@@ -184,11 +189,13 @@ class LocationEncoder(EncodedNetwork):
                 "max_radius": max_radius,
             }
         posenc = make_encoding(positional_encoding, **encoding)
-        if feature_grid is not None or fine_waves is not None:
+        layers = None if content is None else ContentLayers(**content)
+        if feature_grid is not None or fine_waves is not None or layers is not None:
             posenc = DetailedEncoding(
                 posenc,
                 None if feature_grid is None else FeatureGrid(**feature_grid),
                 None if fine_waves is None else FineWaves(**fine_waves),
+                layers,
             )
         nnet = make_network(
             network,
@@ -199,6 +206,7 @@ class LocationEncoder(EncodedNetwork):
             dropout,
             w0,
             sine_dim,
+            0 if layers is None else layers.embedding_dim,
         )
         config = {
             "positional_encoding": positional_encoding,
@@ -212,6 +220,8 @@ class LocationEncoder(EncodedNetwork):
             config["feature_grid"] = dict(feature_grid)
         if fine_waves is not None:
             config["fine_waves"] = dict(fine_waves)
+        if content is not None:
+            config["content"] = dict(content)
         if sine_dim is not None:
             config["sine_dim"] = sine_dim
         if w0 != 30:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,14 +79,23 @@ class MixedComponents(Siren):
     ----------
     dim_in, dim_out : int
         Columns in and out.
+    dim_content : int, default=0
+        Columns of content, of which components are made beside those of x.
     """
 
-    def __init__(self, dim_in: int, dim_out: int) -> None:
+    def __init__(self, dim_in: int, dim_out: int, dim_content: int = 0) -> None:
         super().__init__(dim_in, dim_out, activation=False)
+        self.content_weight: nn.Parameter | None = None
+        if dim_content:
+            self.content_weight = nn.Parameter(torch.zeros(dim_out, dim_content))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, dim_in) to (n, dim_out)."""
-        return nn.functional.linear(x, *mixed_components(self.weight, self.bias))
+    def forward(self, x: Tensor, content: Any = None) -> Tensor:
+        """Map (n, dim_in), and content (n, dim_content), to (n, dim_out)."""
+        mixed = nn.functional.linear(x, *mixed_components(self.weight, self.bias))
+        if self.content_weight is None:
+            return mixed
+        mix = cosine_transform(len(self.weight)).to(self.weight)
+        return mixed + nn.functional.linear(content, mix @ self.content_weight)
 
 
 def mixed_components(
@@ -127,6 +137,8 @@ class SirenNet(nn.Module):
     dim_sines : int, default=None
         Columns of the hidden layers but the last, which is then one of
         :class:`MixedComponents`; None are sine layers of `dim_hidden`.
+    dim_content : int, default=0
+        Columns behind the `dim_in`, which these components read.
     """
 
     def __init__(
@@ -139,8 +151,12 @@ class SirenNet(nn.Module):
         w0_initial: float = 30.0,
         dropout: float = 0.5,
         dim_sines: int | None = None,
+        dim_content: int = 0,
     ) -> None:
         super().__init__()
+        if dim_content and dim_sines is None:
+            raise ValueError("content is read by components; pass sine_dim too")
+        self.dim_in = dim_in
         if dim_sines is not None and num_layers < 2:
             raise ValueError(
                 "components need a layer of sines before them; pass num_hidden_layers=2 or more"
@@ -157,13 +173,14 @@ class SirenNet(nn.Module):
             for i in range(num_layers if dim_sines is None else num_layers - 1)
         )
         if dim_sines is not None:
-            self.layers.append(MixedComponents(dim_sines, dim_hidden))
+            self.layers.append(MixedComponents(dim_sines, dim_hidden, dim_content))
         self.last_layer = Siren(dim_hidden, dim_out, activation=False)
 
     def hidden(self, x: Tensor) -> Tensor:
         """Return the last hidden layer, (n, dim_hidden)."""
+        x, content = x[:, : self.dim_in], x[:, self.dim_in :]
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, content) if isinstance(layer, MixedComponents) else layer(x)
         return x
 
     def embed(self, hidden: Tensor) -> Tensor:
@@ -260,6 +277,7 @@ def make_network(
     dropout: float,
     w0: float = 30.0,
     dim_sines: int | None = None,
+    dim_content: int = 0,
 ) -> nn.Module:
     """Build a network by the original's name for it."""
     if dim_sines is not None and name != "siren":
@@ -273,6 +291,7 @@ def make_network(
             w0_initial=w0,
             dropout=dropout,
             dim_sines=dim_sines,
+            dim_content=dim_content,
         )
     if name == "mlp":
         return MLP(dim_in, dim_hidden, dim_out, num_layers)

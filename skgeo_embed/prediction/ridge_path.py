@@ -1,0 +1,100 @@
+"""Ridges of several strengths for the work of one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+class RidgePath(RegressorMixin, BaseEstimator):
+    """Ridge regressions of several strengths from one eigendecomposition.
+
+    Columns are standardised first. `predict` is that of the middle strength; `predict_path` gives
+    all of them, so that whoever holds out rows can choose.
+
+    Parameters
+    ----------
+    alphas : tuple of float, default=(1, 10, 100, 1000, 10000)
+        Strengths, each the penalty of squared coefficients.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_alphas, d)
+        Coefficients of the columns as they are given.
+    intercept_ : ndarray of shape (n_alphas,)
+        Constants.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"alphas": ["array-like"]}
+
+    def __init__(self, alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4)) -> None:
+        self.alphas = alphas
+
+    def fit(self, X: Any, y: Any) -> RidgePath:
+        """Fit all strengths.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+        y : array-like of shape (n,)
+            Targets.
+
+        Returns
+        -------
+        self : object
+            The fitted regressor.
+        """
+        self._validate_params()
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        centre, spread = X.mean(axis=0), X.std(axis=0)
+        spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
+        standard = (X - centre) / spread
+        mean = y.mean()
+        if X.shape[0] < X.shape[1]:  # as many unknowns as rows
+            values, vectors = np.linalg.eigh(standard @ standard.T)
+            turned = (vectors.T @ (y - mean))[:, None]
+            shrunk = turned / (values.clip(0)[:, None] + np.asarray(self.alphas))
+            weights = standard.T @ (vectors @ shrunk)
+        else:
+            values, vectors = np.linalg.eigh(standard.T @ standard)
+            turned = (vectors.T @ (standard.T @ (y - mean)))[:, None]
+            weights = vectors @ (turned / (values.clip(0)[:, None] + np.asarray(self.alphas)))
+        self.coef_ = (weights / spread[:, None]).T
+        self.intercept_ = mean - self.coef_ @ centre
+        return self
+
+    def predict_path(self, X: Any) -> np.ndarray:
+        """Predict with every strength.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n, n_alphas)
+            Predictions.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return X @ self.coef_.T + self.intercept_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict with the middle strength.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n,)
+            Predictions.
+        """
+        return self.predict_path(X)[:, len(self.alphas) // 2]
