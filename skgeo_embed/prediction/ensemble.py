@@ -9,7 +9,6 @@ from joblib import Parallel, delayed
 from scipy.optimize import nnls
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, _safe_indexing
 from sklearn.utils.metaestimators import available_if
@@ -215,18 +214,11 @@ class SpatialEnsemble(PlacesMetaEstimator):
 
     def _folds(self, y: np.ndarray, lonlat: np.ndarray) -> dict[str, list[Fold]]:
         """Folds of both kinds; none of blocks where places or classes are too few for it."""
-        n_splits = min(N_SPLITS, len(y))
-        splitter: Any = KFold(n_splits, shuffle=True, random_state=0)
-        if _is_classifying(self):
-            largest = int(np.unique(y, return_counts=True)[1].max())
-            if largest > 1:
-                n_splits = min(N_SPLITS, largest)
-                splitter = StratifiedKFold(n_splits, shuffle=True, random_state=0)
-        folds = {"random": list(splitter.split(lonlat, y))}
+        numbers = np.unique(y, return_inverse=True)[1] if _is_classifying(self) else None
+        folds = {"random": _random_folds(len(y), numbers)}
         if len(np.unique(lonlat, axis=0)) >= 3 * N_SPLITS:
             blocks = list(SpatialBlockKFold(N_SPLITS, block_size="auto").split(lonlat))
-            numbers = np.unique(y, return_inverse=True)[1]
-            if not _is_classifying(self) or all(np.ptp(numbers[train]) for train, _ in blocks):
+            if numbers is None or all(np.ptp(numbers[train]) for train, _ in blocks):
                 folds["blocks"] = blocks
         return folds
 
@@ -280,6 +272,17 @@ def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
 def _n_candidates(model: Any) -> int:
     last = model[-1] if isinstance(model, Pipeline) else model
     return len(last.alphas) if isinstance(last, RidgePath) else 1
+
+
+def _random_folds(n_rows: int, classes: np.ndarray | None) -> list[Fold]:
+    """Folds at random, of each class about as many rows in each."""
+    order = np.random.RandomState(0).permutation(n_rows)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    fold = np.empty(n_rows, dtype=int)
+    fold[order] = np.arange(n_rows) % N_SPLITS
+    rows = np.arange(n_rows)
+    return [(rows[fold != k], rows[fold == k]) for k in range(min(N_SPLITS, n_rows))]
 
 
 def _choose_shares(target: np.ndarray, held_out: list[np.ndarray]) -> np.ndarray:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.fft import dct
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
-    VotingClassifier,
-    VotingRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils import Tags
@@ -26,19 +25,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
-from skgeo_embed.model_selection._spatial import (
-    SpatialBlockKFold,
-    find_coordinates,
-    unclear_columns,
-)
+from skgeo_embed.model_selection._spatial import find_coordinates, unclear_columns
 from skgeo_embed.places.columns import column_names, find_lonlat
 from skgeo_embed.places.geometries import is_geo
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.residuals import ResidualInterpolator
+from skgeo_embed.prediction.ridge_path import RidgePath
 
 N_COMPONENTS = 256
-N_FOR_TREES = 40  # they split one column at a time: few columns, among which place and others
+N_FOR_FEW = 64  # of a linear model that cannot learn where a place is by heart
+N_FOR_TREES = 20  # they split one column at a time: few columns, among which place and others
 MOST_CATEGORIES = 40
-ALPHAS = (10.0, 100.0, 1e3, 1e4)
+STRENGTHS = (0.01, 1.0)  # of logistic regression, the inverse of its penalty
 
 
 def spatial_pipeline(
@@ -54,18 +52,23 @@ def spatial_pipeline(
     A plain scikit-learn pipeline of three steps, which can be changed like any other:
 
     - "table" makes a pandas frame of whatever holds the table;
-    - "features", a ColumnTransformer: longitude and latitude, the encoder's features, numbers
-      (dates in days, truth values as 0 and 1, the median for what is missing, and a column that
-      says so), and categories as columns of 0 and 1, the rare ones together;
-    - "model", a :class:`~skgeo_embed.ResidualInterpolator` around the learner: the mean of a ridge,
-      its strength chosen on blocks, and of gradient boosting.
+    - "features", a ColumnTransformer: longitude and latitude, the encoder's features, what the
+      place looks like (``layer="content"``), numbers (dates in days, truth values as 0 and 1, the
+      median for what is missing, and a column that says so), and categories as columns of 0 and
+      1, the rare ones together;
+    - "model", a :class:`~skgeo_embed.prediction.ensemble.SpatialEnsemble`: a linear model on the
+      encoder's mixed columns, gradient boosting and extra trees on the columns of content. How
+      much each counts, the linear model's strength, and how far the labels of neighbours are
+      followed, is chosen on rows held out at random and in whole blocks.
 
     Parameters
     ----------
     estimator : {"regressor", "classifier"} or estimator object, default="regressor"
-        What learns. For "classifier" it is the mean of logistic regression and gradient boosting.
+        What learns. An estimator of your own is given all columns but those of content, in a
+        :class:`~skgeo_embed.ResidualInterpolator`.
     encoder : transformer of places, default=None
-        None is the bundled :class:`~skgeo_embed.SatCLIPEncoder`.
+        None is the bundled :class:`~skgeo_embed.SatCLIPEncoder`, and its content beside it. Of
+        another one trees read the first 20 columns.
     lon, lat : str, default=None
         Columns of longitude and latitude where their names do not tell.
     n_jobs : int, default=None
@@ -93,14 +96,12 @@ def spatial_pipeline(
     >>> model.score(stations[1::2], rain[1::2]) > 0.5
     True
     """
-    if isinstance(estimator, str):
-        if estimator not in ("regressor", "classifier"):
-            raise ValueError(
-                f'estimator must be "regressor", "classifier" or an estimator, got {estimator!r}.'
-            )
-        estimator = _regressor() if estimator == "regressor" else _classifier()
-    if encoder is None:
-        encoder = SatCLIPEncoder(n_components=N_COMPONENTS)
+    own = not isinstance(estimator, str)
+    if not own and estimator not in ("regressor", "classifier"):
+        raise ValueError(
+            f'estimator must be "regressor", "classifier" or an estimator, got {estimator!r}.'
+        )
+    mixed = SatCLIPEncoder(n_components=N_COMPONENTS) if encoder is None else encoder
     place = partial(place_columns, lon=lon, lat=lat)
     read_place = FunctionTransformer(
         partial(read_places, lon=lon, lat=lat), feature_names_out=_lonlat_names
@@ -114,16 +115,24 @@ def spatial_pipeline(
         sparse_output=False,
         feature_name_combiner=category_name,
     )
+    content = [("content", make_pipeline(read_place, SatCLIPEncoder(layer="content")), place)]
     features = FeatureTable(
         [
             ("place", read_place, place),
-            ("encoder", make_pipeline(read_place, encoder), place),
+            ("encoder", make_pipeline(read_place, mixed), place),
+            *(content if encoder is None and not own else []),
             ("numbers", make_pipeline(as_numbers, fill), partial(number_columns, place=place)),
             ("categories", make_pipeline(as_text, one_hot), partial(text_columns, place=place)),
         ],
         verbose_feature_names_out=True,
     ).set_output(transform="pandas")
-    model = ResidualInterpolator(estimator, lon="place__lon", lat="place__lat", n_jobs=n_jobs)
+    names: dict[str, Any] = {"lon": "place__lon", "lat": "place__lat", "n_jobs": n_jobs}
+    if own:
+        model: Any = ResidualInterpolator(estimator, **names)
+    else:
+        few = first_components if encoder is None else first_columns
+        learners = _regressors(few) if estimator == "regressor" else _classifiers(few)
+        model = SpatialEnsemble(learners, **names)
     return Pipeline([("table", TableReader()), ("features", features), ("model", model)])
 
 
@@ -298,42 +307,83 @@ def _lonlat_names(transformer: Any, names: Any) -> list[str]:
     return ["lon", "lat"]
 
 
-class BlocksOfFeatures(SpatialBlockKFold):
-    """Blocks of the places in the first two columns; random folds of too few places."""
+BOOSTING: dict[str, Any] = {
+    "early_stopping": False,
+    "l2_regularization": 1.0,  # without it boosting diverges where a class is rare
+    "random_state": 0,
+}
+FOREST: dict[str, Any] = {
+    "n_estimators": 50,
+    "min_samples_leaf": 2,
+    "max_features": 0.33,
+    "random_state": 0,
+}
 
-    def split(
-        self, X: Any, y: Any = None, groups: Any = None, coords: Any = None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the training and test rows of each fold."""
-        places = X.iloc[:, :2].to_numpy()
-        if len(np.unique(places, axis=0)) < 3 * self.n_splits:
-            return KFold(self.n_splits, shuffle=True, random_state=0).split(places)
-        return super().split(places)
+
+def _regressors(few: Any) -> list[tuple[str, BaseEstimator]]:
+    linear = ColumnTransformer([("columns", "passthrough", linear_columns)])
+    return [
+        ("linear", make_pipeline(linear, RidgePath())),
+        ("boosting", _on_tree_columns(few, HistGradientBoostingRegressor(**BOOSTING))),
+        ("trees", _on_tree_columns(few, ExtraTreesRegressor(**FOREST))),
+    ]
 
 
-def _regressor() -> BaseEstimator:
-    ridge = GridSearchCV(
-        make_pipeline(StandardScaler(), Ridge()),
-        {"ridge__alpha": ALPHAS},
-        cv=BlocksOfFeatures(3, block_size="auto"),
+def _classifiers(few: Any) -> list[tuple[str, BaseEstimator]]:
+    return [
+        *((f"linear, C={C:g}", _logistic("passthrough", C)) for C in STRENGTHS),
+        ("linear, few columns", _logistic(_first(few, N_FOR_FEW), 1.0)),
+        ("boosting", _on_tree_columns(few, HistGradientBoostingClassifier(**BOOSTING))),
+        ("trees", _on_tree_columns(few, ExtraTreesClassifier(**FOREST))),
+    ]
+
+
+def _logistic(encoded: Any, strength: float) -> Pipeline:
+    columns = ColumnTransformer(
+        [("encoder", encoded, encoder_columns), ("others", "passthrough", other_columns)]
     )
-    trees = HistGradientBoostingRegressor(early_stopping=False, random_state=0)
-    trees = make_pipeline(_columns_for_trees(), trees)
-    return VotingRegressor([("ridge", ridge), ("trees", trees)])
+    return make_pipeline(columns, StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
 
 
-def _classifier() -> BaseEstimator:
-    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=0)
-    trees = make_pipeline(_columns_for_trees(), trees)
-    return VotingClassifier([("linear", linear), ("trees", trees)], voting="soft")
+def _on_tree_columns(few: Any, trees: BaseEstimator) -> Pipeline:
+    columns = ColumnTransformer(
+        [
+            ("encoder", _first(few, N_FOR_TREES), encoder_columns),
+            ("others", "passthrough", tree_columns),
+        ]
+    )
+    return make_pipeline(columns, trees)
 
 
-def _columns_for_trees() -> ColumnTransformer:
-    return ColumnTransformer([("few", "passthrough", few_columns)])
+def _first(few: Any, count: int) -> FunctionTransformer:
+    return FunctionTransformer(few, kw_args={"count": count})
 
 
-def few_columns(X: Any) -> list[str]:
-    """All columns but those of the encoder beyond the first 40."""
-    encoded = [name for name in X if name.startswith("encoder__")]
-    return [name for name in X if name not in set(encoded[N_FOR_TREES:])]
+def first_columns(X: Any, count: int) -> np.ndarray:
+    """The first columns of an encoder."""
+    return np.asarray(X, dtype=np.float64)[:, :count]
+
+
+def first_components(X: Any, count: int) -> np.ndarray:
+    """The first principal components of the default encoder, whose columns mix all of them."""
+    return dct(np.asarray(X, dtype=np.float64), norm="ortho", axis=1)[:, :count]
+
+
+def encoder_columns(X: pd.DataFrame) -> list[str]:
+    """The encoder's columns."""
+    return [name for name in map(str, X) if name.startswith("encoder__")]
+
+
+def linear_columns(X: pd.DataFrame) -> list[str]:
+    """All columns but those of content, which carry a linear model too far."""
+    return [name for name in map(str, X) if not name.startswith("content__")]
+
+
+def other_columns(X: pd.DataFrame) -> list[str]:
+    """The columns of the table itself."""
+    return [name for name in linear_columns(X) if not name.startswith("encoder__")]
+
+
+def tree_columns(X: pd.DataFrame) -> list[str]:
+    """The columns of the table itself, and those of content."""
+    return [name for name in map(str, X) if not name.startswith("encoder__")]
