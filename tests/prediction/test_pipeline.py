@@ -139,7 +139,7 @@ def test_it_is_a_plain_pipeline(table, fitted):
     assert type(fitted) is Pipeline
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(frame), fitted.predict(frame))
-    assert "ResidualInterpolator" in clone(fitted)._repr_html_()
+    assert "SpatialEnsemble" in clone(fitted)._repr_html_()
     frame = frame.drop(columns="lat_error")
     search = GridSearchCV(
         spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid")),
