@@ -90,7 +90,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     encoder_info_ : dict
         What was loaded: name, source, path, revision, sha256 of the weights, licence,
         training data, sizes, and the layer that is returned; with "content" the units of the
-        columns.
+        columns. Of an untrained encoder it says so under "untrained"; licence and training data
+        are then those of its feature grid, and None where it has no grid.
     n_features_in_ : int
         2.
     feature_names_in_ : ndarray of shape (2,)
@@ -154,6 +155,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         "layer": [StrOptions({"auto", "embedding", "hidden", "content"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "harmonics": [StrOptions({"auto", "exact", "published"})],
+        "untrained": ["boolean"],
         **NETWORK_CONSTRAINTS,
         **HUB_CONSTRAINTS,
         "allow_pickle": ["boolean"],
@@ -166,6 +168,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         layer: Literal["auto", "embedding", "hidden", "content"] = "auto",
         n_components: int | None = None,
         harmonics: Literal["auto", "exact", "published"] = "auto",
+        untrained: bool = False,
         normalize: bool = False,
         device: str | torch.device | None = None,
         dtype: Literal["float32", "float64"] = "float32",
@@ -185,6 +188,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         self.layer = layer
         self.n_components = n_components
         self.harmonics = harmonics
+        self.untrained = untrained
         self.normalize = normalize
         self.device = device
         self.dtype = dtype
@@ -227,6 +231,13 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         -------
         folder : Path
             Where the files are.
+
+        Raises
+        ------
+        ValueError
+            If there is no trained network to save, or the folder holds an image tower.
+        TypeError
+            If the network is a module of a class of your own.
         """
         from skgeo_embed.models.card import model_card
         from skgeo_embed.models.folder import is_model_folder, read_config, write_folder
@@ -247,6 +258,11 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             raise ValueError(
                 'layer="content" holds no network to save; fit the encoder with another layer, '
                 "whose folder has the content columns too."
+            )
+        if self.encoder_info_.get("untrained"):
+            raise ValueError(
+                f"{self.encoder_info_['name']} has nothing that is worth a file: pass "
+                "untrained=True wherever you need it, and the weights are the same."
             )
         module = self._encoder.engine.module
         if type(module) is not LocationEncoder:
@@ -283,6 +299,11 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         from skgeo_embed.models.opening import open_content, open_location_encoder
 
         if self.layer == "content":
+            if self.untrained:
+                raise ValueError(
+                    'untrained=True, but layer="content" reads layers of images, in which nothing '
+                    'is trained; compare untrained=True and layer="hidden" with it.'
+                )
             content = open_content(
                 self.model, options=self._hub_options(), allow_pickle=self.allow_pickle
             )
@@ -291,6 +312,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         encoder = open_location_encoder(
             self.model,
             harmonics=self.harmonics,
+            untrained=self.untrained,
             options=self._hub_options(),
             allow_pickle=self.allow_pickle,
         )

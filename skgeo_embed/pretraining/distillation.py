@@ -21,11 +21,11 @@ from skgeo_embed.models.model_file import content_of
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.networks import Siren
+from skgeo_embed.nn.location.untrained import SPREAD, draw_anew
 
 MOST_PLACES = 60_000
 CHUNK = 4096
 UNTRAINED_SINES = 6144  # near enough to as many as there could be
-SPREAD = 2.7  # of the untrained network's scales
 TAIL = 0.75  # the power of components' variances that their errors are weighted with
 BATCH = 2048
 LEARNING_RATE = 1e-3
@@ -81,8 +81,12 @@ def distill(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         places = lonlat[torch.randperm(len(lonlat))[:MOST_PLACES]].double()
-        wide = _untrained(teacher, hidden_dim=UNTRAINED_SINES, num_hidden_layers=1)
-        student = _untrained(teacher, hidden_dim=hidden_dim, num_hidden_layers=2, sine_dim=sine_dim)
+        wide = draw_anew(
+            teacher, SPREAD, hidden_dim=UNTRAINED_SINES, num_hidden_layers=1, sine_dim=None
+        )
+        student = draw_anew(
+            teacher, SPREAD, hidden_dim=hidden_dim, num_hidden_layers=2, sine_dim=sine_dim
+        )
         with torch.no_grad():
             parts = places.split(CHUNK)
             encoded = torch.cat([teacher.posenc(part, dtype=torch.float32) for part in parts])
@@ -121,13 +125,6 @@ def _check(teacher: LocationEncoder, n_places: int, **sizes: int) -> None:
             "only a SIREN on harmonics with a feature grid or fine waves beside them can be "
             "distilled; give the recipe a feature_grid, or keep the tower as it is."
         )
-
-
-def _untrained(teacher: LocationEncoder, **sizes: int) -> LocationEncoder:
-    """Draw a network that reads what the teacher reads, its units of many scales."""
-    made = LocationEncoder(**{**teacher.config, "sine_dim": None, **sizes}, dropout=0.0)
-    made.posenc.load_state_dict(teacher.posenc.state_dict())
-    return made.mix_content(spread=SPREAD)
 
 
 def _without_waves(teacher: LocationEncoder, encoded: Tensor) -> Iterator[Tensor]:
