@@ -198,7 +198,7 @@ def _read_target(y: Any, n_rows: int) -> np.ndarray:
             f"{', '.join(f'row {row}' for row in rows[:3])}); drop them from X and y."
         )
     if len(set(values.tolist())) < 2:
-        raise ValueError(f"y is {values[0]!r} in every row, so there is nothing to learn.")
+        raise ValueError(f"y is {values[0]} in every row, so there is nothing to learn.")
     return values
 
 
@@ -354,6 +354,7 @@ def _score(
                         cv=[pair],
                         params={},  # None fails under metadata routing in scikit-learn 1.6.0
                         error_score="raise",
+                        return_estimator=True,  # until the next fit, which uses its weights
                     )
             except Exception as error:
                 error.add_note(f"compare_encoders was at its row {name!r}, folds {kind!r}.")

@@ -125,7 +125,6 @@ def test_it_is_a_value_of_a_search(twin):
         Pipeline([("emb", SatCLIPEncoder()), ("reg", Ridge())]),
         {"emb__untrained": [False, True]},
         cv=3,
-        n_jobs=2,
         error_score="raise",
     ).fit(X, X[:, 1])
     scores = search.cv_results_["mean_test_score"]
