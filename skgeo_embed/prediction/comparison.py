@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold, check_cv, cross_validate
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -348,7 +348,7 @@ def _score(
             try:
                 with worthwhile_threads():
                     found = cross_validate(
-                        clone(model),
+                        model,
                         data,
                         y,
                         cv=[pair],

@@ -149,6 +149,8 @@ def test_other_columns_are_for_the_pipeline_alone(table, light_pipeline):
     found = compare(X, rooms * 1.5, KFold(2), only=[ROWS[0], ROWS[5]])["score"]
     assert found["longitude, latitude"] < 0.2
     assert found["spatial_pipeline()"] > 0.7
+    own = {"own": spatial_pipeline(Ridge(), encoder=PositionalEncoder("wrap"))}
+    assert compare(X, rooms * 1.5, KFold(2), encoders=own).iloc[0, 0] > 0.7
 
 
 def test_places_are_found_in_tables_of_every_kind(table):
@@ -188,6 +190,7 @@ def test_the_pipeline_reads_tables_of_every_kind(table, light_pipeline):
         (pl.from_pandas(X), {}),
         (X[["lon", "lat"]].to_numpy().tolist(), {}),
         (named, {"lon": "a", "lat": "b"}),
+        (X.to_numpy(), {"lon": 1, "lat": 0}),
     ):
         assert compare(other, y, KFold(2), only=[ROWS[5]], **names).iloc[0, 0] > 0.5
 
@@ -209,6 +212,12 @@ def test_neighbours_are_near_on_the_sphere():
     X = np.column_stack([lon, rng.uniform(-10, 10, 200)])
     y = np.repeat([10.0, 10.0, 0.0, 0.0], 50) + rng.normal(0, 0.1, 200)
     test = np.isin(lon, [179.5, 173.0])
+    pairs = [(np.flatnonzero(~test), np.flatnonzero(test))]
+    assert compare(X, y, pairs, only=[ROWS[1]]).iloc[0, 0] > 0.9
+    # near a pole 8° of longitude are shorter than 4° of latitude
+    X = np.repeat([[28.0, 74.0], [20.0, 74.0], [20.0, 70.0], [20.0, 69.0]], 50, axis=0)
+    X[:, 1] += rng.uniform(-0.2, 0.2, 200)
+    test = np.repeat([False, True, False, True], 50)
     pairs = [(np.flatnonzero(~test), np.flatnonzero(test))]
     assert compare(X, y, pairs, only=[ROWS[1]]).iloc[0, 0] > 0.9
 
