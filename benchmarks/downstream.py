@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from labels import continent, load_tasks
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -29,15 +28,11 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-import skgeo_embed
 from skgeo_embed import GeoCLIPEncoder, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import ModelDownloadError, ModelNotFoundError
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
-from skgeo_embed.models.folder import read_config
 from skgeo_embed.models.registry import BUNDLED, DEFAULT_MODEL, PUBLISHED
-from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.pretraining.distillation import SPREAD
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 ALPHAS = np.logspace(-1, 5, 13)
@@ -47,19 +42,6 @@ BOOSTED_FAR = ("random", "10° blocks", "40° blocks", "continents")
 TREES = "what spatial_pipeline gives its trees"
 FAR_ROWS = ("longitude, latitude", TREES)
 N_FOR_TREES = 40
-
-
-def untrained(name):
-    """The network of a bundled encoder as it was before training, but for the weights' draw."""
-    config = read_config(Path(skgeo_embed.__file__).parent / "weights" / BUNDLED[name])
-    torch.manual_seed(0)
-    if "feature_grid" in config["location"]:  # which is filled, not trained
-        trained = SatCLIPEncoder(name).fit()._encoder.engine.module
-        module = LocationEncoder(**config["location"])
-        module.posenc.load_state_dict(trained.posenc.state_dict())
-        return module.mix_content(spread=SPREAD)
-    decay = config["training"].get("spectral_decay", 0.0)
-    return LocationEncoder(**config["location"], spectral_decay=decay)
 
 
 def tree_features(encoder, lonlat):
@@ -89,7 +71,7 @@ def make_rows():
     }
     for name in BUNDLED:
         for layer in ("embedding", "hidden"):
-            rows[f"{name} untrained, {layer}"] = SatCLIPEncoder(untrained(name), layer=layer)
+            rows[f"{name} untrained, {layer}"] = SatCLIPEncoder(name, layer=layer, untrained=True)
             rows[f"{name}, {layer}"] = SatCLIPEncoder(name, layer=layer)
     for columns in (64, 256):
         rows[f"{DEFAULT_MODEL}, {columns} columns"] = SatCLIPEncoder(n_components=columns)

@@ -30,7 +30,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pandas as pd
-from downstream import tree_features, untrained
+from downstream import tree_features
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
@@ -201,7 +201,7 @@ def main():
     rows["GeoCLIP"] = GeoCLIPEncoder()
     for name in BUNDLED:
         rows[name] = SatCLIPEncoder(name, layer="hidden")
-        rows[f"{name} untrained"] = SatCLIPEncoder(untrained(name), layer="hidden")
+        rows[f"{name} untrained"] = SatCLIPEncoder(name, layer="hidden", untrained=True)
     tables = [
         (table, np.asarray(lonlat, dtype=float), np.asarray(y, dtype=float))
         for table, lonlat, y in load_tables(arguments.folder)

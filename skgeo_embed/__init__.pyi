@@ -54,6 +54,7 @@ from .encoders.sinr import SINREncoder as SINREncoder
 from .encoders.tte import TTEEncoder as TTEEncoder
 from .geolocation import ImageGeolocator as ImageGeolocator
 from .prediction.applicability import AreaOfApplicability as AreaOfApplicability
+from .prediction.comparison import compare_encoders as compare_encoders
 from .prediction.intervals import SpatialConformalRegressor as SpatialConformalRegressor
 from .prediction.pipeline import spatial_pipeline as spatial_pipeline
 from .prediction.residuals import ResidualInterpolator as ResidualInterpolator

@@ -90,7 +90,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     encoder_info_ : dict
         What was loaded: name, source, path, revision, sha256 of the weights, licence,
         training data, sizes, and the layer that is returned; with "content" the units of the
-        columns.
+        columns. Of an untrained encoder it says so under "untrained"; licence and training data
+        are then those of its feature grid, and None where it has no grid.
     n_features_in_ : int
         2.
     feature_names_in_ : ndarray of shape (2,)
@@ -134,7 +135,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
 
     >>> content = SatCLIPEncoder(layer="content").set_output(transform="pandas").fit()
     >>> places = content.transform([[2.35, 48.86], [7.76, 46.02]])  # Paris, and Zermatt
-    >>> places[["lights_mean_10km", "elevation_mean_40km"]].round(1).to_numpy().tolist()
+    >>> chosen = places[["lights_mean_10km", "elevation_mean_40km"]].astype(float)
+    >>> chosen.round(1).to_numpy().tolist()
     [[5.5, 82.4], [2.6, 2261.0]]
 
     In a pipeline:
@@ -154,6 +156,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         "layer": [StrOptions({"auto", "embedding", "hidden", "content"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "harmonics": [StrOptions({"auto", "exact", "published"})],
+        "untrained": ["boolean"],
         **NETWORK_CONSTRAINTS,
         **HUB_CONSTRAINTS,
         "allow_pickle": ["boolean"],
@@ -166,6 +169,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         layer: Literal["auto", "embedding", "hidden", "content"] = "auto",
         n_components: int | None = None,
         harmonics: Literal["auto", "exact", "published"] = "auto",
+        untrained: bool = False,
         normalize: bool = False,
         device: str | torch.device | None = None,
         dtype: Literal["float32", "float64"] = "float32",
@@ -185,6 +189,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         self.layer = layer
         self.n_components = n_components
         self.harmonics = harmonics
+        self.untrained = untrained
         self.normalize = normalize
         self.device = device
         self.dtype = dtype
@@ -227,6 +232,13 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         -------
         folder : Path
             Where the files are.
+
+        Raises
+        ------
+        ValueError
+            If there is no trained network to save, or the folder holds an image tower.
+        TypeError
+            If the network is a module of a class of your own.
         """
         from skgeo_embed.models.card import model_card
         from skgeo_embed.models.folder import is_model_folder, read_config, write_folder
@@ -248,6 +260,11 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             raise ValueError(
                 'layer="content" holds no network to save; fit the encoder with another layer, '
                 "whose folder has the content columns too."
+            )
+        if self.encoder_info_.get("untrained"):
+            raise ValueError(
+                f"{self.encoder_info_['name']} has nothing that is worth a file: pass "
+                "untrained=True wherever you need it, and the weights are the same."
             )
         module = self._encoder.engine.module
         if type(module) is not LocationEncoder:
@@ -282,6 +299,11 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         from skgeo_embed.models.opening import open_content, open_location_encoder
 
         if self.layer == "content":
+            if self.untrained:
+                raise ValueError(
+                    'untrained=True, but layer="content" reads layers of images, in which nothing '
+                    'is trained; compare untrained=True and layer="hidden" with it.'
+                )
             content = open_content(
                 self.model, options=self._hub_options(), allow_pickle=self.allow_pickle
             )
@@ -290,6 +312,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         encoder = open_location_encoder(
             self.model,
             harmonics=self.harmonics,
+            untrained=self.untrained,
             options=self._hub_options(),
             allow_pickle=self.allow_pickle,
         )

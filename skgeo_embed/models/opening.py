@@ -36,8 +36,9 @@ from skgeo_embed.models.towers import ARCHITECTURES, build_tower
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.engine import runs_own_code
 from skgeo_embed.nn.inference.images import ImageEngine
-from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.location import EncodedNetwork, LocationEncoder
 from skgeo_embed.nn.location.content_network import ContentNetwork
+from skgeo_embed.nn.location.untrained import untrained_twin
 
 NAMED = ("bundled", "hub")  # sources whose models are pickled by name
 ROUNDING_MATTERS_FROM = 30  # at L = 30 the original is off by up to 4e-5, at L = 20 by 1e-8
@@ -115,10 +116,13 @@ def open_location_encoder(
     model: Any,
     *,
     harmonics: str = "auto",
+    untrained: bool = False,
     options: HubOptions | None = None,
     allow_pickle: bool = False,
 ) -> LoadedEncoder:
     """Open the location tower of whatever :class:`~skgeo_embed.SatCLIPEncoder` takes as `model`.
+
+    With `untrained` it is the tower as it was before training, but for the draw of its weights.
 
     Raises
     ------
@@ -126,13 +130,21 @@ def open_location_encoder(
         If its files cannot be had.
     ModelFormatError
         If they cannot be read.
+    TypeError, ValueError
+        If it is to be untrained, and what it was before training cannot be known.
     """
     options = options or HubOptions()
     file = find_model(model, options, allow_pickle=allow_pickle)
     chosen = file.harmonics if harmonics == "auto" else harmonics
     variant = variant_of(file.description, chosen)
-    engine = share_engine(file.origin.sha256, variant, lambda: file.location(chosen))
-    info = {**file.facts, **engine.module.config}
+    build = partial(file.location, chosen)
+    if untrained:
+        decay = _spectral_decay(file)
+        variant = f"{variant}:untrained:{decay}"
+        build = partial(_untrained, file, chosen, decay)
+    engine = share_engine(file.origin.sha256, variant, build)
+    facts = _facts_of_untrained(file, engine.module) if untrained else file.facts
+    info = {**facts, **engine.module.config}
     if harmonics == "auto":
         _warn_of_rounding(file, info)
     reopen = None
@@ -141,12 +153,40 @@ def open_location_encoder(
             open_location_encoder,
             file.origin.name,
             harmonics=harmonics,
+            untrained=untrained,
             options=_pinned(options, file),
             allow_pickle=allow_pickle,
         )
     return LoadedEncoder(
         engine, variant, info, file.default_layer, file.details, reopen, _reader_of_content(file)
     )
+
+
+def _untrained(file: ModelFile, harmonics: str, spectral_decay: float) -> LocationEncoder:
+    trained = file.location(harmonics)
+    if type(trained) is not LocationEncoder or runs_own_code(trained):
+        raise TypeError(
+            f"untrained=True draws the weights of a LocationEncoder anew, and the "
+            f"{type(trained).__name__} that was passed runs code of its own (a class or hooks); "
+            "pass a new one of yours as model, with untrained=False."
+        )
+    return untrained_twin(trained, spectral_decay)
+
+
+def _spectral_decay(file: ModelFile) -> float:
+    """How a folder says that its first weights were drawn; earlier ones have no recipe."""
+    training = file.details.get("training") or {}
+    recipe = training.get("recipe") or training
+    return float(recipe.get("spectral_decay", 0.0))
+
+
+def _facts_of_untrained(file: ModelFile, module: EncodedNetwork) -> dict[str, Any]:
+    """What users are told: a feature grid is the file's, the weights are nobody's."""
+    facts = {**file.facts, "name": f"{file.origin.name}, untrained", "untrained": True}
+    if "feature_grid" not in module.config:
+        return {**facts, "licence": None, "trained_on": None}
+    sources = file.trained_on or "sources that are not stated"
+    return {**facts, "trained_on": f"nothing; the feature grid was filled from {sources}"}
 
 
 def open_content(

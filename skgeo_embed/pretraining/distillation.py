@@ -22,12 +22,12 @@ from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.networks import Siren
-from skgeo_embed.pretraining.fine_content import with_fine_content
+from skgeo_embed.nn.location.untrained import SPREAD, draw_anew
+from skgeo_embed.pretraining.fine_content import with_fine_content, without_fine_content
 
 MOST_PLACES = 60_000
 CHUNK = 4096
 UNTRAINED_SINES = 6144  # near enough to as many as there could be
-SPREAD = 2.7  # of the untrained network's scales
 TAIL = 0.75  # the power of components' variances that their errors are weighted with
 BATCH = 2048
 LEARNING_RATE = 1e-3
@@ -84,11 +84,17 @@ def distill(
         If the tower is another kind of network, there are too few places, or a size cannot be.
     """
     _check(teacher, len(lonlat), hidden_dim=hidden_dim, sine_dim=sine_dim, n_steps=n_steps)
+    content = content_of(teacher)
+    teacher = without_fine_content(teacher)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         places = lonlat[torch.randperm(len(lonlat))[:MOST_PLACES]].double()
-        wide = _untrained(teacher, hidden_dim=UNTRAINED_SINES, num_hidden_layers=1)
-        student = _untrained(teacher, hidden_dim=hidden_dim, num_hidden_layers=2, sine_dim=sine_dim)
+        wide = draw_anew(
+            teacher, SPREAD, hidden_dim=UNTRAINED_SINES, num_hidden_layers=1, sine_dim=None
+        )
+        student = draw_anew(
+            teacher, SPREAD, hidden_dim=hidden_dim, num_hidden_layers=2, sine_dim=sine_dim
+        )
         with torch.no_grad():
             parts = places.split(CHUNK)
             encoded = torch.cat([teacher.posenc(part, dtype=torch.float32) for part in parts])
@@ -106,7 +112,6 @@ def distill(
             scale = (VARIANCE * hidden_dim / variances.sum()).sqrt()
             _regress(layer, hidden, components * scale)
             _regress(net.last_layer, layer(hidden), embeddings)
-    content = content_of(teacher)
     if fine_layers:
         fine = _fine(content, fine_layers)
         with torch.no_grad():
@@ -142,13 +147,6 @@ def _check(teacher: LocationEncoder, n_places: int, **sizes: int) -> None:
             "only a SIREN on harmonics with a feature grid or fine waves beside them can be "
             "distilled; give the recipe a feature_grid, or keep the tower as it is."
         )
-
-
-def _untrained(teacher: LocationEncoder, **sizes: int) -> LocationEncoder:
-    """Draw a network that reads what the teacher reads, its units of many scales."""
-    made = LocationEncoder(**{**teacher.config, "sine_dim": None, **sizes}, dropout=0.0)
-    made.posenc.load_state_dict(teacher.posenc.state_dict())
-    return made.mix_content(spread=SPREAD)
 
 
 def _without_waves(teacher: LocationEncoder, encoded: Tensor) -> Iterator[Tensor]:

@@ -64,6 +64,16 @@ def with_fine_content(
     return made.eval()
 
 
+def without_fine_content(location: LocationEncoder) -> LocationEncoder:
+    """Return a network without its columns of content, or itself where it has none."""
+    if location.config.get("content") is None:
+        return location
+    made = LocationEncoder(**{**location.config, "content": None}, dropout=0.0)
+    known = made.state_dict()
+    made.load_state_dict({k: v for k, v in location.state_dict().items() if k in known})
+    return made.eval()
+
+
 def _components(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, principal axes and deviations of columns, half over all places, half where much is."""
     n_places, amount = len(values), values.clamp_min(0).sum(dim=1) + 1e-9
