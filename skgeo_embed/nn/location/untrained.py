@@ -75,8 +75,8 @@ def untrained_twin(trained: LocationEncoder, spectral_decay: float = 0.0) -> Loc
 @torch.no_grad()
 def _take_content(made: LocationEncoder, trained: LocationEncoder) -> None:
     """Take the components of content over, which were computed and not trained."""
-    own: Any = made.nnet.layers[-1]  # type: ignore[union-attr,index]
-    theirs: Any = trained.nnet.layers[-1]  # type: ignore[union-attr,index]
+    own: Any = made.nnet.layers[-1]  # type: ignore[index]
+    theirs: Any = trained.nnet.layers[-1]  # type: ignore[index]
     rows = theirs.content_weight.any(dim=1)
     own.content_weight.copy_(theirs.content_weight)
     own.weight[rows] = theirs.weight[rows].float()
