@@ -202,9 +202,9 @@ def test_trained_encoders_have_their_layers(fitted, grid, tmp_path):
     for dtype in ("float32", "float16"):
         folder = fitted.save_pretrained(tmp_path / dtype, dtype=dtype)
         np.testing.assert_allclose(content_columns(folder), expected, rtol=1e-5)
-        assert "| `rain` | as given | 40, 160, 640 | 160, 640 |" in (
-            folder / "README.md"
-        ).read_text()
+        assert (
+            "| `rain` | as given | 40, 160, 640 | 160, 640 |" in (folder / "README.md").read_text()
+        )
     again = fitted.location_encoder_.save_pretrained(tmp_path / "alone")
     np.testing.assert_allclose(content_columns(again), expected, rtol=1e-5)
 
