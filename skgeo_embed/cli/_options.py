@@ -29,10 +29,11 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layer",
-        choices=["auto", "embedding", "hidden"],
+        choices=["auto", "embedding", "hidden", "content"],
         default="auto",
-        help="embedding: comparable with images; hidden: usually the better feature; auto: the "
-        "encoder's own default (default: %(default)s)",
+        help="embedding: comparable with images; hidden: usually the better feature; content: what "
+        "the place looks like, in columns with names; auto: the encoder's own default (default: "
+        "%(default)s)",
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the first that is there)")
 

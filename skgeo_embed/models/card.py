@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -28,8 +29,18 @@ encoder = SatCLIPEncoder({name!r})
 
 | | |
 | --- | --- |
-{rows}
-{body}"""
+{rows}{content}{body}"""
+
+_CONTENT = """
+## Content columns
+
+`SatCLIPEncoder({name}, layer="content")` gives what a place looks like, unmixed: {count} columns, each
+the mean or the standard deviation of one layer over a box around the place, as wide on the ground as
+it is high. The name of a column says layer, statistic and side of the box: `{example}`.
+
+| layer | unit | means over boxes of, km | deviations over boxes of, km |
+| --- | --- | --- | --- |
+{rows}"""
 
 
 def model_card(
@@ -59,8 +70,37 @@ def model_card(
         embed_dim=location["embed_dim"],
         name=name,
         rows=rows,
-        body=f"\n{body}\n" if body else "",
+        content=content_section(config, name),
+        body=f"\n{body}\n" if body else "\n",
     )
+
+
+def content_section(config: dict[str, Any], name: str) -> str:
+    """Tell which content columns an encoder has, from its config; empty where it has none."""
+    content = config.get("content")
+    if not content:
+        return ""
+    lines, count, example = [], 0, ""
+    for layer in content["layers"]:
+        means, deviations = layer["means_km"], layer["deviations_km"]
+        count += len(means) + len(deviations)
+        statistic, first = ("mean", means[0]) if means else ("std", deviations[0])
+        example = example or f"{layer['name']}_{statistic}_{first:g}km"
+        lines.append((layer["name"], layer["unit"], means, deviations))
+    sides = {layer["name"]: layer["means_km"] for layer in content["layers"]}
+    for contrast, (first, second) in content["contrasts"].items():
+        count += len(sides[first])
+        unit = f"({first} - {second}) / ({first} + {second})"
+        lines.append((contrast, unit, sides[first], []))
+    rows = "".join(
+        f"| `{_cell(layer)}` | {_cell(unit)} | {_sides(means)} | {_sides(deviations)} |\n"
+        for layer, unit, means, deviations in lines
+    )
+    return _CONTENT.format(name=json.dumps(name), count=count, example=_cell(example), rows=rows)
+
+
+def _sides(sides: list[float]) -> str:
+    return ", ".join(f"{km:g}" for km in sides) or "none"
 
 
 def _cell(value: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
 
 from skgeo_embed._errors import ModelFormatError
-from skgeo_embed.models.folder import read_config, read_weights
+from skgeo_embed._files import file_sha256
+from skgeo_embed.models.folder import WEIGHTS_NAME, read_config, read_weights
 from skgeo_embed.models.model_file import (
     ModelFile,
     Origin,
@@ -66,12 +68,30 @@ class FolderModel(ModelFile):
         weights = read_weights(self._folder, "image.")
         return build_image_tower(description, weights, vision_tower, self._folder)
 
+    @property
+    def has_content(self) -> bool:
+        """Whether it has the layers that it was made of."""
+        return bool(self._config.get("content"))
+
     def content(self) -> ContentLayers | None:
         """Read the layers that it was made of."""
-        description: dict[str, Any] | None = self._config.get("content")
-        if not description:
+        if not self.has_content:
             return None
-        return build_content(description, read_weights(self._folder, "content."), self._folder)
+        weights = read_weights(self._folder, "content.")
+        return build_content(self._config["content"], weights, self._folder)
+
+    def content_as_opened(self) -> ContentLayers | None:
+        """Read the layers later, unless the folder is gone or others lie there by now."""
+        weights = self._folder / WEIGHTS_NAME
+        if weights.is_file() and file_sha256(weights) == self.origin.sha256:
+            return self.content()
+        warnings.warn(
+            f"{self._folder} has changed or is gone since the encoder was opened, so its content "
+            "columns are left out; fit again to have them.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return None
 
     def logit_scale(self) -> float:
         """Read the temperature."""

@@ -15,6 +15,7 @@ from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.parsing import check_finite, network_sizes, parsing
 from skgeo_embed.models.towers import build_tower
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.inference.engine import runs_own_code
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.vision.small_cnn import ProjectedTower
@@ -156,10 +157,12 @@ def build_content(
             with torch.device("meta"):
                 content = ContentLayers(**description)
             content.load_state_dict(weights, assign=True)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            content.check_values()
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            cause = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise ModelFormatError(
                 f"the content columns in {where} cannot be opened: their description and their "
-                f"layers do not fit each other ({error})."
+                f"layers do not fit each other ({cause[:400].rstrip('.')})."
             ) from error
     return content
 
@@ -168,7 +171,7 @@ def content_of(location: nn.Module) -> ContentLayers | None:
     """Return the layers that a location encoder in memory was made of, as far as it knows them."""
     posenc = getattr(location, "posenc", None)
     grid = getattr(posenc, "grid", None)
-    content: ContentLayers | None = None if grid is None else grid.content
+    content: ContentLayers | None = grid.content if isinstance(grid, FeatureGrid) else None
     return getattr(posenc, "content", None) if content is None else content
 
 

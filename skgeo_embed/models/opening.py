@@ -205,7 +205,10 @@ def open_content(
     """
     options = options or HubOptions()
     file = find_model(model, options, allow_pickle=allow_pickle)
-    engine = share_engine(file.origin.sha256, "content", lambda: _content_network(file))
+    variant = "content"
+    if isinstance(file, ModuleModel):  # whose hash is that of the network alone
+        variant += f" {_content_sha256(file.content())}"
+    engine = share_engine(file.origin.sha256, variant, lambda: _content_network(file))
     content: Any = engine.module.posenc
     reopen = None
     if file.origin.source in NAMED:
@@ -216,14 +219,23 @@ def open_content(
             allow_pickle=allow_pickle,
         )
     info = {**file.facts, "units": content.units()}
-    return LoadedEncoder(engine, "content", info, "content", file.details, reopen)
+    return LoadedEncoder(engine, variant, info, "content", file.details, reopen)
+
+
+def _content_sha256(content: ContentLayers | None) -> str:
+    if content is None:
+        return "of none"
+    digest = hashlib.sha256(repr(content.description()).encode())
+    _add_tensors(digest, content)
+    return digest.hexdigest()
 
 
 def _reader_of_content(file: ModelFile) -> Callable[[], ContentLayers | None] | None:
-    if file.origin.source == "module":  # the layers alone, or a pickle would hold the module twice
-        content = file.content()
-        return None if content is None else partial(_as_it_is, content)
-    return file.content
+    if isinstance(file, FolderModel):
+        return file.content_as_opened if file.has_content else None
+    # the layers alone, or a pickle would hold the module twice
+    content = file.content()
+    return None if content is None else partial(_as_it_is, content)
 
 
 def _as_it_is(content: ContentLayers) -> ContentLayers:
@@ -234,9 +246,10 @@ def _content_network(file: ModelFile) -> ContentNetwork:
     content = file.content()
     if content is None:
         raise ValueError(
-            f'layer="content" asks for the layers that an encoder was made of, and '
-            f"{file.origin.name!r} has none: encoders have them that were trained with a feature "
-            'grid, such as the bundled "earth-l20".'
+            f'layer="content" gives the layers that an encoder was made of, and '
+            f"{file.origin.name!r} has none. Use one that has them, such as the bundled "
+            '"earth-l20", or another layer. An encoder that you train has them where earth_grid or '
+            "content_grid made its recipe's feature grid; the checkpoints of its run do not."
         )
     return ContentNetwork(content)
 
@@ -357,10 +370,14 @@ def _module_sha256(module: nn.Module) -> str:
     elif runs_own_code(module):
         kind += f":{id(module)}"
     digest = hashlib.sha256(f"{kind}{described!r}".encode())
+    _add_tensors(digest, module)
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: Any, module: nn.Module) -> None:
     for key, value in sorted(module.state_dict().items()):
         digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _not_found_message(name: str, path: Path) -> str:

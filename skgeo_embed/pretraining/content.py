@@ -16,7 +16,11 @@ from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import BANDS, NORTH, SOUTH, read_band
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, checked_bounds
 from skgeo_embed.places.sphere import KM_PER_DEGREE
-from skgeo_embed.pretraining.content_layers import content_layers, earth_content
+from skgeo_embed.pretraining.content_layers import (
+    checked_pictures,
+    content_layers,
+    earth_content,
+)
 
 MEANS_KM = (10.0, 40.0, 160.0, 640.0)
 DEVIATIONS_KM = (40.0, 160.0, 640.0)
@@ -75,7 +79,8 @@ def content_grid(
     Parameters
     ----------
     layers : mapping of str to ndarray of shape (height, width, bands)
-        Equirectangular pictures of the whole Earth, north up, from 180°W.
+        Equirectangular pictures of the whole Earth, twice as wide as high, north up, from 180°W,
+        without missing values.
     step, channels, bounds
         As for :func:`earth_grid`.
 
@@ -83,8 +88,15 @@ def content_grid(
     -------
     grid : FeatureGrid
         Principal components of the layers' summaries, one over the other. Encoders that are
-        trained with it have the layers themselves too, as ``layer="content"``.
+        trained with it have the layers themselves too, as ``layer="content"``, in columns named
+        after them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a layer or a name cannot be used, or the region has no land.
     """
+    layers = checked_pictures(layers)
     grid = _principal_grid(layers, step=step, channels=channels, bounds=bounds)
     return grid.keep_content(content_layers(layers))
 

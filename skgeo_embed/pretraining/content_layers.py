@@ -10,9 +10,10 @@ import torch
 
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import read_band
-from skgeo_embed.nn.encodings.content_layers import CODES, ContentLayer, ContentLayers
+from skgeo_embed.nn.encodings.content_layers import CODES, LARGEST, ContentLayer, ContentLayers
 
 MEANS_KM = (40.0, 160.0, 640.0)
+DEVIATIONS_KM = MEANS_KM[1:]
 HEIGHT = 496  # rows: pixels of 40 km
 BRIGHTNESS = "brightness of the picture, 0 to 255"
 COLOURS = ("red", "green", "blue")
@@ -53,7 +54,7 @@ def earth_content(bands: Sequence[str]) -> ContentLayers:
         Means of three colours and their greenness for each season within 40, 160 and 640 km, mean
         and deviation of elevation, and night lights from 5 to 320 km.
     """
-    told: list[tuple[ContentLayer, np.ndarray, np.ndarray]] = []
+    told: list[tuple[ContentLayer, np.ndarray, np.ndarray | None]] = []
     contrasts = {}
     for name in bands:
         picture = read_band(name)
@@ -78,47 +79,122 @@ def content_layers(layers: Mapping[str, np.ndarray]) -> ContentLayers:
     Parameters
     ----------
     layers : mapping of str to ndarray of shape (height, width, bands)
-        Equirectangular pictures of the whole Earth, north up, from 180°W. The bands of one that
-        has several are named with a number, from 1.
+        Equirectangular pictures of the whole Earth, north up, from 180°W, as
+        :func:`checked_pictures` wants them. The bands of one that has several are named with a
+        number, from 1.
 
     Returns
     -------
     content : ContentLayers
-        Means within 40, 160 and 640 km and deviations within 160 and 640 km of each band.
+        Means within 40, 160 and 640 km and deviations within 160 and 640 km of each band. Sea that
+        is 120 km from land or more is shown in blocks of 1,250 km.
     """
-    told = []
-    for name, picture in layers.items():
-        for number, band in enumerate(np.moveaxis(np.asarray(picture), -1, 0), start=1):
-            called = name if picture.shape[-1] == 1 else f"{name}_{number}"
-            layer = ContentLayer(called, "as given", HEIGHT, MEANS_KM, MEANS_KM[1:])
-            if band.dtype == np.uint8:
-                told.append((layer, band, BYTES))
-                continue
-            low, high = float(np.nanmin(band)), float(np.nanmax(band))
-            told.append((layer, band, np.linspace(low, high, CODES)))
+    told: list[tuple[ContentLayer, np.ndarray, np.ndarray | None]] = []
+    for name, picture in checked_pictures(layers).items():
+        bands = np.moveaxis(picture, -1, 0)
+        for called, band in zip(_names_of_bands(name, picture), bands, strict=True):
+            layer = ContentLayer(called, "as given", HEIGHT, MEANS_KM, DEVIATIONS_KM)
+            exact = band.dtype == np.uint8 and len(band) == HEIGHT
+            told.append((layer, band, BYTES if exact else None))
     return _filled(told, {})
 
 
+def checked_pictures(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Check a user's layers: numbers everywhere, of the whole Earth, with names of their own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them cannot be used; the message names it.
+    """
+    if not isinstance(layers, Mapping) or not layers:
+        found = "nothing" if isinstance(layers, Mapping) else type(layers).__name__
+        raise TypeError(
+            f'layers must be a dictionary of names and pictures, {{"rain": picture}}, got {found}.'
+        )
+    pictures = {name: _checked_picture(name, picture) for name, picture in layers.items()}
+    described = [
+        ContentLayer(called, "as given", HEIGHT, MEANS_KM).description()
+        for name, picture in pictures.items()
+        for called in _names_of_bands(name, picture)
+    ]
+    with torch.device("meta"):
+        ContentLayers(described)
+    return pictures
+
+
+def _checked_picture(name: str, given: Any) -> np.ndarray:
+    ContentLayer(name, "as given", HEIGHT, MEANS_KM)  # says whether there can be such a name
+    picture = np.asarray(given)
+    if picture.dtype.kind not in "buif":
+        raise TypeError(f"the layer {name!r} is of {picture.dtype}, expected numbers.")
+    if picture.ndim == 2:
+        picture = picture[:, :, None]
+    if picture.ndim != 3 or picture.shape[1] != 2 * picture.shape[0] or not picture.size:
+        raise ValueError(
+            f"the layer {name!r} has shape {picture.shape}, expected (height, width, bands) of the "
+            "whole Earth, twice as wide as high, north up, from 180°W; resample it to that."
+        )
+    missing = int(np.ma.count_masked(given)) if np.ma.isMaskedArray(given) else 0
+    if picture.dtype.kind == "f":
+        missing += int((~(np.abs(picture) < LARGEST)).sum())
+    if missing:
+        raise ValueError(
+            f"the layer {name!r} has {missing} of {picture.size} values that are missing, infinite "
+            f"or beyond {LARGEST:g}; fill them first, for instance with 0 or the mean over land."
+        )
+    return picture
+
+
+def _names_of_bands(name: str, picture: np.ndarray) -> list[str]:
+    bands = picture.shape[2]
+    return [name] if bands == 1 else [f"{name}_{number}" for number in range(1, bands + 1)]
+
+
 def _filled(
-    told: list[tuple[ContentLayer, np.ndarray, np.ndarray]],
+    told: Sequence[tuple[ContentLayer, np.ndarray, np.ndarray | None]],
     contrasts: Mapping[str, tuple[str, str]],
 ) -> ContentLayers:
+    """Fill layers with pictures and what their bytes mean; None chooses that by what they hold."""
     content = ContentLayers([layer.description() for layer, *_ in told], contrasts)
     seas: dict[int, np.ndarray] = {}
     for layer, picture, meaning in told:
-        coded = picture.dtype == np.uint8
-        if not coded or picture.shape[0] != layer.height:
-            values = meaning[picture] if coded else picture.astype(np.float64)
+        if meaning is None or picture.shape[0] != layer.height:
+            values = picture.astype(np.float64) if meaning is None else meaning[picture]
             sea = seas.setdefault(layer.height, _open_sea(layer.height))
-            picture = _nearest_codes(_coarse_sea(_pooled(values, layer.height), sea), meaning)
+            values = _coarse_sea(_pooled(values, layer.height), sea)
+            meaning = _telling_values(values) if meaning is None else meaning
+            picture = _nearest_codes(values, meaning)
         content.fill(layer.name, torch.from_numpy(np.array(picture)), torch.from_numpy(meaning))
     return content
 
 
+def _telling_values(values: np.ndarray) -> np.ndarray:
+    """What 256 codes mean: half are evenly apart, half lie where most pixels are.
+
+    Even ones alone would tell little of rain or of people, most of whose range few pixels have.
+    """
+    even = np.linspace(values.min(), values.max(), CODES // 2)
+    often = np.quantile(values, np.linspace(0, 1, CODES // 2))
+    return np.sort(np.concatenate([even, often])).astype(np.float64)
+
+
 def _pooled(values: np.ndarray, height: int) -> np.ndarray:
-    """Means over the pixels of a picture with so many rows."""
-    image = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
-    return torch.nn.functional.adaptive_avg_pool2d(image, (height, 2 * height))[0].numpy()
+    """Means over the pixels of a picture with so many rows; those that it cuts count in part."""
+    for length in (height, 2 * height):
+        values = _shorter(values, length).T
+    return values
+
+
+def _shorter(values: np.ndarray, length: int) -> np.ndarray:
+    """Means of rows over so many equal parts of their number."""
+    sums = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    ends = np.linspace(0, len(values), length + 1)
+    first = np.minimum(ends.astype(int), len(values) - 1)
+    share = (ends - first)[:, None]
+    at_ends = sums[first] * (1 - share) + sums[first + 1] * share
+    return np.diff(at_ends, axis=0) * (length / len(values))
 
 
 def _open_sea(height: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from PIL import Image
 from skgeo_embed import ImageGeolocator, SatCLIPEncoder
 from skgeo_embed.cli import main
 from skgeo_embed.datasets import load_blue_marble, load_sentinel2_patches
+from tests.content import small_tower
 
 
 def test_grid(tmp_path, capsys):
@@ -123,3 +124,23 @@ def test_download_of_what_is_here(capsys):
     assert "bluemarble-l20: inside the package, sha256" in capsys.readouterr().out
     assert main(["download", "no-such-model"]) == 1
     assert "no encoder is named 'no-such-model'" in capsys.readouterr().err
+
+
+def test_content_columns(tmp_path, capsys):
+    """The flag is a list of its own, which an encoder's new layer is not in by itself."""
+    model = SatCLIPEncoder(small_tower()).fit().save_pretrained(tmp_path / "rainy")
+    frame = pd.DataFrame({"lon": [7.8, -3.0], "lat": [36.8, 40.0]})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    flags = ["--model", str(model), "--layer", "content"]
+    assert main(["encode", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), *flags]) == 0
+    expected = SatCLIPEncoder(model, layer="content").fit_transform(frame)
+    out = pd.read_csv(tmp_path / "out.csv")
+    assert list(out.columns) == ["lon", "lat", "rain_mean_313km", "rain_std_625km"]
+    np.testing.assert_allclose(out.iloc[:, 2:], expected, rtol=1e-5)
+    region = ["--region", "0", "40", "10", "50", "--resolution", "5"]
+    assert main(["grid", str(tmp_path / "grid.npy"), *region, *flags]) == 0
+    assert np.load(tmp_path / "grid.npy").shape[-1] == 2
+    capsys.readouterr()
+    without = ["--model", "bluemarble-l10", "--layer", "content"]
+    assert main(["encode", str(tmp_path / "in.csv"), str(tmp_path / "no.csv"), *without]) != 0
+    assert "'bluemarble-l10' has none" in capsys.readouterr().err

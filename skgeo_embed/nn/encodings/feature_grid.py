@@ -38,6 +38,7 @@ class FeatureGrid(nn.Module):
     values: Tensor
     scale: Tensor
     takes_dtype = True
+    _content: _Beside | tuple[None] = (None,)  # of grids that an earlier version pickled
 
     def __init__(
         self,
