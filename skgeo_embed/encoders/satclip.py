@@ -134,7 +134,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
 
     >>> content = SatCLIPEncoder(layer="content").set_output(transform="pandas").fit()
     >>> places = content.transform([[2.35, 48.86], [7.76, 46.02]])  # Paris, and Zermatt
-    >>> places[["lights_mean_10km", "elevation_mean_40km"]].round(1).to_numpy().tolist()
+    >>> places[["lights_mean_10km", "elevation_mean_40km"]].astype(float).round(1).values.tolist()
     [[5.5, 82.4], [2.6, 2261.0]]
 
     In a pipeline:
