@@ -34,9 +34,10 @@ encoder = SatCLIPEncoder({name!r})
 _CONTENT = """
 ## Content columns
 
-`SatCLIPEncoder({name}, layer="content")` gives what a place looks like, unmixed: {count} columns, each
-the mean or the standard deviation of one layer over a box around the place, as wide on the ground as
-it is high. The name of a column says layer, statistic and side of the box: `{example}`.
+`SatCLIPEncoder({name}, layer="content")` gives what a place looks like, unmixed, in {count}
+columns. Each is the mean or the standard deviation of one layer over a box around the place, as
+wide on the ground as it is high. Its name says layer, statistic and side of the box, such as
+`{example}`.
 
 | layer | unit | means over boxes of, km | deviations over boxes of, km |
 | --- | --- | --- | --- |

@@ -1,4 +1,4 @@
-"""`SatCLIPEncoder(layer="content")`: what its columns say, and that it is an encoder like others."""
+"""`SatCLIPEncoder(layer="content")`: what its columns say, and an encoder like any other."""
 
 import copy
 import json
@@ -166,7 +166,7 @@ def test_names_units_and_what_is_told_of_them(content):
 
     card = (WEIGHTS_FOLDER / BUNDLED["earth-l20"] / "README.md").read_text()
     assert content_section(config, "earth-l20").strip() in card
-    assert "53 columns" in card
+    assert "in 53\ncolumns" in card
 
 
 # --- kept and shared

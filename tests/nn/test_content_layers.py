@@ -11,7 +11,6 @@ import torch
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.networks import AnyNetwork
 from skgeo_embed.nn.inference.options import EncodingOptions
-from skgeo_embed.nn.inference.tiles import Tiler
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.content_network import ContentNetwork
 from tests.boxes import read_boxes

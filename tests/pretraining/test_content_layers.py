@@ -265,5 +265,5 @@ def test_grids_of_an_earlier_version_open():
     del grid.__dict__["_content"]
     again = pickle.loads(pickle.dumps(grid))
     assert again.content is None
-    assert isinstance(again.keep_content(ContentLayers([
-        {"name": "a", "unit": "", "height": 64, "means_km": [313.0]}])).content, ContentLayers)  # fmt: skip
+    layer = {"name": "a", "unit": "", "height": 64, "means_km": [313.0]}
+    assert isinstance(again.keep_content(ContentLayers([layer])).content, ContentLayers)
