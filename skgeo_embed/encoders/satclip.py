@@ -242,7 +242,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         """
         from skgeo_embed.models.card import model_card
         from skgeo_embed.models.folder import is_model_folder, read_config, write_folder
-        from skgeo_embed.models.model_file import location_tensors
+        from skgeo_embed.models.model_file import content_of, location_tensors
 
         check_is_fitted(self)
         path = Path(save_directory).expanduser()
@@ -277,6 +277,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         if "made_from" in self._encoder.details:
             made_from["made_from"] = self._encoder.details["made_from"]
         content = None if self._encoder.content is None else self._encoder.content()
+        if content is None:
+            content = content_of(module)
         config = {
             **self._encoder.details,
             "name": path.name,

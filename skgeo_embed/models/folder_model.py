@@ -105,5 +105,6 @@ class FolderModel(ModelFile):
 
 def _fine_layers(description: dict[str, Any] | None) -> list[str]:
     """Layers of content that the location tower reads itself, which the file holds once."""
-    layers = ((description or {}).get("content") or {}).get("layers", [])
-    return [str(layer.get("name")) for layer in layers]
+    content = (description or {}).get("content") or {}
+    layers = content.get("layers", []) if isinstance(content, dict) else []
+    return [str(layer.get("name")) for layer in layers if isinstance(layer, dict)]
