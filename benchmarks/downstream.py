@@ -42,14 +42,17 @@ BOOSTED_FAR = ("random", "10° blocks", "40° blocks", "continents")
 TREES = "what spatial_pipeline gives its trees"
 FAR_ROWS = ("longitude, latitude", TREES)
 N_FOR_TREES = 40
+N_OF_PIPELINE = 20  # components that spatial_pipeline gives its trees, beside content
 
 
 def tree_features(encoder, lonlat):
     """What spatial_pipeline gives its trees: longitude, latitude and the encoder's first columns.
 
-    `encoder` is fitted; the columns are those that `few_columns` of the pipeline keeps.
+    `encoder` is fitted; the columns are those of `tree_columns` in the pipeline.
     """
-    return np.column_stack([lonlat, encoder.transform(lonlat)[:, :N_FOR_TREES]])
+    components = dct(encoder.transform(lonlat).astype(np.float64), norm="ortho", axis=1)
+    content = SatCLIPEncoder(layer="content").fit_transform(lonlat)
+    return np.column_stack([lonlat, components[:, :N_OF_PIPELINE], content])
 
 
 class TreeFeatures:

@@ -152,6 +152,7 @@ class SpatialEnsemble(PlacesMetaEstimator):
         y : ndarray of shape (n,)
             Predictions, or classes.
         """
+        check_is_fitted(self)
         if _is_classifying(self):
             return self.classes_[self.predict_proba(X, coords).argmax(axis=1)]
         return self._corrected(X, coords)[:, 0]
@@ -216,8 +217,9 @@ class SpatialEnsemble(PlacesMetaEstimator):
         """Folds of both kinds; none of blocks where places or classes are too few for it."""
         numbers = np.unique(y, return_inverse=True)[1] if _is_classifying(self) else None
         folds = {"random": _random_folds(len(y), numbers)}
-        if len(np.unique(lonlat, axis=0)) >= 3 * N_SPLITS:
-            blocks = list(SpatialBlockKFold(N_SPLITS, block_size="auto").split(lonlat))
+        splitter = SpatialBlockKFold(N_SPLITS, block_size="auto")
+        if len(np.unique(splitter.blocks(lonlat))) >= N_SPLITS:
+            blocks = list(splitter.split(lonlat))
             if numbers is None or all(np.ptp(numbers[train]) for train, _ in blocks):
                 folds["blocks"] = blocks
         return folds
@@ -258,8 +260,9 @@ def _fit_and_predict(
 def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
     """What a fitted learner predicts, (candidates, n, 1), or probabilities (1, n, classes)."""
     if classes is not None:
-        found = np.zeros((1, len(X), len(classes)))
-        found[0][:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
+        known = model.predict_proba(X)
+        found = np.zeros((1, len(known), len(classes)))
+        found[0][:, np.searchsorted(classes, model.classes_)] = known
         return found
     last = model[-1] if isinstance(model, Pipeline) else model
     if not isinstance(last, RidgePath):

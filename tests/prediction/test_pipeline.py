@@ -209,8 +209,8 @@ def test_rare_classes_among_many_rows():
     frame = pd.DataFrame({"lon": rng.uniform(5, 15, 10_500), "lat": rng.uniform(45, 55, 10_500)})
     label = np.where(frame["lon"] > 10, "east", "west").astype(object)
     label[7] = "rare"
-    trees = spatial_pipeline("classifier")["model"].estimator.named_estimators["trees"][-1]
-    trees.set_params(max_iter=2).fit(frame, label)
+    boosting = dict(spatial_pipeline("classifier")["model"].learners)["boosting"][-1]
+    boosting.set_params(max_iter=2).fit(frame, label)
 
 
 def test_numbers_and_words():

@@ -1,0 +1,155 @@
+"""Shares of learners and the reach of neighbours, chosen on two kinds of held-out rows."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skgeo_embed._errors import CoordinateError
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
+from skgeo_embed.prediction.ridge_path import RidgePath
+
+ALPHAS = (0.1, 10.0, 1000.0)
+
+
+@pytest.fixture(scope="module")
+def places():
+    rng = np.random.RandomState(0)
+    return np.column_stack([rng.uniform(5, 15, 400), rng.uniform(45, 55, 400)])
+
+
+@pytest.fixture(scope="module")
+def trend(places):
+    return 3 * places[:, 0] - places[:, 1]
+
+
+@pytest.mark.parametrize("shape", [(50, 8), (20, 60)])
+def test_a_path_is_a_ridge_for_each_strength(shape):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(*shape) * 5 + 100, rng.randn(shape[0])
+    X[:, 3] = 7.0  # a constant column
+    found = RidgePath(ALPHAS).fit(X, y).predict_path(X)
+    for alpha, column in zip(ALPHAS, found.T, strict=True):
+        expected = make_pipeline(StandardScaler(), Ridge(alpha)).fit(X, y).predict(X)
+        np.testing.assert_allclose(column, expected, atol=1e-8)
+    np.testing.assert_array_equal(RidgePath(ALPHAS).fit(X, y).predict(X), found[:, 1])
+
+
+def test_a_learner_that_explains_nothing_has_no_share(places, trend):
+    model = SpatialEnsemble([("mean", DummyRegressor()), ("linear", LinearRegression())])
+    shares = model.fit(places, trend).shares_
+    assert shares["mean"][0] < 0.01
+    assert np.isclose(shares["mean"].sum() + shares["linear"].sum(), 1)
+    np.testing.assert_allclose(model.predict(places), trend, atol=0.5)
+
+
+def test_the_strength_of_a_ridge_is_chosen(places):
+    rng = np.random.RandomState(0)
+    noise = rng.randn(len(places), 240)
+    y = places[:, 0] + rng.randn(len(places))
+    path = make_pipeline(FunctionTransformer(), RidgePath((1e-3, 300.0)))
+    model = SpatialEnsemble([("linear", path)]).fit(np.column_stack([places, noise]), y, places)
+    assert model.shares_["linear"].shape == (2,)
+    assert model.shares_["linear"][0] < 0.2  # the weak one learns the noise by heart
+
+
+def test_blocks_speak_against_what_only_remembers(places, trend):
+    """Chosen at random alone, the nearest label would have all; in blocks it fails."""
+    waves = np.sin(places[:, 0] * 9) * np.cos(places[:, 1] * 9) * 0.2
+    nearest = KNeighborsRegressor(1)
+    learners = [("nearest", nearest), ("linear", LinearRegression())]
+    shares = SpatialEnsemble(learners).fit(places, trend + waves).shares_
+    assert shares["linear"][0] > 0.8
+
+
+def test_neighbours_are_not_followed_far_where_blocks_deny_them():
+    rng = np.random.RandomState(1)
+    centres = np.column_stack([rng.uniform(0, 40, 40), rng.uniform(0, 40, 40)])
+    places = np.repeat(centres, 12, axis=0) + 0.01 * rng.randn(480, 2)
+    y = np.repeat(rng.randn(40), 12) + 0.1 * rng.randn(480)  # a level for each village alone
+    model = SpatialEnsemble([("mean", DummyRegressor())]).fit(places, y)
+    assert np.isfinite(model.reach_)
+    near = model.predict(places) - y.mean()
+    assert np.corrcoef(near, y)[0, 1] > 0.9
+    far = model.predict(centres + 3.0) - y.mean()
+    assert np.median(np.abs(far)) < 0.01 * np.abs(near).max()
+
+
+def test_the_order_of_rows_changes_nothing(places, trend):
+    rows = np.random.RandomState(3).permutation(len(places))
+    y = trend + np.random.RandomState(0).randn(len(places))
+    learners = [("linear", RidgePath(ALPHAS)), ("nearest", KNeighborsRegressor(3))]
+    model = SpatialEnsemble(learners)
+    expected = clone(model).fit(places, y).predict(places)
+    np.testing.assert_array_equal(clone(model).fit(places[rows], y[rows]).predict(places), expected)
+    again = pickle.loads(pickle.dumps(model.fit(places, y)))
+    np.testing.assert_array_equal(again.predict(places), expected)
+
+
+def test_classes_some_of_which_are_rare(places):
+    label = np.where(places[:, 0] > 10, "east", "west").astype(object)
+    label[7] = "rare"
+    learners = [
+        ("logistic", LogisticRegression()),
+        ("trees", ExtraTreesClassifier(20, random_state=0)),
+    ]
+    model = SpatialEnsemble(learners)
+    assert is_classifier(model)
+    assert not hasattr(SpatialEnsemble([("linear", Ridge())]), "predict_proba")
+    probability = model.fit(places, label).predict_proba(places)
+    np.testing.assert_allclose(probability.sum(axis=1), 1)
+    assert list(model.classes_) == ["east", "rare", "west"]
+    assert model.score(places, label) > 0.97
+
+
+def test_tables_of_few_rows(places, trend):
+    model = SpatialEnsemble([("linear", Ridge())])
+    assert is_regressor(model)
+    for n_rows in (2, 3, 5, 8):
+        assert np.isfinite(model.fit(places[:n_rows], trend[:n_rows]).predict(places)).all()
+    with pytest.raises(ValueError, match="at least 2 rows, got n_samples=1"):
+        model.fit(places[:1], trend[:1])
+    assert not hasattr(model, "learners_")
+    with pytest.raises(CoordinateError):
+        model.fit(np.full_like(places, 200.0), trend)
+
+
+class OnTheSphere(SpatialEnsemble):
+    """Takes any columns for places, so that scikit-learn's own data can be used."""
+
+    def _places(self, X, coords):
+        values = np.asarray(X, dtype=float)
+        values = np.column_stack([values, np.zeros(len(values))])[:, :2]
+        return np.column_stack([values[:, 0] % 360 - 180, np.clip(values[:, 1], -90, 90)])
+
+
+@parametrize_with_checks(
+    [
+        OnTheSphere([("ridge", Ridge()), ("path", RidgePath())]),
+        OnTheSphere([("logistic", LogisticRegression())]),
+        RidgePath(),
+    ],
+    expected_failed_checks=lambda estimator: (
+        dict.fromkeys(
+            (
+                "check_estimator_sparse_array",
+                "check_estimator_sparse_matrix",
+                "check_estimator_sparse_tag",
+                "check_estimators_empty_data_messages",
+            ),
+            "places are read before the learners check their data, by what stands in for that here",
+        )
+        if isinstance(estimator, SpatialEnsemble)
+        else {}
+    ),
+)
+def test_common_checks(estimator, check):
+    check(estimator)
