@@ -132,9 +132,9 @@ def test_limits_of_threads_are_obeyed(encoder, monkeypatch):
     seen = []
     finish = SineNetwork.finish
 
-    def looking(self, first, layer):
+    def looking(self, first, content, options):
         seen.append(torch.get_num_threads())
-        return finish(self, first, layer)
+        return finish(self, first, content, options)
 
     monkeypatch.setattr(SineNetwork, "finish", looking)
     before = torch.get_num_threads()

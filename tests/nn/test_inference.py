@@ -218,11 +218,11 @@ def test_batches_shrink_where_memory_runs_out(monkeypatch, sphere_points):
     expected = encode(module, sphere_points)
     finish, sizes = SineNetwork.finish, []
 
-    def limited(self, first, layer):
+    def limited(self, first, content, options):
         sizes.append(len(first))
         if len(first) > 30:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return finish(self, first, layer)
+        return finish(self, first, content, options)
 
     monkeypatch.setattr(SineNetwork, "finish", limited)
     with pytest.warns(RuntimeWarning, match="going on with batch_size=25"):

@@ -140,6 +140,7 @@ def test_saved_and_opened(fitted, tmp_path):
         "hidden_dim": 24,
         "sine_dim": 64,
         "n_steps": 2,
+        "fine_layers": [],
     }
     folder = pretrainer.save_pretrained(tmp_path / "small", default_layer="hidden")
     encoder = SatCLIPEncoder(folder, n_components=5).fit()
