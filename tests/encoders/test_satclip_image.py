@@ -58,7 +58,15 @@ class FoldingGeolocator(ImageGeolocator):
         FoldingImageEncoder("bluemarble-l10"),
         FoldingImageEncoder("bluemarble-l10", normalize=True, batch_size=3),
         FoldingGeolocator("bluemarble-l10"),
-    ]
+    ],
+    expected_failed_checks=lambda estimator: (
+        {
+            "check_methods_sample_order_invariance": "some processors round products of single "
+            "precision by the rows beside them, which probabilities show"
+        }
+        if isinstance(estimator, FoldingGeolocator)
+        else {}
+    ),
 )
 def test_common_checks(estimator, check):
     check(estimator)
