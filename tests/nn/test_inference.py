@@ -230,7 +230,7 @@ def test_batches_shrink_where_memory_runs_out(monkeypatch, sphere_points):
     np.testing.assert_allclose(ours, expected, atol=1e-6)
     assert sizes[:3] == [100, 50, 25]
     monkeypatch.setattr(
-        SineNetwork, "finish", lambda self, first, layer: limited(self, torch.zeros(99, 1), layer)
+        SineNetwork, "finish", lambda self, _, *rest: limited(self, torch.zeros(99, 1), *rest)
     )
     with (
         pytest.warns(RuntimeWarning, match="batch_size=1"),
