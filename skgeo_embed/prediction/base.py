@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter
 
@@ -24,6 +25,32 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
     estimator_: Any
     lon: str | int | None
     lat: str | int | None
+
+    @property
+    def _leading(self) -> Any:
+        """The estimator whose kind is that of the whole."""
+        return self.estimator
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, coords: Any = None) -> float:
+        """Return R² of the predictions, of a classifier the accuracy.
+
+        Parameters
+        ----------
+        X, coords
+            As for `fit`.
+        y : array-like of shape (n,)
+            True values, or classes.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            1 at best.
+        """
+        metric = accuracy_score if is_classifier(self._leading) else r2_score
+        found = self.predict(X, coords)
+        return float(metric(y, found, sample_weight=sample_weight))
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
@@ -63,7 +90,7 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
+        inner = get_tags(self._leading)
         tags.estimator_type = inner.estimator_type
         tags.regressor_tags, tags.classifier_tags = inner.regressor_tags, inner.classifier_tags
         tags.target_tags.required = True

@@ -8,9 +8,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.optimize import nnls
 from sklearn.base import clone, is_classifier
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import Tags, _safe_indexing
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, indexable
@@ -26,7 +25,7 @@ EQUAL_SHARES = 0.02  # how strongly shares are drawn to equal ones, of what the 
 
 
 def _is_classifying(model: SpatialEnsemble) -> bool:
-    return is_classifier(model.learners[0][1])
+    return is_classifier(model._leading)
 
 
 class SpatialEnsemble(PlacesMetaEstimator):
@@ -83,6 +82,10 @@ class SpatialEnsemble(PlacesMetaEstimator):
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
+
+    @property
+    def _leading(self) -> Any:
+        return self.learners[0][1]
 
     def fit(self, X: Any, y: Any, coords: Any = None) -> SpatialEnsemble:
         """Fit the learners, and choose what each of them and the neighbours count.
@@ -174,26 +177,6 @@ class SpatialEnsemble(PlacesMetaEstimator):
         found = np.clip(self._corrected(X, coords), 0, None)
         return found / found.sum(axis=1, keepdims=True)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, coords: Any = None) -> float:
-        """Return R² of the predictions, of a classifier the accuracy.
-
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
-        y : array-like of shape (n,)
-            True values, or classes.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            1 at best.
-        """
-        metric = accuracy_score if _is_classifying(self) else r2_score
-        return float(metric(y, self.predict(X, coords), sample_weight=sample_weight))
-
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
         check_is_fitted(self)
         classes = getattr(self, "classes_", None)
@@ -237,13 +220,6 @@ class SpatialEnsemble(PlacesMetaEstimator):
         for (_, test), part in zip(folds, rows, strict=True):
             whole[:, test] = part
         return whole
-
-    def __sklearn_tags__(self) -> Tags:
-        self.estimator = self.learners[0][1]  # whose kind is that of all
-        try:
-            return super().__sklearn_tags__()
-        finally:
-            del self.estimator
 
 
 def _fit(model: Any, X: Any, y: np.ndarray) -> Any:

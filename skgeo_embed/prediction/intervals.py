@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import RegressorMixin, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.isotonic import isotonic_regression
-from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import _safe_indexing, indexable
@@ -26,7 +25,7 @@ MOST_BANDS = 16
 MIN_DISTANCE_KM = 1e-3
 
 
-class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
+class SpatialConformalRegressor(PlacesMetaEstimator):
     r"""A regressor with intervals that hold what they promise near labels and far from them.
 
     Cross-conformal intervals [1]_ promise a share of rows that are like those they were made from:
@@ -206,25 +205,6 @@ class SpatialConformalRegressor(RegressorMixin, PlacesMetaEstimator):
         half = np.interp(np.log(remoteness), np.log(self.remoteness_km_), self.half_widths_)
         middle = self.predict(X, coords)
         return np.column_stack([middle - half, middle + half])
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None, coords: Any = None) -> float:
-        """Return R² of the predictions.
-
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
-        y : array-like of shape (n,)
-            True values.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        r2 : float
-            1 at best.
-        """
-        return float(r2_score(y, self.predict(X, coords), sample_weight=sample_weight))
 
 
 def _complete(splitter: Any, lonlat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv, cross_val_predict
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metaestimators import available_if
@@ -218,26 +217,6 @@ class ResidualInterpolator(PlacesMetaEstimator):
         plain = self.estimator_.predict_proba(X)
         corrected = np.clip(plain + self._corrections(X, coords, plain), 0, None)
         return corrected / corrected.sum(axis=1, keepdims=True)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None, coords: Any = None) -> float:
-        """Return R² of the predictions, of a classifier the accuracy.
-
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
-        y : array-like of shape (n,)
-            True values, or classes.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            1 at best.
-        """
-        metric = accuracy_score if is_classifier(self.estimator) else r2_score
-        return float(metric(y, self.predict(X, coords), sample_weight=sample_weight))
 
     def _corrections(self, X: Any, coords: Any, predicted: np.ndarray) -> np.ndarray:
         return self._correction(self._places(X, coords), predicted)
