@@ -61,6 +61,20 @@ class SpatialEnsemble(PlacesMetaEstimator):
         Of classifiers.
     n_features_in_, feature_names_in_
         Of the learners, where they have them.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn.neighbors import KNeighborsRegressor
+    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> from skgeo_embed.prediction.ensemble import SpatialEnsemble
+    >>> X, y = load_air_temperature(return_X_y=True)
+    >>> learners = [("linear", LinearRegression()), ("nearest", KNeighborsRegressor())]
+    >>> model = SpatialEnsemble(learners).fit(X[::3], y[::3])
+    >>> bool(model.score(X[1::3], y[1::3]) > 0.9)
+    True
+    >>> float(sum(share.sum() for share in model.shares_.values()))
+    1.0
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

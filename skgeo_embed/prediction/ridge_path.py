@@ -26,6 +26,14 @@ class RidgePath(RegressorMixin, BaseEstimator):
         Coefficients of the columns as they are given.
     intercept_ : ndarray of shape (n_alphas,)
         Constants.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgeo_embed.prediction.ridge_path import RidgePath
+    >>> X = np.arange(6.0)[:, None]
+    >>> RidgePath((1e-9, 6.0)).fit(X, 2 * X[:, 0]).predict_path([[5.0]]).round(2).tolist()
+    [[10.0, 7.5]]
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"alphas": ["array-like"]}
