@@ -1,7 +1,7 @@
 """How well features of places tell asset wealth in African countries that were never seen.
 
     git clone https://github.com/sustainlab-group/africa_poverty
-    python benchmarks/wealth.py africa_poverty         # about 15 minutes on one CPU core
+    python benchmarks/wealth.py africa_poverty         # about 20 minutes on one CPU core
     python benchmarks/wealth.py africa_wealth.parquet  # a part of it, see below
 
 The protocol of Yeh et al. (2020), Nature Communications 11, 2583: 19,669 village clusters of
@@ -215,7 +215,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a clone of africa_poverty, or a parquet file")
     parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--rows", type=int, default=6000, help="training rows of spatial_pipeline")
+    parser.add_argument("--rows", type=int, help="training rows of spatial_pipeline; all of them")
     parser.add_argument("--csv", type=Path, help="write the table to this file")
     arguments = parser.parse_args()
     table = load_wealth(arguments.folder)

@@ -123,15 +123,16 @@ class SpatialEnsemble(PlacesMetaEstimator):
         CoordinateError
             If there are no coordinates, or they cannot be read.
         ValueError
-            If there are fewer than 2 rows.
+            If there are fewer than 2 rows, no learners, or two of one name.
         """
         with self._fitting():
+            self._check_learners()
             X, y = indexable(X, column_or_1d(y, warn=True))
             if len(y) < 2:
                 raise ValueError(f"an ensemble needs at least 2 rows, got n_samples={len(y)}.")
             lonlat = self._fit_places(X, coords)
             target = self._read_target(y)
-            order = np.lexsort([*target.T, *lonlat.T])  # one model, whatever the order of the rows
+            order = _one_order(X, target, lonlat)
             X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
             folds = self._folds(y, lonlat)
             held_out = {kind: self._hold_out(X, y, some) for kind, some in folds.items()}
@@ -202,6 +203,13 @@ class SpatialEnsemble(PlacesMetaEstimator):
         blend = np.sum(parts, axis=0)
         return blend + self._correction.correct(self._places(X, coords), blend)
 
+    def _check_learners(self) -> None:
+        names = [name for name, _ in self.learners]
+        twice = [name for name in names if names.count(name) > 1]
+        if not names or twice:
+            found = f"{twice[0]!r} twice" if twice else "none"
+            raise ValueError(f"learners must have names that differ, at least one; got {found}.")
+
     def _read_target(self, y: np.ndarray) -> np.ndarray:
         """The target as columns: y itself, or one column a class."""
         if not _is_classifying(self):
@@ -234,6 +242,15 @@ class SpatialEnsemble(PlacesMetaEstimator):
         for (_, test), part in zip(folds, rows, strict=True):
             whole[:, test] = part
         return whole
+
+
+def _one_order(X: Any, target: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
+    """An order of the rows that does not hang on how they came: by place, target, other numbers."""
+    keys = [*target.T, *lonlat.T]
+    values = np.asarray(X)
+    if values.ndim == 2 and values.dtype.kind in "fiub":
+        keys = [*values.T, *keys]
+    return np.lexsort(keys)
 
 
 def _fit(model: Any, X: Any, y: np.ndarray) -> Any:

@@ -94,6 +94,24 @@ def test_the_order_of_rows_changes_nothing(places, trend):
     np.testing.assert_array_equal(again.predict(places), expected)
 
 
+def test_rows_that_share_place_and_label_have_an_order_too(places):
+    rng = np.random.RandomState(0)
+    X = np.column_stack([np.repeat(places[:60], 5, axis=0), rng.randn(300, 2)])
+    y = np.repeat(np.round(places[:60, 0]), 5)
+    rows = rng.permutation(300)
+    model = SpatialEnsemble([("linear", RidgePath(ALPHAS)), ("nearest", KNeighborsRegressor(3))])
+    expected = clone(model).fit(X, y, X[:, :2]).predict(X, X[:, :2])
+    shuffled = clone(model).fit(X[rows], y[rows], X[rows, :2]).predict(X, X[:, :2])
+    np.testing.assert_allclose(shuffled, expected, rtol=1e-9)
+
+
+def test_learners_that_cannot_be_told_apart(places, trend):
+    """The shares of one would be taken for those of the other."""
+    for learners, found in (([], "got none"), ([("a", Ridge()), ("a", Ridge())], "'a' twice")):
+        with pytest.raises(ValueError, match=found):
+            SpatialEnsemble(learners).fit(places, trend)
+
+
 def test_classes_some_of_which_are_rare(places):
     label = np.where(places[:, 0] > 10, "east", "west").astype(object)
     label[7] = "rare"
