@@ -13,8 +13,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
-from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.encoders.satclip_image import SatCLIPImageEncoder
@@ -139,7 +139,7 @@ default="bluemarble-l10"
         self : object
             The fitted geolocator.
         """
-        with fitting(self):
+        with whole_fit(self):
             if candidates is None:
                 self.candidates_ = equal_area_lattice(self.n_candidates)
             else:

@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
-from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.encoders.moments import Moments
 from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.columns import column_names
@@ -252,7 +252,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         return np.float64
 
     def _fit(self, X: Any) -> Coordinates | None:
-        with fitting(self):
+        with whole_fit(self):
             self._reader = self._make_reader()
             self._sampling = area_sampling(self.area_points, self.area_statistic)
             self._saw_columns = X is not None

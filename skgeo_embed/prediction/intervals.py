@@ -138,7 +138,7 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         ValueError
             If a splitter leaves a row in no test fold.
         """
-        with self._fitting():
+        with self._whole_fit():
             X, y = indexable(X, column_or_1d(y, dtype=np.float64, warn=True))
             if is_classifier(self.estimator):
                 raise TypeError(
