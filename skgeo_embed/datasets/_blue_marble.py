@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
+from skgeo_embed._sphere import KM_PER_DEGREE
 from skgeo_embed.datasets._air_temperature import DATA_FOLDER
-from skgeo_embed.places.sphere import KM_PER_DEGREE
 
 PIXELS_AT_A_TIME = 2**20
 MOST_TRIES = 10_000  # draws without one on land

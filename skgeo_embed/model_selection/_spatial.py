@@ -15,10 +15,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 from skgeo_embed.places.columns import classify_column, column_names, find_lonlat
 from skgeo_embed.places.geometries import is_geo
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 
 Split = tuple[np.ndarray, np.ndarray]
 SMALLEST = 1e-6  # of a block, degrees or km

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from skgeo_embed._sphere import KM_PER_DEGREE
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import BANDS, NORTH, SOUTH, read_band
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, checked_bounds
-from skgeo_embed.places.sphere import KM_PER_DEGREE
 from skgeo_embed.pretraining.content_layers import (
     checked_pictures,
     content_layers,

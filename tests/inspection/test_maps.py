@@ -6,6 +6,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import ImageGeolocator, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.datasets import land_mask, load_blue_marble
 from skgeo_embed.inspection import (
     EmbeddingMapDisplay,
@@ -13,7 +14,6 @@ from skgeo_embed.inspection import (
     SimilarityMapDisplay,
 )
 from skgeo_embed.inspection._geolocation import great_circle
-from skgeo_embed.places.sphere import great_circle_km
 from skgeo_embed.streaming.grid import WORLD, grid_axes
 
 mpl.use("Agg")
