@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._region import WORLD, read_region
 from skgeo_embed._sphere import great_circle_km, lonlat_of, unit_vectors
 from skgeo_embed.inspection._earth import (
     draw_frame,
@@ -19,7 +20,6 @@ from skgeo_embed.inspection._earth import (
     within,
 )
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.streaming.grid import WORLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ class GeolocationDisplay:
         self.true = true
         self.candidates = candidates
         self.probability = probability
-        self.region = region
+        self.region = read_region(region)
         self.title = title
         self.errors_km = None if true is None else great_circle_km(true, predicted)
 
