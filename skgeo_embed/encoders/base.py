@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
 from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
-from skgeo_embed.encoders.moments import Moments
+from skgeo_embed.encoders.group_statistics import GroupStatistics
 from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.columns import column_names
 from skgeo_embed.places.dask import check_dask, transform_dask
@@ -308,7 +308,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             here = self._covers(lonlat)
             points, area = np.column_stack([lonlat, times[part][area]])[here], area[here]
             n_areas, largest = part.stop - part.start, int(np.bincount(area).max(initial=0))
-            summary = Moments(
+            summary = GroupStatistics(
                 n_areas, out.shape[1], self._sampling.statistic, out.dtype.name, largest
             )
             if len(points):
