@@ -1,16 +1,17 @@
-"""What meta-estimators of places share."""
+"""What meta-estimators of places share: `fit`, and predictions that places correct."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import Tags, get_tags
+from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._fitting import whole_fit
@@ -28,11 +29,53 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
 
     @property
     def _leading(self) -> Any:
-        """The estimator whose kind is that of the whole."""
+        """Return the estimator that decides whether this is a regressor or a classifier."""
         return self.estimator
 
+    def fit(self, X: Any, y: Any, coords: Any = None) -> Self:
+        """Fit on a table with places.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, d)
+            Features; longitude and latitude are among the columns, unless `coords` gives them.
+        y : array-like of shape (n,)
+            Targets, or classes.
+        coords : array-like of shape (n, 2), default=None
+            Longitude and latitude of the rows in degrees, if X does not hold them.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        CoordinateError
+            If there are no coordinates, or they cannot be read.
+        TypeError
+            If what is fitted is of a kind that this estimator cannot use.
+        ValueError
+            If there are fewer than 2 rows, or a parameter cannot be used.
+        """
+        from skgeo_embed.nn.inference.thread_choice import worthwhile_threads
+
+        with whole_fit(self), worthwhile_threads():
+            X, y = indexable(X, column_or_1d(y, warn=True))
+            if len(y) < 2:
+                raise ValueError(
+                    f"{type(self).__name__} needs at least 2 rows, got n_samples={len(y)}."
+                )
+            self._columns = self.lon, self.lat
+            self._beside = coords is not None
+            self._fit_rows(X, y, self._places(X, coords), coords)
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(self.estimator_, name):
+                    setattr(self, name, getattr(self.estimator_, name))
+        return self
+
     def score(self, X: Any, y: Any, sample_weight: Any = None, coords: Any = None) -> float:
-        """Return R² of the predictions, of a classifier the accuracy.
+        """Return R² of a regressor's predictions, or the accuracy of a classifier's.
 
         Parameters
         ----------
@@ -52,31 +95,19 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         found = self.predict(X, coords)
         return float(metric(y, found, sample_weight=sample_weight))
 
-    @contextmanager
-    def _whole_fit(self) -> Iterator[None]:
-        """A fit that is whole or nothing, by one thread where several would only wait."""
-        from skgeo_embed.nn.inference.thread_choice import worthwhile_threads
-
-        with whole_fit(self), worthwhile_threads():
-            yield
-
-    def _fit_places(self, X: Any, coords: Any) -> np.ndarray:
-        self._columns = self.lon, self.lat
-        self._beside = coords is not None
-        return self._places(X, coords)
+    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+        """Fit on rows whose places are read; it sets `estimator_`."""
+        raise NotImplementedError
 
     def _places(self, X: Any, coords: Any) -> np.ndarray:
         lon, lat = self._columns
         if self._beside and coords is None:
-            raise CoordinateError("this was fitted with coords beside X; pass coords here too.")
+            raise CoordinateError(
+                f"this {type(self).__name__} was fitted with coords beside X; pass coords here too."
+            )
         if coords is not None or (lon is None and lat is None):
             return find_coordinates(X, coords)
         return read_coordinates(X, lon=lon, lat=lat).lonlat
-
-    def _take_names(self) -> None:
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return the routing of metadata: `coords` is for this estimator itself.
@@ -97,3 +128,70 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         tags.input_tags.sparse = False
         return tags
+
+
+def _has_probabilities(model: CorrectedEstimator) -> bool:
+    return is_classifier(model._leading) and hasattr(model._leading, "predict_proba")
+
+
+class CorrectedEstimator(PlacesMetaEstimator):
+    """A meta-estimator whose predictions are corrected by the nearest training places.
+
+    Of a classifier the probabilities are corrected.
+    """
+
+    classes_: np.ndarray
+
+    def predict(self, X: Any, coords: Any = None) -> np.ndarray:
+        """Predict, corrected by the nearest training places.
+
+        Parameters
+        ----------
+        X, coords
+            As for `fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n,)
+            Predictions, or classes.
+        """
+        check_is_fitted(self)
+        if hasattr(self, "classes_"):
+            return self.classes_[self.predict_proba(X, coords).argmax(axis=1)]
+        return self._corrected(X, coords)[:, 0]
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any, coords: Any = None) -> np.ndarray:
+        """Predict probabilities of the classes, corrected by the nearest training places.
+
+        Parameters
+        ----------
+        X, coords
+            As for `fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes)
+            In the order of `classes_`; rows sum to 1.
+        """
+        check_is_fitted(self)
+        found = np.clip(self._corrected(X, coords), 0, None)
+        return found / found.sum(axis=1, keepdims=True)
+
+    def _corrected(self, X: Any, coords: Any) -> np.ndarray:
+        """Return corrected predictions, (n, 1), or (n, n_classes) that may lie outside [0, 1]."""
+        raise NotImplementedError
+
+    def _read_target(self, y: np.ndarray) -> np.ndarray:
+        """Return the target as columns: y itself, or one column for each class."""
+        if not is_classifier(self._leading):
+            return column_or_1d(y, dtype=np.float64)[:, None]
+        if not _has_probabilities(self):
+            raise TypeError(
+                f"{type(self).__name__} corrects a classifier's probabilities, and "
+                f"{type(self._leading).__name__} has no predict_proba; wrap it in "
+                "CalibratedClassifierCV."
+            )
+        check_classification_targets(y)
+        self.classes_, number = np.unique(y, return_inverse=True)
+        return np.eye(len(self.classes_))[number]

@@ -10,31 +10,25 @@ from scipy.optimize import nnls
 from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, indexable
+from sklearn.utils.validation import column_or_1d
 
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
-from skgeo_embed.prediction.base import PlacesMetaEstimator
+from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
 
 Fold = tuple[np.ndarray, np.ndarray]
 N_SPLITS = 3
-EQUAL_SHARES = 0.02  # how strongly shares are drawn to equal ones, of what the target varies
+EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
 
-def _is_classifying(model: SpatialEnsemble) -> bool:
-    return is_classifier(model._leading)
-
-
-class SpatialEnsemble(PlacesMetaEstimator):
+class SpatialEnsemble(CorrectedEstimator):
     """A weighted mean of learners, corrected by the labels of the nearest places.
 
     How much each learner counts, and how far neighbours are followed, is chosen on rows that are
     held out in two ways: at random, which shows how a model does among its neighbours, and in
     whole blocks, which shows how it does where nobody has measured. Each kind counts half, so that
-    neither is bought at the price of the other.
+    neither is improved at the cost of the other.
 
     Parameters
     ----------
@@ -51,16 +45,16 @@ class SpatialEnsemble(PlacesMetaEstimator):
     learners_ : list of (str, estimator)
         Fitted on all rows.
     shares_ : dict of str to ndarray
-        Of each learner, one for each of its candidates; all add up to 1.
+        Weights of each learner's candidates; the weights of all learners add up to 1.
     weighting_ : Weighting or None
-        How neighbours correct a prediction; None where they tell nothing.
+        How neighbours correct a prediction; None if they do not improve it.
     reach_ : float
-        How far neighbours are followed, in typical distances between places: their correction
-        falls by a factor e over it.
+        Distance over which the correction falls by a factor e, in typical distances between
+        places.
     classes_ : ndarray of shape (n_classes,)
-        Of classifiers.
+        Classes, if the learners are classifiers.
     n_features_in_, feature_names_in_
-        Of the learners, where they have them.
+        Those of the first learner, if it has them.
 
     Examples
     --------
@@ -101,99 +95,32 @@ class SpatialEnsemble(PlacesMetaEstimator):
     def _leading(self) -> Any:
         return self.learners[0][1]
 
-    def fit(self, X: Any, y: Any, coords: Any = None) -> SpatialEnsemble:
-        """Fit the learners, and choose what each of them and the neighbours count.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Features; longitude and latitude are among the columns, unless `coords` gives them.
-        y : array-like of shape (n,)
-            Targets, or classes.
-        coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, degrees, where X does not hold them.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        CoordinateError
-            If there are no coordinates, or they cannot be read.
-        ValueError
-            If there are fewer than 2 rows, no learners, or two of one name.
-        """
-        with self._whole_fit():
-            self._check_learners()
-            X, y = indexable(X, column_or_1d(y, warn=True))
-            if len(y) < 2:
-                raise ValueError(f"an ensemble needs at least 2 rows, got n_samples={len(y)}.")
-            lonlat = self._fit_places(X, coords)
-            target = self._read_target(y)
-            order = _one_order(X, target, lonlat)
-            X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
-            folds = self._folds(y, lonlat)
-            held_out = {kind: self._hold_out(X, y, some) for kind, some in folds.items()}
-            shares = _choose_shares(target, list(held_out.values()))
-            blends = {kind: np.tensordot(shares, found, 1) for kind, found in held_out.items()}
-            self._correction = NeighborCorrection(KnownPlaces(lonlat, target, blends["random"]))
-            if "blocks" in folds:
-                self._correction.limit_reach(
-                    lonlat, target, blends["random"], blends["blocks"], folds["blocks"]
-                )
-            self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
-            fitted = Parallel(n_jobs=self.n_jobs)(
-                delayed(_fit)(model, X, y) for _, model in self.learners
+    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+        self._check_learners()
+        target = self._read_target(y)
+        order = _one_order(X, target, lonlat)
+        X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
+        folds = self._folds(y, lonlat)
+        held_out = {kind: self._hold_out(X, y, some) for kind, some in folds.items()}
+        shares = _choose_shares(target, list(held_out.values()))
+        blends = {kind: np.tensordot(shares, found, 1) for kind, found in held_out.items()}
+        self._correction = NeighborCorrection(KnownPlaces(lonlat, target, blends["random"]))
+        if "blocks" in folds:
+            self._correction.limit_reach(
+                lonlat, target, blends["random"], blends["blocks"], folds["blocks"]
             )
-            self.learners_ = [
-                (name, model) for (name, _), model in zip(self.learners, fitted, strict=True)
-            ]
-            sizes = [_n_candidates(model) for model in fitted]
-            parts = np.split(shares, np.cumsum(sizes)[:-1])
-            self.shares_ = dict(zip((name for name, _ in self.learners), parts, strict=True))
-            self.estimator_ = fitted[0]
-            self._take_names()
-        return self
-
-    def predict(self, X: Any, coords: Any = None) -> np.ndarray:
-        """Predict with all learners, corrected by the nearest training places.
-
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
-
-        Returns
-        -------
-        y : ndarray of shape (n,)
-            Predictions, or classes.
-        """
-        check_is_fitted(self)
-        if _is_classifying(self):
-            return self.classes_[self.predict_proba(X, coords).argmax(axis=1)]
-        return self._corrected(X, coords)[:, 0]
-
-    @available_if(_is_classifying)
-    def predict_proba(self, X: Any, coords: Any = None) -> np.ndarray:
-        """Predict probabilities of the classes, corrected by the nearest training places.
-
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n, n_classes)
-            In the order of `classes_`; rows sum to 1.
-        """
-        found = np.clip(self._corrected(X, coords), 0, None)
-        return found / found.sum(axis=1, keepdims=True)
+        self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
+        names = [name for name, _ in self.learners]
+        fitted = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fit)(model, X, y) for _, model in self.learners
+        )
+        self.learners_ = list(zip(names, fitted, strict=True))
+        sizes = [_n_candidates(model) for model in fitted]
+        parts = np.split(shares, np.cumsum(sizes)[:-1])
+        self.shares_ = dict(zip(names, parts, strict=True))
+        self.estimator_ = fitted[0]
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
-        check_is_fitted(self)
         classes = getattr(self, "classes_", None)
         parts = [
             np.tensordot(self.shares_[name], _candidates(model, X, classes), 1)
@@ -208,19 +135,11 @@ class SpatialEnsemble(PlacesMetaEstimator):
         twice = [name for name in names if names.count(name) > 1]
         if not names or twice:
             found = f"{twice[0]!r} twice" if twice else "none"
-            raise ValueError(f"learners must have names that differ, at least one; got {found}.")
-
-    def _read_target(self, y: np.ndarray) -> np.ndarray:
-        """The target as columns: y itself, or one column a class."""
-        if not _is_classifying(self):
-            return column_or_1d(y, dtype=np.float64)[:, None]
-        check_classification_targets(y)
-        self.classes_, number = np.unique(y, return_inverse=True)
-        return np.eye(len(self.classes_))[number]
+            raise ValueError(f"learners must be at least one, with different names; got {found}.")
 
     def _folds(self, y: np.ndarray, lonlat: np.ndarray) -> dict[str, list[Fold]]:
-        """Folds of both kinds; none of blocks where places or classes are too few for it."""
-        numbers = np.unique(y, return_inverse=True)[1] if _is_classifying(self) else None
+        """Return folds of both kinds, or random ones alone if places or classes are too few."""
+        numbers = np.unique(y, return_inverse=True)[1] if is_classifier(self._leading) else None
         folds = {"random": _random_folds(len(y), numbers)}
         splitter = SpatialBlockKFold(N_SPLITS, block_size="auto")
         if len(np.unique(splitter.blocks(lonlat))) >= N_SPLITS:
@@ -230,7 +149,7 @@ class SpatialEnsemble(PlacesMetaEstimator):
         return folds
 
     def _hold_out(self, X: Any, y: np.ndarray, folds: list[Fold]) -> np.ndarray:
-        """What each candidate predicts for rows that it has not seen, (candidates, n, columns)."""
+        """Predict held-out rows with each candidate, (candidates, n, columns)."""
         classes = getattr(self, "classes_", None)
         jobs = [(model, fold) for fold in folds for _, model in self.learners]
         found = Parallel(n_jobs=self.n_jobs)(
@@ -245,7 +164,7 @@ class SpatialEnsemble(PlacesMetaEstimator):
 
 
 def _one_order(X: Any, target: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
-    """An order of the rows that does not hang on how they came: by place, target, other numbers."""
+    """Sort rows by place, target and other numbers, so that their given order does not matter."""
     keys = [*target.T, *lonlat.T]
     values = np.asarray(X)
     if values.ndim == 2 and values.dtype.kind in "fiub":
@@ -265,7 +184,7 @@ def _fit_and_predict(
 
 
 def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
-    """What a fitted learner predicts, (candidates, n, 1), or probabilities (1, n, classes)."""
+    """Predict with a fitted learner, (candidates, n, 1), or probabilities (1, n, classes)."""
     if classes is not None:
         known = model.predict_proba(X)
         found = np.zeros((1, len(known), len(classes)))
@@ -285,7 +204,7 @@ def _n_candidates(model: Any) -> int:
 
 
 def _random_folds(n_rows: int, classes: np.ndarray | None) -> list[Fold]:
-    """Folds at random, of each class about as many rows in each."""
+    """Deal rows to random folds, about as many of each class to each."""
     order = np.random.RandomState(0).permutation(n_rows)
     if classes is not None:
         order = order[np.argsort(classes[order], kind="stable")]
@@ -296,7 +215,7 @@ def _random_folds(n_rows: int, classes: np.ndarray | None) -> list[Fold]:
 
 
 def _choose_shares(target: np.ndarray, held_out: list[np.ndarray]) -> np.ndarray:
-    """Shares of the candidates, not negative and 1 in sum, of least error in all kinds of folds.
+    """Choose shares of the candidates, none negative and 1 in sum, of least error in all folds.
 
     Errors of a kind count relative to those of its best candidate.
     """

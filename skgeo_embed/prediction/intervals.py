@@ -11,7 +11,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.isotonic import isotonic_regression
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -54,7 +54,7 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         Each must put every row into one test fold; they are given the places. None is five random
         folds, and five of blocks of a tenth of what the places span.
     lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell.
+        Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Processes for the folds.
 
@@ -113,62 +113,32 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         self.lat = lat
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any, coords: Any = None) -> SpatialConformalRegressor:
-        """Fit the regressor on all rows and on each fold, and learn its errors by remoteness.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            The regressor's features; longitude and latitude are among the columns, unless `coords`
-            gives them.
-        y : array-like of shape (n,)
-            Targets.
-        coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, degrees, where X does not hold them.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        CoordinateError
-            If there are no coordinates, or they cannot be read.
-        ValueError
-            If a splitter leaves a row in no test fold.
-        """
-        with self._whole_fit():
-            X, y = indexable(X, column_or_1d(y, dtype=np.float64, warn=True))
-            if is_classifier(self.estimator):
-                raise TypeError(
-                    f"intervals are for regressors, and {type(self.estimator).__name__} is a "
-                    "classifier; mapie.classification makes sets of classes."
-                )
-            if len(y) < 2:
-                raise ValueError(f"intervals need at least 2 rows, got n_samples={len(y)}.")
-            lonlat = self._fit_places(X, coords)
-            splitters = self.cv if isinstance(self.cv, (list, tuple)) else [self.cv]
-            if self.cv is None:
-                splitters = [
-                    KFold(min(5, len(y)), shuffle=True, random_state=0),
-                    SpatialBlockKFold(block_size="auto"),
-                ]
-            folds = [fold for splitter in splitters for fold in _complete(splitter, lonlat)]
-            errors = Parallel(n_jobs=self.n_jobs)(
-                delayed(_errors)(self.estimator, X, y, coords, *fold) for fold in folds
+    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+        if is_classifier(self.estimator):
+            raise TypeError(
+                f"intervals are for regressors, and {type(self.estimator).__name__} is a "
+                "classifier; mapie.classification makes sets of classes."
             )
-            remoteness = [
-                _remoteness_km(_nearest(lonlat[train]), lonlat[test]) for train, test in folds
+        y = column_or_1d(y, dtype=np.float64)
+        splitters = self.cv if isinstance(self.cv, (list, tuple)) else [self.cv]
+        if self.cv is None:
+            splitters = [
+                KFold(min(5, len(y)), shuffle=True, random_state=0),
+                SpatialBlockKFold(block_size="auto"),
             ]
-            self.remoteness_km_, self.half_widths_ = _quantiles_in_bands(
-                np.concatenate(remoteness), np.concatenate(errors), self.confidence_level
-            )
-            self._known = _nearest(lonlat)
-            self.estimator_ = clone(self.estimator)
-            self.estimator_.fit(X, y, **coords_for(self.estimator_.fit, coords))
-            self._take_names()
-        return self
+        folds = [fold for splitter in splitters for fold in _complete(splitter, lonlat)]
+        errors = Parallel(n_jobs=self.n_jobs)(
+            delayed(_errors)(self.estimator, X, y, coords, *fold) for fold in folds
+        )
+        remoteness = [
+            _remoteness_km(_nearest(lonlat[train]), lonlat[test]) for train, test in folds
+        ]
+        self.remoteness_km_, self.half_widths_ = _quantiles_in_bands(
+            np.concatenate(remoteness), np.concatenate(errors), self.confidence_level
+        )
+        self._known = _nearest(lonlat)
+        self.estimator_ = clone(self.estimator)
+        self.estimator_.fit(X, y, **coords_for(self.estimator_.fit, coords))
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
         """Predict, as the regressor does.

@@ -8,19 +8,13 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv, cross_val_predict
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed.prediction.base import PlacesMetaEstimator
+from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 
 
-def _has_probabilities(model: ResidualInterpolator) -> bool:
-    return is_classifier(model.estimator) and hasattr(model.estimator, "predict_proba")
-
-
-class ResidualInterpolator(PlacesMetaEstimator):
+class ResidualInterpolator(CorrectedEstimator):
     r"""A regressor or classifier whose predictions the nearest places correct.
 
     A model of features knows what carries over to other places; its neighbours know the rest. The
@@ -59,7 +53,7 @@ class ResidualInterpolator(PlacesMetaEstimator):
         :class:`~skgeo_embed.model_selection.SpatialBlockKFold` makes residuals what they are where
         nobody has measured.
     lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell.
+        Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Processes for the folds.
 
@@ -125,115 +119,36 @@ class ResidualInterpolator(PlacesMetaEstimator):
         self.lat = lat
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any, coords: Any = None) -> ResidualInterpolator:
-        """Fit the estimator, and choose how its predictions are corrected.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            The estimator's features; longitude and latitude are among the columns, unless `coords`
-            gives them.
-        y : array-like of shape (n,)
-            Targets, or classes.
-        coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, degrees, where X does not hold them.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        CoordinateError
-            If there are no coordinates, or they cannot be read.
-        TypeError
-            If a classifier has no `predict_proba`.
-        """
-        with self._whole_fit():
-            y = column_or_1d(y, warn=True)
-            if len(y) < 2:
-                raise ValueError(f"residuals need at least 2 rows, got n_samples={len(y)}.")
-            target = self._read_target(y)
-            lonlat = self._fit_places(X, coords)
-            predicted = cross_val_predict(
-                clone(self.estimator),
-                X,
-                y,
-                cv=list(self._folds(y).split(lonlat, y)),
-                n_jobs=self.n_jobs,
-                params={},  # None fails under metadata routing in scikit-learn 1.6.0
-                method="predict_proba" if is_classifier(self.estimator) else "predict",
-            ).reshape(target.shape)
-            self.residuals_ = target - predicted
-            if not is_classifier(self.estimator):
-                self.residuals_ = self.residuals_[:, 0]
-            known = KnownPlaces(lonlat, target, predicted)
-            self.spacing_km_ = known.spacing_km
-            if self.interpolator is None:
-                neighbors = NeighborCorrection(known)
-                self._correction, self.weighting_ = neighbors.correct, neighbors.weighting
-            else:
-                surface = SurfaceCorrection(self.interpolator, known)
-                self._correction, self.interpolator_ = surface.correct, surface.regressor
-            self.estimator_ = clone(self.estimator).fit(X, y)
-            self._take_names()
-        return self
-
-    def predict(self, X: Any, coords: Any = None) -> np.ndarray:
-        """Predict, corrected by the nearest training places.
-
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
-
-        Returns
-        -------
-        y : ndarray of shape (n,)
-            Predictions, or classes.
-        """
-        check_is_fitted(self)
-        if is_classifier(self.estimator_):
-            return self.classes_[self.predict_proba(X, coords).argmax(axis=1)]
-        plain = column_or_1d(self.estimator_.predict(X))
-        return plain + self._corrections(X, coords, plain.reshape(len(plain), 1))[:, 0]
-
-    @available_if(_has_probabilities)
-    def predict_proba(self, X: Any, coords: Any = None) -> np.ndarray:
-        """Predict probabilities of the classes, corrected by the nearest training places.
-
-        Parameters
-        ----------
-        X, coords
-            As for `fit`.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n, n_classes)
-            In the order of `classes_`; rows sum to 1.
-        """
-        check_is_fitted(self)
-        plain = self.estimator_.predict_proba(X)
-        corrected = np.clip(plain + self._corrections(X, coords, plain), 0, None)
-        return corrected / corrected.sum(axis=1, keepdims=True)
-
-    def _corrections(self, X: Any, coords: Any, predicted: np.ndarray) -> np.ndarray:
-        return self._correction(self._places(X, coords), predicted)
-
-    def _read_target(self, y: np.ndarray) -> np.ndarray:
-        """The target as columns: y itself, or one column a class."""
+    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+        target = self._read_target(y)
+        predicted = cross_val_predict(
+            clone(self.estimator),
+            X,
+            y,
+            cv=list(self._folds(y).split(lonlat, y)),
+            n_jobs=self.n_jobs,
+            params={},  # None fails under metadata routing in scikit-learn 1.6.0
+            method="predict_proba" if is_classifier(self.estimator) else "predict",
+        ).reshape(target.shape)
+        self.residuals_ = target - predicted
         if not is_classifier(self.estimator):
-            return column_or_1d(y, dtype=np.float64)[:, None]
-        if not hasattr(self.estimator, "predict_proba"):
-            raise TypeError(
-                f"a classifier is corrected by its probabilities, and "
-                f"{type(self.estimator).__name__} has no predict_proba; wrap it in "
-                "CalibratedClassifierCV."
-            )
-        check_classification_targets(y)
-        self.classes_, number = np.unique(y, return_inverse=True)
-        return np.eye(len(self.classes_))[number]
+            self.residuals_ = self.residuals_[:, 0]
+        known = KnownPlaces(lonlat, target, predicted)
+        self.spacing_km_ = known.spacing_km
+        if self.interpolator is None:
+            neighbors = NeighborCorrection(known)
+            self._correction, self.weighting_ = neighbors.correct, neighbors.weighting
+        else:
+            surface = SurfaceCorrection(self.interpolator, known)
+            self._correction, self.interpolator_ = surface.correct, surface.regressor
+        self.estimator_ = clone(self.estimator).fit(X, y)
+
+    def _corrected(self, X: Any, coords: Any) -> np.ndarray:
+        if hasattr(self, "classes_"):
+            predicted = self.estimator_.predict_proba(X)
+        else:
+            predicted = column_or_1d(self.estimator_.predict(X))[:, None]
+        return predicted + self._correction(self._places(X, coords), predicted)
 
     def _folds(self, y: np.ndarray) -> Any:
         if self.cv is not None:
