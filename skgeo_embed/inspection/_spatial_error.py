@@ -19,7 +19,8 @@ from skgeo_embed.inspection._earth import (
     root_figure,
     within,
 )
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for, find_coordinates
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
+from skgeo_embed.places.reading import find_coordinates
 from skgeo_embed.places.sphere import EARTH_RADIUS_KM, great_circle_km
 
 if TYPE_CHECKING:

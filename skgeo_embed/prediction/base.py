@@ -14,8 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.fitting import fitting
-from skgeo_embed.model_selection._spatial import find_coordinates
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.reading import find_coordinates, read_coordinates
 
 
 class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
