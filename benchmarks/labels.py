@@ -11,8 +11,8 @@ import numpy as np
 import rasterio
 from sklearn.neighbors import BallTree
 
+from skgeo_embed._sphere import EARTH_RADIUS_KM
 from skgeo_embed.datasets import load_air_temperature, load_blue_marble
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM
 
 
 def folder_of(package):

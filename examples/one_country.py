@@ -50,7 +50,7 @@ COUNTRY = (-125.0, 24.0, -66.5, 49.5)  # west, south, east, north
 print("building the grid of the country", flush=True)
 grid = earth_grid(step=0.05, bounds=COUNTRY)
 tiles = load_earth_tiles(
-    arguments.tiles, tile_size=12, km_per_pixel=(5, 20, 80), bounds=COUNTRY, random_state=0
+    arguments.tiles, tile_size=12, km_per_pixel=(5, 20, 80), region=COUNTRY, random_state=0
 )
 pretrainer = SatCLIPPretrainer(
     Recipe(

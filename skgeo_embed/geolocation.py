@@ -13,14 +13,14 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
-from skgeo_embed.encoders.fitting import fitting
+from skgeo_embed._sphere import golden_spiral, great_circle_km
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.encoders.satclip_image import SatCLIPImageEncoder
 from skgeo_embed.models.registry import DEFAULT_IMAGE_MODEL
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.places.sphere import great_circle_km
 
 if TYPE_CHECKING:
     import torch
@@ -139,9 +139,9 @@ default="bluemarble-l10"
         self : object
             The fitted geolocator.
         """
-        with fitting(self):
+        with whole_fit(self):
             if candidates is None:
-                self.candidates_ = equal_area_lattice(self.n_candidates)
+                self.candidates_ = golden_spiral(self.n_candidates)
             else:
                 self.candidates_ = read_coordinates(candidates).lonlat
             self._open_towers()
@@ -344,16 +344,3 @@ default="bluemarble-l10"
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def equal_area_lattice(n_points: int) -> np.ndarray:
-    """Lay a Fibonacci lattice: every point stands for the same area (González 2010).
-
-    Á. González, "Measurement of areas on a sphere using Fibonacci and latitude-longitude
-    lattices", Mathematical Geosciences 42, doi:10.1007/s11004-009-9257-x.
-    """
-    index = np.arange(n_points)
-    golden = (np.sqrt(5) - 1) / 2
-    lon = (index * golden % 1) * 360 - 180
-    lat = np.rad2deg(np.arcsin(1 - (2 * index + 1) / n_points))
-    return np.column_stack([lon, lat])

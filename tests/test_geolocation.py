@@ -10,8 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import ImageGeolocator
 from skgeo_embed._errors import ModelFormatError
-from skgeo_embed.geolocation import equal_area_lattice
-from skgeo_embed.places.sphere import great_circle_km
+from skgeo_embed._sphere import great_circle_km
 from tests.peak_memory import PEAK_MIB
 from tests.pretraining.flat import flat_pretrainer
 from tests.published import checkpoint, to_bytes
@@ -107,23 +106,6 @@ def test_published_checkpoint(tmp_path):
     )
     with pytest.raises(ModelFormatError, match="no logit_scale"):
         ImageGeolocator(path).fit()
-
-
-def test_lattice_is_equal_area():
-    lattice = equal_area_lattice(20_000)
-    assert lattice.shape == (20_000, 2)
-    height = np.sin(np.deg2rad(lattice[:, 1]))
-    counts, _, _ = np.histogram2d(height, lattice[:, 0], bins=(5, 8), range=((-1, 1), (-180, 180)))
-    assert abs(counts / 500 - 1).max() < 0.03
-
-
-def test_great_circle():
-    paris, new_york = np.array([[2.3522, 48.8566]]), np.array([[-74.006, 40.7128]])
-    assert great_circle_km(paris, new_york)[0] == pytest.approx(5837, abs=5)
-    assert great_circle_km(np.array([[0, 90]]), np.array([[123, -90]]))[0] == pytest.approx(
-        np.pi * 6371.0088
-    )
-    assert great_circle_km(np.array([[-179.9, 0]]), np.array([[179.9, 0]]))[0] < 23
 
 
 def test_bad_requests(pretrainer, pairs):

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from skgeo_embed import SatCLIPEncoder
-from skgeo_embed.streaming.grid import WORLD
+from skgeo_embed._region import WORLD
 
 
 def new_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -58,7 +58,8 @@ def add_region_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=4,
         default=list(WORLD),
         metavar=("WEST", "SOUTH", "EAST", "NORTH"),
-        help="degrees; EAST may go to 360 across the antimeridian (default: the world)",
+        help="degrees; across the antimeridian EAST is above 180, or less than WEST (default: the "
+        "world)",
     )
     parser.add_argument(
         "--resolution",

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
+from skgeo_embed._region import Region, read_region, region_or_bounds
+from skgeo_embed._sphere import KM_PER_DEGREE
 from skgeo_embed.datasets._air_temperature import DATA_FOLDER
-from skgeo_embed.places.sphere import KM_PER_DEGREE
 
 PIXELS_AT_A_TIME = 2**20
 MOST_TRIES = 10_000  # draws without one on land
@@ -35,10 +36,11 @@ def load_earth_tiles(
     tile_size: int = 32,
     km_per_pixel: float | Sequence[float] = 5.0,
     bands: Sequence[str] = tuple(BANDS),
-    bounds: Sequence[float] | None = None,
+    region: Sequence[float] | None = None,
     land_only: bool = True,
     random_state: int | np.random.RandomState | None = None,
     return_X_y: bool = False,
+    bounds: Sequence[float] | None = None,
 ) -> Any:
     """Cut image tiles from global mosaics of three seasons, lights and elevation.
 
@@ -58,14 +60,17 @@ def load_earth_tiles(
     bands : sequence of str, default=("august", "autumn", "may", "lights", "elevation")
         Which layers, in this order: Blue Marble of three seasons (three bands each), the lights
         of cities at night, and elevation.
-    bounds : (west, south, east, north), default=None
-        Degrees within which centres are drawn; None for the whole mosaic.
+    region : (west, south, east, north), default=None
+        Degrees within which centres are drawn, between 60°S, where the imagery begins, and 84°N;
+        across the antimeridian east is greater than 180, or less than west. None is all of it.
     land_only : bool, default=True
         Draw only centres on land (as the August mosaic's colours show it; lakes are water).
     random_state : int, RandomState instance or None, default=None
         Seeds the draw; the same centres are drawn whatever the bands.
     return_X_y : bool, default=False
         Return ``(images, coords)`` instead of a Bunch.
+    bounds : (west, south, east, north), default=None
+        Deprecated: the earlier name of `region`.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def load_earth_tiles(
     ImportError
         If Pillow is missing.
     ValueError
-        If a number is not positive, there is no such band, or no land within the bounds.
+        If a number is not positive, there is no such band, or no land in the region.
 
     Examples
     --------
@@ -100,8 +105,11 @@ def load_earth_tiles(
             raise ValueError(f"{name} must be positive, got {value!r}.")
     if isinstance(bands, str) or not set(bands) <= set(BANDS) or not len(bands):
         raise ValueError(f"bands must be some of {', '.join(BANDS)}, got {bands!r}.")
+    drawn_region = (-180.0, SOUTH, 180.0, NORTH)
+    if (region := region_or_bounds(region, bounds)) is not None:
+        drawn_region = read_region(region, lowest=SOUTH, highest=NORTH)
     rng = check_random_state(random_state)
-    coords = _draw_centres(read_mosaic(), n_tiles, land_only, rng, _drawn_bounds(bounds))
+    coords = _draw_centres(read_mosaic(), n_tiles, land_only, rng, drawn_region)
     shown = [read_band(name) for name in bands]
     images = np.concatenate(
         [cut_tiles(picture, coords, tile_size, km) for km in scales for picture in shown], axis=1
@@ -221,28 +229,14 @@ def pixel_of(mosaic: np.ndarray, lon: np.ndarray, lat: np.ndarray) -> tuple[np.n
     return row, column
 
 
-def _drawn_bounds(bounds: Sequence[float] | None) -> tuple[float, float, float, float]:
-    """West, south, east and north of where centres are drawn, east above west."""
-    if bounds is None:
-        return -180.0, SOUTH, 180.0, NORTH
-    west, south, east, north = bounds
-    east = east if east > west else east + 360
-    if not (-180 <= west <= 180 and -180 <= east <= 540 and SOUTH <= south < north <= NORTH):
-        raise ValueError(
-            "bounds must be west, south, east and north in degrees, between 60°S, where the "
-            f"imagery begins, and 84°N, got {tuple(bounds)!r}."
-        )
-    return west, south, east, north
-
-
 def _draw_centres(
     mosaic: np.ndarray,
     n_tiles: int,
     land_only: bool,
     rng: np.random.RandomState,
-    bounds: tuple[float, float, float, float] = (-180.0, SOUTH, 180.0, NORTH),
+    region: Region,
 ) -> np.ndarray:
-    west, south, east, north = bounds
+    west, south, east, north = region
     low, high = np.sin(np.deg2rad([south, north]))
     kept, tried = np.empty((0, 2)), 0
     while len(kept) < n_tiles:
@@ -254,5 +248,5 @@ def _draw_centres(
         kept = np.concatenate([kept, drawn[is_land(mosaic, drawn)] if land_only else drawn])
         tried += n_tiles
         if tried > MOST_TRIES and not len(kept):
-            raise ValueError(f"there is no land within bounds={bounds!r}.")
+            raise ValueError(f"there is no land in region={region!r}.")
     return kept[:n_tiles]

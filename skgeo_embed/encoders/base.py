@@ -14,10 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.dask import check_dask, transform_dask
-from skgeo_embed.encoders.fitting import fitting
-from skgeo_embed.encoders.moments import Moments
+from skgeo_embed.encoders.group_statistics import GroupStatistics
 from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.kinds import PlaceInput, recognise
@@ -368,7 +368,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def _fit(self, X: Any) -> Coordinates | None:
         """Read the coordinates, if there are any that are not lazy, and prepare."""
-        with fitting(self):
+        with whole_fit(self):
             self.reader_ = self._make_reader()
             self._sampling = area_sampling(self.area_points, self.area_statistic)
             self._saw_columns = X is not None
@@ -415,7 +415,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             here = self.covers(lonlat)
             points, area = np.column_stack([lonlat, times[part][area]])[here], area[here]
             n_areas, largest = part.stop - part.start, int(np.bincount(area).max(initial=0))
-            summary = Moments(
+            summary = GroupStatistics(
                 n_areas, out.shape[1], self._sampling.statistic, out.dtype.name, largest
             )
             if len(points):

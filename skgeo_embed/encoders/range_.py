@@ -12,12 +12,12 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skgeo_embed._errors import CoordinateError, ModelFormatError
+from skgeo_embed._sphere import unit_vectors
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
 from skgeo_embed.encoders.image_features import features_of_images
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.places.sphere import unit_vectors
 
 if TYPE_CHECKING:
     import torch

@@ -16,9 +16,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.base import numbered_names
-from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.images.files import image_batches, is_path_list
 from skgeo_embed.images.pixels import (
@@ -137,7 +137,7 @@ class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstim
         """
         from skgeo_embed.models.opening import open_image_tower
 
-        with fitting(self):
+        with whole_fit(self):
             images = None if X is None else self._read(X)
             self._keep(
                 open_image_tower(

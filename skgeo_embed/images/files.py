@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.images.crop import centre_of
 from skgeo_embed.rasters.geotiff import EXACT_NAMES, TIFF_BEGINNINGS, check_beside
 
 LARGEST_BYTES = 2**29  # of one image; a sparse file of kilobytes may claim to be gigabytes
@@ -94,7 +95,7 @@ def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
     height, width = file.height, file.width
     if side is not None:
         height, width = min(height, side), min(width, side)
-    top, left = (file.height - height) // 2, (file.width - width) // 2
+    top, left = centre_of((file.height, file.width), (height, width))
     size = file.count * height * width * np.dtype(file.dtypes[0]).itemsize
     if size > LARGEST_BYTES:
         raise ImageError(

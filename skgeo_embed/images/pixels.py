@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import ImageError, warn_caller
+from skgeo_embed.images.crop import Images, crop_centre
 from skgeo_embed.places.numbers import to_numpy
 
 B10_INDEX = 10
@@ -62,20 +63,23 @@ def _unmasked(images: np.ma.MaskedArray, name: str) -> np.ndarray:
     return images.data
 
 
-def to_float_images(batch: np.ndarray) -> np.ndarray:
-    """Scale a batch to float32: uint8 by 1/255, other integers by 1/10000, floats as they are.
+def to_float_images(images: Images) -> Images:
+    """Scale pixels to float32: uint8 by 1/255, other integers by 1/10000, floats as they are.
 
-    1/10000 is the quantification value of Sentinel-2 L1C and L2A digital numbers.
+    1/10000 is the quantification value of Sentinel-2 L1C and L2A digital numbers. Tensors are
+    scaled on their device, to the same bits as arrays.
     """
-    if batch.dtype == np.uint8:
-        return batch.astype(np.float32) / np.float32(255)
-    if batch.dtype.kind in "iu":
-        return batch.astype(np.float32) / np.float32(10000)
-    return np.ascontiguousarray(batch, dtype=np.float32)
+    if isinstance(images, np.ndarray):
+        kind, floats = images.dtype.name, np.ascontiguousarray(images, dtype=np.float32)
+    else:
+        kind, floats = str(images.dtype).removeprefix("torch."), images.float()
+    if "int" not in kind:
+        return floats
+    return floats / (255 if kind == "uint8" else 10000)
 
 
-def kept_until_scaled(batch: np.ndarray) -> np.ndarray:
-    """Return a batch as it is where torch has its type, and its device can scale it; or scaled."""
+def keep_integers(batch: np.ndarray) -> np.ndarray:
+    """Return pixels in a type of torch's: integers as they are, which is smaller; others scaled."""
     return batch if batch.dtype in INTEGER_PIXELS else to_float_images(batch)
 
 
@@ -188,5 +192,4 @@ def fit_size(image: np.ndarray, image_size: int | None, resize: bool) -> np.ndar
             f"the image tower takes {image_size} × {image_size} pixels and images of {height} × "
             f"{width} are too small to cut that out; pass resize=True to enlarge them."
         )
-    top, left = (height - image_size) // 2, (width - image_size) // 2
-    return image[:, top : top + image_size, left : left + image_size]
+    return crop_centre(image, image_size, image_size)

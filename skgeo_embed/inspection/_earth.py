@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._sphere import GOLDEN_TURN, golden_spiral
 from skgeo_embed.datasets import land_mask, load_coastlines
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.streaming.grid import grid_axes
@@ -61,11 +62,9 @@ def warn_of_no_land(on_land: np.ndarray) -> None:
 
 @functools.cache
 def sphere_sample(n_points: int, *, land_only: bool) -> np.ndarray:
-    """Places spread evenly over the sphere, by a golden spiral; the same ones every time."""
-    index = np.arange(n_points) + 0.5
-    lat = np.rad2deg(np.arcsin(1 - 2 * index / n_points))
-    lon = (index * 180 * (3 - 5**0.5)) % 360 - 180
-    places = np.column_stack([lon, lat])
+    """Return places spread evenly over the sphere or its land, the same ones every time."""
+    # westward, from half a turn: colours of maps depend on the sample
+    places = golden_spiral(n_points, first=0.5, turn=1 - GOLDEN_TURN)
     if not land_only:
         return places
     on_land = [land_mask([x], [y])[0, 0] for x, y in places]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.decomposition import PCA
 
+from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.datasets import land_mask, load_coastlines
 from skgeo_embed.inspection._earth import (
     OCEAN,
@@ -23,7 +24,7 @@ from skgeo_embed.inspection._earth import (
     sphere_sample,
     warn_of_no_land,
 )
-from skgeo_embed.streaming.grid import WORLD, grid_axes, grid_blocks
+from skgeo_embed.streaming.grid import grid_axes, grid_blocks
 from skgeo_embed.streaming.progress import Progress
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class EmbeddingMapDisplay:
         title: str | None = None,
     ) -> None:
         self.values = values
-        self.region = region
+        self.region = read_region(region)
         self.label = label
         self.title = title
 
@@ -108,7 +109,7 @@ class EmbeddingMapDisplay:
             axes are those of places spread over the whole Earth, so that a colour means the same in
             every region and at every resolution.
         region : tuple (west, south, east, north), default=the world
-            Degrees; east may go to 360 for a region across the antimeridian.
+            Degrees; across the antimeridian east is greater than 180, or less than west.
         resolution : float, default=1.0
             Size of a cell in degrees, rounded so that whole cells fill the region.
         land_only : bool, default=True

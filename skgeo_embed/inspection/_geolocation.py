@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._region import WORLD, read_region
+from skgeo_embed._sphere import great_circle_km, lonlat_of, unit_vectors
 from skgeo_embed.inspection._earth import (
     draw_frame,
     draw_land,
@@ -18,8 +20,6 @@ from skgeo_embed.inspection._earth import (
     within,
 )
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.places.sphere import great_circle_km, unit_vectors
-from skgeo_embed.streaming.grid import WORLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ class GeolocationDisplay:
         self.true = true
         self.candidates = candidates
         self.probability = probability
-        self.region = region
+        self.region = read_region(region)
         self.title = title
         self.errors_km = None if true is None else great_circle_km(true, predicted)
 
@@ -270,12 +270,11 @@ class GeolocationDisplay:
 
 
 def great_circle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Places on the shortest way between two, (n, 2) degrees."""
+    """Return places on the shortest way between two, (n, 2) degrees."""
     first, second = unit_vectors(np.stack([start, end]))
     angle = np.arccos(np.clip(first @ second, -1, 1))
     share = np.linspace(0, 1, ARC_POINTS)[:, None]
     if np.sin(angle) < 1e-9:  # one place, or two opposite ones: any way is the shortest
         return start + share * (end - start)
     points = (np.sin((1 - share) * angle) * first + np.sin(share * angle) * second) / np.sin(angle)
-    x, y, z = points.T
-    return np.rad2deg(np.column_stack([np.arctan2(y, x), np.arcsin(np.clip(z, -1, 1))]))
+    return lonlat_of(points)

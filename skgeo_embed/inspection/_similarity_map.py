@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.inspection._earth import (
     OCEAN,
@@ -24,7 +25,7 @@ from skgeo_embed.inspection._earth import (
     within,
 )
 from skgeo_embed.places.reading import read_coordinates
-from skgeo_embed.streaming.grid import WORLD, grid_axes, grid_blocks
+from skgeo_embed.streaming.grid import grid_axes, grid_blocks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ class SimilarityMapDisplay:
         self.similarity = similarity
         self.places = places
         self.names = names
-        self.region = region
+        self.region = read_region(region)
         self.title = title
 
     @classmethod

@@ -10,6 +10,7 @@ from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from skgeo_embed._sphere import EARTH_RADIUS_KM, great_circle_km
 from skgeo_embed.inspection._earth import (
     draw_frame,
     draw_land,
@@ -21,7 +22,6 @@ from skgeo_embed.inspection._earth import (
 )
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
 from skgeo_embed.places.reading import find_coordinates
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM, great_circle_km
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

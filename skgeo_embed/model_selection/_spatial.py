@@ -14,8 +14,8 @@ from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
+from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 from skgeo_embed.places.reading import find_coordinates, read_coordinates
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 
 Split = tuple[np.ndarray, np.ndarray]
 SMALLEST = 1e-6  # of a block, degrees or km

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
+from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 
 POINTS_AT_A_TIME = 2**18
 MOST_POINTS = 10_000_000  # in one area

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.encoders.fitting import fitting
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed.model_selection._spatial import SpatialSplitter
 from skgeo_embed.places.reading import find_coordinates
 
@@ -102,7 +102,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ValueError
             If there are fewer than two rows, or `importance` does not weigh the features.
         """
-        with fitting(self):
+        with whole_fit(self):
             features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
             self._mean = features.mean(axis=0)
             spread = features.std(axis=0)

@@ -13,7 +13,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.encoders.fitting import fitting
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed.places.reading import find_coordinates, read_coordinates
 
 
@@ -52,11 +52,11 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         return float(metric(y, found, sample_weight=sample_weight))
 
     @contextmanager
-    def _fitting(self) -> Iterator[None]:
+    def _whole_fit(self) -> Iterator[None]:
         """A fit that is whole or nothing, by one thread where several would only wait."""
         from skgeo_embed.nn.inference.thread_choice import worthwhile_threads
 
-        with fitting(self), worthwhile_threads():
+        with whole_fit(self), worthwhile_threads():
             yield
 
     def _fit_places(self, X: Any, coords: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.neighbors import BallTree
 
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM, unit_vectors
+from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
 
 N_NEIGHBORS = (2, 4, 8, 16, 32)
 SOFTENINGS = (0.05, 0.5, 2.0)  # of the distance, in typical distances between places

@@ -125,7 +125,7 @@ class SpatialEnsemble(PlacesMetaEstimator):
         ValueError
             If there are fewer than 2 rows, no learners, or two of one name.
         """
-        with self._fitting():
+        with self._whole_fit():
             self._check_learners()
             X, y = indexable(X, column_or_1d(y, warn=True))
             if len(y) < 2:

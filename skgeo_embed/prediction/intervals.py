@@ -15,8 +15,8 @@ from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM, unit_vectors
 from skgeo_embed.prediction.base import PlacesMetaEstimator
 
 N_NEAREST = 5
@@ -138,7 +138,7 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         ValueError
             If a splitter leaves a row in no test fold.
         """
-        with self._fitting():
+        with self._whole_fit():
             X, y = indexable(X, column_or_1d(y, dtype=np.float64, warn=True))
             if is_classifier(self.estimator):
                 raise TypeError(

@@ -150,7 +150,7 @@ class ResidualInterpolator(PlacesMetaEstimator):
         TypeError
             If a classifier has no `predict_proba`.
         """
-        with self._fitting():
+        with self._whole_fit():
             y = column_or_1d(y, warn=True)
             if len(y) < 2:
                 raise ValueError(f"residuals need at least 2 rows, got n_samples={len(y)}.")

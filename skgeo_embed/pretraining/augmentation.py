@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.images.pixels import B10_INDEX, SENTINEL2_BANDS
+from skgeo_embed.images.crop import crop_centre
+from skgeo_embed.images.pixels import B10_INDEX, SENTINEL2_BANDS, to_float_images
 
 PAD_FRACTION = 1 / 16
 BLUR_SIGMA = (0.1, 1.5)
@@ -39,7 +40,7 @@ class Views:
         standard deviation 0.1 to 1.5 pixels) happen to half of the images. Where nothing is
         cut off, the image is shifted by up to a sixteenth of its size, reflecting at the edges.
         """
-        images = scaled(images)
+        images = to_float_images(images)
         if self.adds_b10 and images.shape[1] == SENTINEL2_BANDS - 1:
             nothing = torch.zeros_like(images[:, :1])
             images = torch.cat([images[:, :B10_INDEX], nothing, images[:, B10_INDEX:]], dim=1)
@@ -49,19 +50,11 @@ class Views:
             if size == (height, width):
                 images = reflected_border(images)
             return random_blur(random_flips(random_cut(images, size)))
-        top, left = (height - size[0]) // 2, (width - size[1]) // 2
-        return images[:, :, top : top + size[0], left : left + size[1]]
+        return crop_centre(images, *size)
 
     def describe(self) -> str:
         """Everything that changes the views, as text."""
         return f"{self.side} {self.augment} {self.adds_b10} {PAD_FRACTION} {BLUR_SIGMA} 2"
-
-
-def scaled(images: Tensor) -> Tensor:
-    """Scale pixels on their device, as :func:`~skgeo_embed.images.pixels.to_float_images` does."""
-    if images.is_floating_point():
-        return images.float()
-    return images.float() / (255 if images.dtype == torch.uint8 else 10000)
 
 
 def reflected_border(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.images.crop import crop_centre
 from skgeo_embed.images.pixels import prepare_batch
 from skgeo_embed.models.opening import open_backbone
 from skgeo_embed.models.registry import BACKBONES
@@ -73,8 +74,7 @@ def _centre(image: Tensor, side: int | None) -> Tensor:
         return image
     if min(height, width) < side:
         raise ImageError(f"images of {height} × {width} pixels are smaller than crop_size={side}.")
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[:, top : top + side, left : left + side]
+    return crop_centre(image, side, side)
 
 
 def _named_tower(tower: Any, bands: int, embed_dim: int) -> nn.Module:

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from skgeo_embed._region import read_region
+from skgeo_embed._sphere import KM_PER_DEGREE
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import BANDS, NORTH, SOUTH, read_band
-from skgeo_embed.nn.encodings.feature_grid import FeatureGrid, checked_bounds
-from skgeo_embed.places.sphere import KM_PER_DEGREE
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.pretraining.content_layers import (
     checked_pictures,
     content_layers,
@@ -131,7 +132,7 @@ def _nodes(step: float, bounds: Sequence[float] | None) -> tuple[np.ndarray, np.
     if bounds is None:
         rows = round(180 / step)
         return -180 + 360 / (2 * rows) * np.arange(2 * rows), np.linspace(-90, 90, rows + 1)
-    west, south, east, north = checked_bounds(bounds)
+    west, south, east, north = read_region(bounds)
     across, up = round((east - west) / step), round((north - south) / step)
     return np.linspace(west, east, across + 1), np.linspace(south, north, up + 1)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from skgeo_embed._errors import ImageError
-from skgeo_embed.images.pixels import kept_until_scaled, to_float_images
+from skgeo_embed.images.pixels import keep_integers, to_float_images
 from skgeo_embed.places.reading import read_coordinates
 
 Batch = dict[str, Tensor]
@@ -25,7 +25,7 @@ class ArrayPairs(Dataset[Batch]):
     """Images held in an array (or memory map) with their coordinates.
 
     A batch is read with one indexing operation; integers are scaled where they are used, see
-    :func:`~skgeo_embed.pretraining.augmentation.scaled`.
+    :func:`~skgeo_embed.images.pixels.to_float_images`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class ArrayPairs(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         rows = np.asarray(indices)
-        images = kept_until_scaled(np.asarray(self.images[rows]))
+        images = keep_integers(np.asarray(self.images[rows]))
         release_pages(self.images)
         return {"image": torch.from_numpy(images), "point": torch.from_numpy(self.lonlat[rows])}
 

@@ -20,8 +20,9 @@ from tqdm.auto import tqdm
 
 from skgeo_embed._errors import ImageError, TrainingWarning, warn_caller
 from skgeo_embed._files import cache_folder, write_atomically
+from skgeo_embed.images.crop import crop_centre
 from skgeo_embed.images.files import read_geotiff
-from skgeo_embed.images.pixels import check_pixels, kept_until_scaled, to_float_images
+from skgeo_embed.images.pixels import check_pixels, keep_integers, to_float_images
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.pretraining.data import Batch, fingerprint_of
 
@@ -79,15 +80,14 @@ class FilePairs(Dataset[Batch]):
         if len({image.dtype for image in images}) > 1:
             images = [to_float_images(image) for image in images]
         return {
-            "image": torch.from_numpy(kept_until_scaled(np.stack(images))),
+            "image": torch.from_numpy(keep_integers(np.stack(images))),
             "point": torch.from_numpy(self.lonlat[np.asarray(indices)]),
         }
 
     def _read(self, index: int) -> np.ndarray:
         image = self.files[index].read()
         if self.side is not None:
-            top, left = ((length - self.side) // 2 for length in image.shape[1:])
-            image = image[:, top : top + self.side, left : left + self.side]
+            image = crop_centre(image, self.side, self.side)
         return image
 
     def fingerprint(self) -> str:

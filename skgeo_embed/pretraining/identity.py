@@ -14,8 +14,8 @@ import torch.distributed as dist
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
+from skgeo_embed.images.pixels import to_float_images
 from skgeo_embed.models.lightning_file import read_checkpoint
-from skgeo_embed.pretraining.augmentation import scaled
 from skgeo_embed.pretraining.features import read_rows
 
 RUN_KEY = "skgeo_embed_run"  # of a checkpoint
@@ -52,7 +52,7 @@ def fingerprint_of_pairs(pairs: Dataset[Any]) -> str:
     digest = hashlib.blake2b(str(n_pairs).encode(), digest_size=16)
     lonlat = getattr(pairs, "lonlat", None)
     images = sample["image"]
-    described = np.array(images.shape) if lonlat is None else scaled(images).numpy()
+    described = np.array(images.shape) if lonlat is None else to_float_images(images).numpy()
     points = sample["point"].numpy() if lonlat is None else lonlat
     for values in (described, points):
         digest.update(np.ascontiguousarray(values).data)

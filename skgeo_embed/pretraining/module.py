@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from skgeo_embed._errors import TrainingDivergedError
+from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.models.lightning_file import LOCATION_KEY, TOWER_KEY
 from skgeo_embed.models.towers import describe_tower
 from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, RidgeEpisodes
@@ -23,7 +24,6 @@ from skgeo_embed.nn.objectives.loss import (
 )
 from skgeo_embed.nn.objectives.micro_batches import embed_in_pieces
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.places.sphere import great_circle_km
 from skgeo_embed.pretraining.augmentation import Views, jitter_coordinates
 from skgeo_embed.pretraining.data import Batch
 from skgeo_embed.pretraining.features import read_rows

@@ -14,8 +14,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
-from skgeo_embed.encoders.fitting import fitting
 from skgeo_embed.encoders.model_mixin import PushMixin
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.encoders.satclip_image import SatCLIPImageEncoder
@@ -268,7 +268,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         from skgeo_embed.pretraining.pairs import open_pairs
         from skgeo_embed.pretraining.sampling import split_pairs
 
-        with fitting(self):
+        with whole_fit(self):
             recipe = named_recipe(self.recipe)
             options = run.checked_options(self.trainer_options, self.checkpoint_dir)
             pairs, self.bad_images_ = open_pairs(
@@ -434,7 +434,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         path = Path(checkpoint).expanduser()
         parameters, outcome, facts = reopen(path, vision_tower)
         pretrainer = cls(**parameters)
-        with fitting(pretrainer):
+        with whole_fit(pretrainer):
             pretrainer.bad_images_ = pd.DataFrame(columns=["file", "reason"])
             pretrainer._keep(outcome, facts)
         return pretrainer

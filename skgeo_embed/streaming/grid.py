@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import numpy as np
 
 from skgeo_embed._errors import UsageError
 from skgeo_embed._files import replace_durably, write_atomically
+from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.streaming.files import check_output
 from skgeo_embed.streaming.fitted import fitted
 from skgeo_embed.streaming.progress import Progress
 
-WORLD = (-180.0, -90.0, 180.0, 90.0)
 BLOCK_BYTES = 128 * 2**20  # of features at a time
 
 
@@ -41,7 +42,7 @@ def encode_grid(
         north to south; ``numpy.load(output, mmap_mode="r")`` opens it. The axes are written
         beside it, as OUTPUT.lon.npy and OUTPUT.lat.npy. It appears when it is whole.
     region : (west, south, east, north), default=(-180, -90, 180, 90)
-        Degrees; across the antimeridian east is greater than 180.
+        Degrees; across the antimeridian east is greater than 180, or less than west.
     resolution : float, default=1.0
         Size of a cell in degrees, rounded so that whole cells fill the region.
     overwrite : bool, default=False
@@ -101,28 +102,15 @@ def encode_grid(
 
 
 def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of the cells of a region, longitudes eastward and latitudes southward.
+    """Return the centres of a region's cells, longitudes eastward and latitudes southward.
 
     Raises
     ------
     ValueError
-        If the region is not (west, south, east, north) in degrees, or the resolution not positive.
+        If the region is not a rectangle of degrees, or the resolution is not positive.
     """
-    try:
-        west, south, east, north = (float(value) for value in region)
-        resolution = float(resolution)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "region must be four numbers (west, south, east, north) and resolution one, in "
-            f"degrees; got {region!r} and {resolution!r}"
-        ) from error
-    if not (-180 <= west < east <= 360 and east - west <= 360 and -90 <= south < north <= 90):
-        raise ValueError(
-            "region must be (west, south, east, north) in degrees, west < east in [-180, 360] and "
-            f"south < north in [-90, 90]; got {tuple(region)}. Across the antimeridian east is "
-            "greater than 180, as in (170, -20, 190, -10)"
-        )
-    if not resolution > 0:
+    west, south, east, north = read_region(region)
+    if not (isinstance(resolution, Real) and resolution > 0):
         raise ValueError(f"resolution must be a positive number of degrees, got {resolution!r}")
     n_lon = max(1, round((east - west) / resolution))
     n_lat = max(1, round((north - south) / resolution))

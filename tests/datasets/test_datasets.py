@@ -137,10 +137,10 @@ def test_sentinel2_patches():
     pd.testing.assert_frame_equal(coords, patches.coords)
 
 
-@pytest.mark.parametrize("bounds", [(-10, 36, 3, 44), (170, 60, -170, 70)])
-def test_tiles_of_a_region(bounds):
-    coords = load_earth_tiles(200, tile_size=2, bounds=bounds, random_state=0).coords
-    west, south, east, north = bounds
+@pytest.mark.parametrize("region", [(-10, 36, 3, 44), (170, 60, -170, 70)])
+def test_tiles_of_a_region(region):
+    coords = load_earth_tiles(200, tile_size=2, region=region, random_state=0).coords
+    west, south, east, north = region
     assert ((coords[:, 1] >= south) & (coords[:, 1] <= north)).all()
     assert ((coords[:, 0] - west) % 360 <= (east - west) % 360).all()
     whole = load_earth_tiles(200, tile_size=2, random_state=0).coords
@@ -148,10 +148,20 @@ def test_tiles_of_a_region(bounds):
 
 
 def test_impossible_regions():
-    for bounds, message in (
-        ((0, 50, 10, 40), "bounds must be"),
-        ((0, -80, 10, 40), "between 60°S"),
-        ((-150, -30, -145, -28), "no land within"),
+    for region, message in (
+        ((0, 50, 10, 40), "south below north"),
+        ((0, -80, 10, 40), "from -60 to 84"),
+        ((-150, -30, -145, -28), "no land in region"),
     ):
         with pytest.raises(ValueError, match=message):
-            load_earth_tiles(5, tile_size=2, bounds=bounds, random_state=0)
+            load_earth_tiles(5, tile_size=2, region=region, random_state=0)
+
+
+def test_bounds_is_the_earlier_name_of_region():
+    region = (-10, 36, 3, 44)
+    coords = load_earth_tiles(20, tile_size=2, region=region, random_state=0).coords
+    with pytest.warns(FutureWarning, match="bounds is called region now"):
+        same = load_earth_tiles(20, tile_size=2, bounds=region, random_state=0).coords
+    np.testing.assert_array_equal(same, coords)
+    with pytest.raises(ValueError, match="pass region alone"):
+        load_earth_tiles(20, region=region, bounds=region)

@@ -6,6 +6,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import ImageGeolocator, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed._region import WORLD
+from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.datasets import land_mask, load_blue_marble
 from skgeo_embed.inspection import (
     EmbeddingMapDisplay,
@@ -13,8 +15,7 @@ from skgeo_embed.inspection import (
     SimilarityMapDisplay,
 )
 from skgeo_embed.inspection._geolocation import great_circle
-from skgeo_embed.places.sphere import great_circle_km
-from skgeo_embed.streaming.grid import WORLD, grid_axes
+from skgeo_embed.streaming.grid import grid_axes
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -127,16 +128,21 @@ def test_across_the_antimeridian(encoder):
 @pytest.mark.parametrize(
     ("region", "resolution", "message"),
     [
-        ((10, 0, 5, 10), 1, r"region must be \(west, south, east, north\)"),
+        ((10, 0, 10, 10), 1, r"region must be \(west, south, east, north\)"),
         ((0, -100, 5, 10), 1, "region must be"),
         ((0, 0, 5, 10), -1, "resolution must be a positive"),
         ((0, 0, 5), 1, "must be four numbers"),
-        ((0, 0, 5, 10), "a", "must be four numbers"),
+        ((0, 0, 5, 10), "a", "resolution must be a positive"),
     ],
 )
 def test_wrong_regions(encoder, region, resolution, message):
     with pytest.raises(ValueError, match=message):
         EmbeddingMapDisplay.from_estimator(encoder, region=region, resolution=resolution)
+
+
+def test_a_region_across_the_antimeridian_in_either_notation():
+    display = EmbeddingMapDisplay(np.zeros((2, 4)), region=(170, -20, -170, -10))
+    assert display.region == (170, -20, 190, -10)
 
 
 def test_a_region_without_land(encoder):

@@ -9,9 +9,9 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import FunctionTransformer
 
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import LeaveOneRegionOut, SpatialBlockKFold
-from skgeo_embed.places.sphere import great_circle_km
 
 
 @pytest.fixture(scope="module")

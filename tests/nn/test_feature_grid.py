@@ -88,7 +88,7 @@ def test_outside_of_a_region_the_nearest_edge_is_read(values):
 
 @pytest.mark.parametrize("bounds", [(0, 10, 10, 5), (0, 0, 0, 5), (-190, 0, 10, 5), (0, 0, 5, 91)])
 def test_impossible_regions(bounds):
-    with pytest.raises(ValueError, match="bounds"):
+    with pytest.raises(ValueError, match="region must be"):
         FeatureGrid(3, 3, 1, bounds=bounds)
 
 

@@ -6,10 +6,10 @@ import torch
 
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed._errors import ModelFormatError
+from skgeo_embed._sphere import EARTH_RADIUS_KM
 from skgeo_embed.models.folder import write_folder
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.places.sphere import EARTH_RADIUS_KM
 from tests.engine import assert_every_way_agrees
 from tests.pretraining.flat import flat_pretrainer
 

@@ -137,7 +137,7 @@ def test_an_encoder_of_ones_own_has_the_rest_too():
     grid = encoder.transform_grid([10, 20], [30, 40, 50])
     np.testing.assert_allclose(grid[2, 1], [10, 25])
     box = pd.DataFrame({"west": [10.0], "south": [-2.0], "east": [12.0], "north": [2.0]})
-    np.testing.assert_allclose(Halved().fit_transform(box), [[5.5, 0.0]], atol=0.02)
+    np.testing.assert_allclose(Halved().fit_transform(box), [[5.5, 0.0]], atol=0.1)
 
 
 def test_the_answer_travels_with_the_coordinates():

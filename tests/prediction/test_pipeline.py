@@ -61,7 +61,7 @@ def test_a_mixed_table_goes_in_as_it_is(table, fitted):
     assert names[:3] == ["place__lon", "place__lat", "encoder__satclip000"]
     assert {"numbers__sold", "numbers__garden", "numbers__missingindicator_area"} <= set(names)
     assert {"numbers__mixed", "numbers__lat_error", "categories__agent=missing"} <= set(names)
-    features = fitted["features"].transform(frame)
+    features = fitted[:2].transform(frame)
     assert features.index.equals(frame.index)
     np.testing.assert_allclose(features["place__lon"], frame["LNG"])
     assert len(names) < 100  # a name for each row is not a column for each row

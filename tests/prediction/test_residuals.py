@@ -18,9 +18,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import ResidualInterpolator, SatCLIPEncoder
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
-from skgeo_embed.places.sphere import great_circle_km
 
 
 def corrections(model, places):

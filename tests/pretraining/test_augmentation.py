@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skgeo_embed.images.pixels import kept_until_scaled, to_float_images
+from skgeo_embed.images.pixels import keep_integers, to_float_images
 from skgeo_embed.pretraining.augmentation import (
     Views,
     jitter_coordinates,
@@ -10,7 +10,6 @@ from skgeo_embed.pretraining.augmentation import (
     random_cut,
     random_flips,
     reflected_border,
-    scaled,
 )
 
 
@@ -30,11 +29,14 @@ def test_shape_is_kept_and_images_differ():
 @pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "i2", "i4", "i8", "?", "f2", "f4", "f8"])
 def test_pixels_are_scaled_alike_here_and_on_a_card(dtype):
     images = np.random.RandomState(0).randint(0, 200, (3, 2, 4, 5)).astype(dtype)
-    given = torch.from_numpy(kept_until_scaled(images))
+    given = torch.from_numpy(keep_integers(images))
     assert given.dtype.itemsize <= max(4, images.itemsize)  # integers travel as they are
-    for found in (scaled(given), Views(torch.nn.Identity())(given, random=False)):
+    for found in (to_float_images(given), Views(torch.nn.Identity())(given, random=False)):
         assert found.dtype == torch.float32
         np.testing.assert_array_equal(found.numpy(), to_float_images(images))
+    divisor = {"u1": 255, "u2": 10000, ">u2": 10000, "i2": 10000, "i4": 10000, "i8": 10000}
+    expected = images.astype("f4") / np.float32(divisor.get(dtype, 1))
+    np.testing.assert_array_equal(to_float_images(images), expected)
 
 
 def test_flips_are_one_of_four():

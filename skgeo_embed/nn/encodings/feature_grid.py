@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed._region import read_region
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 
 POLE = 90.0
@@ -54,7 +55,7 @@ class FeatureGrid(nn.Module):
         if height < 2 or width < (1 if bounds is None else 2) or channels < 1:
             raise ValueError(f"a grid of {height} × {width} nodes, {channels} channels, is none")
         self.height, self.width, self.storage = height, width, storage
-        self.bounds = None if bounds is None else checked_bounds(bounds)
+        self.bounds = None if bounds is None else read_region(bounds)
         self.embedding_dim = channels
         values = torch.zeros(height, width, channels, dtype=getattr(torch, storage))
         if storage == "float32":
@@ -147,7 +148,8 @@ class FeatureGrid(nn.Module):
             facts["storage"] = self.storage
         if self.bounds is not None:
             west, south, east, north = self.bounds
-            facts["bounds"] = [west, south, (east + 180) % 360 - 180 if east > 180 else east, north]
+            crosses = east > 180 and east - west < 360
+            facts["bounds"] = [west, south, (east + 180) % 360 - 180 if crosses else east, north]
         return facts
 
     def column_names(self) -> list[str]:
@@ -165,18 +167,3 @@ class _Beside(list[ContentLayers | None]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Beside:
         return self
-
-
-def checked_bounds(bounds: Sequence[float]) -> tuple[float, float, float, float]:
-    """Return west, south, east, north with east above west, beyond 180 where they cross it."""
-    west, south, east, north = (float(edge) for edge in bounds)
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -POLE <= south < north <= POLE):
-        raise ValueError(
-            "bounds must be west, south, east and north in degrees, south below north, got "
-            f"{tuple(bounds)!r}"
-        )
-    if east == west:
-        raise ValueError(
-            f"bounds {tuple(bounds)!r} are no region; leave them out for the whole sphere"
-        )
-    return west, south, east if east > west else east + 360, north

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed._sphere import EARTH_RADIUS_KM
 from skgeo_embed.nn.sphere import unit_vectors
 
-RADIUS_KM = 6371.0088
 TURN = 2 * math.pi
 
 
@@ -49,7 +49,7 @@ class FineWaves(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the waves."""
-        deviations = TURN * RADIUS_KM / self.wavelengths()
+        deviations = TURN * EARTH_RADIUS_KM / self.wavelengths()
         self.frequencies.normal_().mul_(deviations[:, None])
         self.phases.uniform_().mul_(TURN)
 

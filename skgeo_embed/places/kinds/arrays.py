@@ -48,7 +48,7 @@ class Array(PlaceInput):
             )
         return to_float64(array[:, 2], name, "")
 
-    def without_column(self, name: str) -> PlaceInput:
+    def without_column(self, name: str) -> Any:
         """Return the first two columns."""
         return Array(as_array(to_numpy(self.X), "coordinates")[:, :2])
 

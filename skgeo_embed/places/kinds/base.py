@@ -62,8 +62,8 @@ class PlaceInput(ABC):
         """Read another column of numbers, (n,) float64."""
         raise CoordinateError(f"{type(self.X).__name__} has no column {name!r}; pass a frame.")
 
-    def without_column(self, name: str) -> PlaceInput:
-        """Return the input without a column that is not part of the place."""
+    def without_column(self, name: str) -> Any:
+        """Return what to read places from, without a column that is not part of them."""
         return self
 
 

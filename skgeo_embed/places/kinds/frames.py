@@ -8,7 +8,7 @@ import numpy as np
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import ACCEPTED, classify_column
-from skgeo_embed.places.kinds.base import PlaceInput, Table
+from skgeo_embed.places.kinds.base import Table
 from skgeo_embed.places.numbers import comes_from_package, to_float64
 
 
@@ -127,13 +127,11 @@ class Frame(Table):
             return to_float64(self.X.to_series(position).to_numpy(), what, unit)
         return to_float64(self.X[self.names[position]].to_numpy(), what, unit)
 
-    def without_column(self, name: str) -> PlaceInput:
+    def without_column(self, name: str) -> Any:
         """Return the other columns, which may be boxes or H3 cells by themselves."""
         if not comes_from_package(self.X, "pandas"):
             return self
-        from skgeo_embed.places.kinds import recognise
-
-        return recognise(self.X[[other for other in self.names if other != name]])
+        return self.X[[other for other in self.names if other != name]]
 
     def _check_rows(self) -> None:
         if self.X.shape == (2, 2) and hasattr(self.X, "index"):

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed._sphere import lonlat_of, unit_vectors
 from skgeo_embed.places.kinds.base import PlaceInput
 from skgeo_embed.places.kinds.geometries import unwrapped
 from skgeo_embed.places.numbers import comes_from_package, first_value, is_missing
-from skgeo_embed.places.sphere import unit_vectors
 
 COARSE = 4  # resolutions up to which it shows that edges are great circles
 EDGE_POINTS = 16
@@ -68,8 +68,7 @@ def _great_circles(corners: np.ndarray) -> np.ndarray:
     start = unit_vectors(corners)
     steps = np.linspace(0, 1, EDGE_POINTS, endpoint=False)[:, None]
     between = start[:, None] * (1 - steps) + np.roll(start, -1, axis=0)[:, None] * steps
-    x, y, z = (between / np.linalg.norm(between, axis=2, keepdims=True)).reshape(-1, 3).T
-    return np.rad2deg(np.column_stack([np.arctan2(y, x), np.arcsin(z)]))
+    return lonlat_of((between / np.linalg.norm(between, axis=2, keepdims=True)).reshape(-1, 3))
 
 
 def is_cell(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What `fit` leaves behind: all of a fit or nothing of it."""
+"""A fit is whole or nothing: what `fit` sets, forgets, and takes back if it fails."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 @contextmanager
-def fitting(estimator: Any) -> Iterator[None]:
-    """Forget an earlier fit, check the parameters, and forget this one if it fails."""
+def whole_fit(estimator: Any) -> Iterator[None]:
+    """Forget an earlier fit, check the parameters, and forget this fit too if it fails."""
     _remove(estimator, {*vars(estimator).get("_of_fit", ()), "_of_fit"})
     estimator._validate_params()
     before = set(vars(estimator))
