@@ -16,14 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
 from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
+from skgeo_embed.encoders.dask import check_dask, transform_dask
 from skgeo_embed.encoders.group_statistics import GroupStatistics
 from skgeo_embed.places.areas import area_sampling, points_in_areas
-from skgeo_embed.places.columns import column_names
-from skgeo_embed.places.dask import check_dask, transform_dask
 from skgeo_embed.places.distinct import distinct_places, spread_rows
-from skgeo_embed.places.geometries import are_shapely, is_geo
-from skgeo_embed.places.numbers import is_dask, is_from, plain
-from skgeo_embed.places.outlines import are_cells
+from skgeo_embed.places.kinds import PlaceInput, recognise
+from skgeo_embed.places.numbers import to_numpy
 from skgeo_embed.places.reading import Coordinates, Reader, read_axis
 
 if TYPE_CHECKING:
@@ -40,10 +38,70 @@ READING_CONSTRAINTS: dict[str, Any] = {
 
 
 class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC):
-    """Base of transformers that turn (n, 2) coordinates into (n, d) features.
+    """Turn (n, 2) coordinates into (n, d) features: the base of all encoders of places.
 
-    Subclasses set `on_invalid`, `lon` and `lat` in their constructor and provide `_prepare`
-    (called by `fit`), `_encode` for canonical coordinates, `_feature_names` and `_output_dtype`.
+    A subclass stores the reading parameters of its constructor (`on_invalid`, `lon`, `lat`,
+    `area_points` and `area_statistic`) and provides three methods:
+
+    - :meth:`prepare` loads what it needs and sets fitted attributes; `fit` calls it.
+    - :meth:`encode` yields features of checked places, batch after batch.
+    - :meth:`feature_names` lists the output columns.
+
+    It may also override :meth:`encode_axes` (a grid that costs less than its points),
+    :meth:`usable` and :meth:`covers` (places that it knows nothing of), and the property
+    `output_dtype`. In return it has frames, geometries, H3 cells, areas, dask, grids, missing
+    values, feature names and scikit-learn's checks. Tables in files, dask and displays use
+    nothing else of an encoder than `reader_`, :meth:`encode_places`, `n_features_out` and
+    `output_dtype`.
+
+    Attributes
+    ----------
+    reader_ : Reader
+        How coordinates are read: `on_invalid`, and the names of columns.
+    n_features_in_ : int
+        Columns of what it was fitted on.
+
+    Examples
+    --------
+    An encoder of the distances to two cities:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skgeo_embed.encoders.base import CoordinateTransformer
+    >>> CITIES = {"paris": (2.35, 48.86), "tokyo": (139.69, 35.68)}
+    >>> class CityDistances(CoordinateTransformer):
+    ...     def __init__(self, unit_km=1.0, on_invalid="raise", lon=None, lat=None,
+    ...                  area_points=64, area_statistic="mean"):
+    ...         self.unit_km = unit_km
+    ...         self.on_invalid = on_invalid
+    ...         self.lon = lon
+    ...         self.lat = lat
+    ...         self.area_points = area_points
+    ...         self.area_statistic = area_statistic
+    ...
+    ...     def prepare(self):
+    ...         self.cities_ = np.deg2rad(list(CITIES.values()))
+    ...         self.radius_ = 6371.0 / self.unit_km
+    ...
+    ...     def encode(self, lonlat):
+    ...         for start in range(0, len(lonlat), 10_000):
+    ...             rows = slice(start, start + 10_000)
+    ...             lon, lat = np.deg2rad(lonlat[rows]).T[:, :, None]
+    ...             city_lon, city_lat = self.cities_.T
+    ...             cosine = np.sin(lat) * np.sin(city_lat)
+    ...             cosine += np.cos(lat) * np.cos(city_lat) * np.cos(lon - city_lon)
+    ...             yield rows, self.radius_ * np.arccos(np.clip(cosine, -1, 1))
+    ...
+    ...     def feature_names(self):
+    ...         return [f"km_to_{city}" for city in CITIES]
+    >>> frame = pd.DataFrame({"lat": [51.51, -33.87], "lon": [-0.13, 151.21]})
+    >>> encoder = CityDistances().set_output(transform="pandas").fit(frame)
+    >>> encoder.transform(frame).round().astype(int)
+       km_to_paris  km_to_tokyo
+    0          343         9559
+    1        16961         7826
+    >>> encoder.transform_grid(lon=[0, 10, 20], lat=[40, 50]).shape
+    (2, 3, 2)
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
@@ -52,6 +110,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     lat: Any
     area_points: int | str
     area_statistic: Literal["mean", "std"]
+    reader_: Reader
 
     def fit(self, X: Any = None, y: Any = None) -> CoordinateTransformer:
         """Load what the transformer needs and check the coordinates.
@@ -99,9 +158,10 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             If the coordinates cannot be used; a ValueError.
         """
         check_is_fitted(self)
-        if is_dask(X):
-            return transform_dask(self, X)
-        return self._encode_rows(self._usable(self._read(X, reset=False)))
+        source = self._recognise(X)
+        if source.is_lazy:
+            return transform_dask(self, source)
+        return self.encode_places(self._read(source, reset=False))
 
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit, and encode the same coordinates, which are read once.
@@ -119,9 +179,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             One row of features per row of `X`.
         """
         places = self._fit(X)
-        if places is None or is_dask(X):
-            return self.transform(X)
-        return self._encode_rows(self._usable(places))
+        return self.transform(X) if places is None else self.encode_places(places)
 
     def transform_grid(
         self,
@@ -171,18 +229,23 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         """
         check_is_fitted(self)
         if self._sampling.statistic == "std":
-            raise ValueError("area_statistic='std', but a grid is of points, which have none.")
+            raise ValueError(
+                f'transform_grid needs area_statistic="mean", got "{self._sampling.statistic}": a '
+                "grid node is a point."
+            )
         if output not in ("numpy", "xarray"):
             raise ValueError(f'output must be "numpy" or "xarray", got {output!r}')
         axes = read_axis(lon, "lon"), read_axis(lat, "lat")
-        labels = [np.asarray(plain(axis), dtype=float) for axis in (lon, lat)]  # as they were given
-        shape = (len(axes[1]), len(axes[0]), self._width())
-        dtype = np.dtype(self._output_dtype())
+        labels = [
+            np.asarray(to_numpy(axis), dtype=float) for axis in (lon, lat)
+        ]  # as they were given
+        shape = (len(axes[1]), len(axes[0]), self.n_features_out)
+        dtype = self.output_dtype
         if out is not None:
             _check_out(out, shape, dtype)
         make_array = _xarray_maker() if output == "xarray" else None
         features = np.empty(shape, dtype=dtype) if out is None else out
-        _fill_tiles(features, self._encode_grid(*axes))
+        _fill_tiles(features, self.encode_axes(*axes))
         if make_array is None:
             return features
         return make_array(
@@ -191,7 +254,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             coords={
                 "lat": ("lat", labels[1], {"units": "degrees_north"}),
                 "lon": ("lon", labels[0], {"units": "degrees_east"}),
-                "feature": self._feature_names(),
+                "feature": self.feature_names(),
             },
             attrs={"model": getattr(self, "encoder_info_", {}).get("name", type(self).__name__)},
         )
@@ -210,129 +273,169 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             One name per output column.
         """
         check_is_fitted(self)
-        return np.asarray(self._feature_names(), dtype=object)
+        return np.asarray(self.feature_names(), dtype=object)
+
+    def encode_places(self, places: Coordinates) -> np.ndarray:
+        """Encode places that `reader_` has read and checked.
+
+        Parameters
+        ----------
+        places : Coordinates
+            What ``self.reader_.read(X)`` returned.
+
+        Returns
+        -------
+        features : ndarray of shape (n, d), dtype `output_dtype`
+            NaN in rows without a valid place.
+        """
+        places = self.usable(places)
+        if places.areas is not None:
+            return self._encode_areas(places)
+        features = self._encode_points(places)
+        if self._sampling.statistic == "std":  # of a single point
+            features[~np.isnan(features)] = 0
+        return features
 
     @abstractmethod
-    def _prepare(self) -> None:
-        """Load weights, set fitted attributes."""
+    def prepare(self) -> None:
+        """Load what the encoder needs and set fitted attributes; `fit` calls this."""
 
     @abstractmethod
-    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
-        """Yield rows of canonical coordinates and their features, batch after batch."""
+    def encode(self, lonlat: np.ndarray) -> Iterator[tuple[Any, Any]]:
+        """Encode checked places, batch after batch.
+
+        Parameters
+        ----------
+        lonlat : ndarray of shape (n, 2), float64
+            Longitude in [-180, 180) and latitude in degrees, none of them missing; of an encoder
+            with a time the third column holds it.
+
+        Yields
+        ------
+        rows : slice or Tensor of int
+            Rows of `lonlat`.
+        features : ndarray or Tensor of shape (n_rows, d)
+            Their features.
+        """
 
     @abstractmethod
-    def _feature_names(self) -> list[str]: ...
+    def feature_names(self) -> list[str]:
+        """Name the output columns, in their order."""
 
-    def _encode_grid(
-        self, lon: np.ndarray, lat: np.ndarray
-    ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yield rows, columns and features of a grid; here a few rows at a time, as points."""
-        import torch
+    def encode_axes(self, lon: np.ndarray, lat: np.ndarray) -> Iterator[tuple[slice, slice, Any]]:
+        """Encode every pair of two checked axes, block after block; here as points.
 
+        Parameters
+        ----------
+        lon, lat : ndarray of shape (n_lon,) and (n_lat,)
+            Degrees, as `encode` has them.
+
+        Yields
+        ------
+        rows, columns : slice
+            Where in the grid the block is.
+        features : ndarray or Tensor of shape (n_rows * n_columns, d)
+            Features of the block, row by row.
+        """
         at_once = max(1, GRID_POINTS // len(lon))
         for row in range(0, len(lat), at_once):
             rows = slice(row, min(row + at_once, len(lat)))
             lonlat = np.column_stack([np.tile(lon, len(lat[rows])), np.repeat(lat[rows], len(lon))])
             lonlat[np.abs(lonlat[:, 1]) == 90, 0] = 0.0  # a pole is one place
             places = Coordinates(lonlat, np.ones(len(lonlat), dtype=bool), None)
-            values = self._encode_places(self._usable(places))
-            yield rows, slice(0, len(lon)), torch.from_numpy(values)
+            yield rows, slice(0, len(lon)), self.encode_places(places)
+
+    def usable(self, places: Coordinates) -> Coordinates:
+        """Refuse or leave out valid places that the encoder knows nothing of; here none."""
+        return places
+
+    def covers(self, lonlat: np.ndarray) -> np.ndarray:
+        """Say of which points inside areas the encoder knows something; here of all, (n,) bool."""
+        return np.ones(len(lonlat), dtype=bool)
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of output columns."""
+        return len(self.feature_names())
+
+    @property
+    def output_dtype(self) -> np.dtype:
+        """Type of the output."""
+        return np.dtype(np.float64)
 
     def _make_reader(self) -> Reader:
         return Reader(self.on_invalid, self.lon, self.lat)
 
-    def _usable(self, places: Coordinates) -> Coordinates:
-        """Refuse, or leave out, valid places that this transformer knows nothing of."""
-        return places
-
-    def _width(self) -> int:
-        return len(self._feature_names())
-
-    def _output_dtype(self) -> Any:
-        return np.float64
-
     def _fit(self, X: Any) -> Coordinates | None:
+        """Read the coordinates, if there are any that are not lazy, and prepare."""
         with whole_fit(self):
-            self._reader = self._make_reader()
+            self.reader_ = self._make_reader()
             self._sampling = area_sampling(self.area_points, self.area_statistic)
             self._saw_columns = X is not None
             places = None
             if X is None:
                 self.n_features_in_ = 2
-            elif is_dask(X):
-                check_dask(self, X, reset=True)
             else:
-                places = self._read(X, reset=True)
-            self._prepare()
+                source = self._recognise(X)
+                if source.is_lazy:
+                    check_dask(self, source, reset=True)
+                else:
+                    places = self._read(source, reset=True)
+            self.prepare()
         return places
 
-    def _read(self, X: Any, *, reset: bool) -> Coordinates:
-        places = self._reader.read(X)
-        self._check_columns(X, reset=reset)
+    def _recognise(self, X: Any) -> PlaceInput:
+        reader = self.reader_
+        return recognise(X, columns_are_named=reader.lon is not None or reader.lat is not None)
+
+    def _read(self, source: PlaceInput, *, reset: bool) -> Coordinates:
+        places = self.reader_.read(source)
+        self.check_columns(source, reset=reset)
         if places.out_of_range:
             warn_caller(f"{places.out_of_range} Their features are NaN.", InvalidCoordinateWarning)
         return places
 
-    def _check_columns(self, X: Any, *, reset: bool) -> None:
+    def check_columns(self, source: PlaceInput, *, reset: bool) -> None:
         """Remember or compare the columns as scikit-learn does; their order is free."""
-        dataset = is_from(X, "xarray") and not hasattr(X, "dtype")
-        geometries = is_geo(X) or are_shapely(X) or are_cells(X)
-        if geometries or dataset or not hasattr(X, "__len__"):
-            self.n_features_in_ = 2
-            return
-        names = column_names(X) or ()
-        if len(set(map(str, names))) < len(names) or len(getattr(X, "shape", (0, 0))) == 1:
-            self.n_features_in_ = len(names) or 2  # names twice, or rows that are pairs
+        if not source.is_compared:
+            self.n_features_in_ = source.n_columns
             return
         if not reset and not self._saw_columns:  # fit() without data compares with nothing
             return
         known = getattr(self, "feature_names_in_", None)
-        if getattr(getattr(X, "dtype", None), "names", None):  # structured arrays: one dimension
-            self.n_features_in_ = len(X.dtype.names)
-        elif reset or known is None or set(names) != set(known):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-
-    def _encode_rows(self, places: Coordinates) -> np.ndarray:
-        if places.areas is not None:
-            return self._encode_areas(places)
-        if self._sampling.statistic == "std":
-            return np.abs(0 * self._encode_places(places))  # NaN where there is nothing
-        return self._encode_places(places)
+        if reset or known is None or set(source.names or ()) != set(known):
+            validate_data(self, source.X, reset=reset, skip_check_array=True)
 
     def _encode_areas(self, places: Coordinates) -> np.ndarray:
         """Average over points inside, which are encoded batch after batch and not kept."""
-        out = np.full((len(places.valid), self._width()), np.nan, dtype=self._output_dtype())
+        out = np.full((len(places.valid), self.n_features_out), np.nan, dtype=self.output_dtype)
         rows = np.flatnonzero(places.valid)
         areas, times = places.areas[rows], places.lonlat[rows, 2:]  # type: ignore[index]
         for part, lonlat, area in points_in_areas(areas, self._sampling):
-            here = self._covers(lonlat)
+            here = self.covers(lonlat)
             points, area = np.column_stack([lonlat, times[part][area]])[here], area[here]
             n_areas, largest = part.stop - part.start, int(np.bincount(area).max(initial=0))
             summary = GroupStatistics(
                 n_areas, out.shape[1], self._sampling.statistic, out.dtype.name, largest
             )
             if len(points):
-                summary.add(self._encode(points), area)
+                summary.add(self.encode(points), area)
             out[rows[part]] = summary.result()
         return out
 
-    def _covers(self, lonlat: np.ndarray) -> np.ndarray:
-        """Say of which places this transformer knows something."""
-        return np.ones(len(lonlat), dtype=bool)
-
-    def _encode_places(self, places: Coordinates) -> np.ndarray:
+    def _encode_points(self, places: Coordinates) -> np.ndarray:
         """Fill one array: distinct places are encoded, and their rows spread over the others."""
-        out = np.empty((len(places.valid), self._width()), dtype=self._output_dtype())
+        out = np.empty((len(places.valid), self.n_features_out), dtype=self.output_dtype)
         out[~places.valid] = np.nan
         rows = np.flatnonzero(places.valid)
         lonlat = places.lonlat if len(rows) == len(out) else places.lonlat[rows]
         repeated = distinct_places(lonlat)
         if repeated is not None:
             first, inverse = repeated
-            _fill_rows(out, self._encode(lonlat[first]), rows[first])
+            _fill_rows(out, self.encode(lonlat[first]), rows[first])
             spread_rows(out, rows, rows[first][inverse])
         elif len(rows):
-            _fill_rows(out, self._encode(lonlat), rows if len(rows) < len(out) else None)
+            _fill_rows(out, self.encode(lonlat), rows if len(rows) < len(out) else None)
         return out
 
     def __sklearn_tags__(self) -> Tags:
@@ -344,7 +447,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
 def _fill_rows(
     out: np.ndarray,
-    pieces: Iterable[tuple[slice | Tensor, Tensor]],
+    pieces: Iterable[tuple[Any, Any]],
     rows: np.ndarray | None,
 ) -> None:
     """Write the pieces to some rows, or to all in their order."""
@@ -354,20 +457,21 @@ def _fill_rows(
     places = None if rows is None else torch.from_numpy(rows)
     for part, values in pieces:
         where = part if places is None else places[part]
+        values = torch.as_tensor(values)
         if isinstance(where, slice):
             target[where].copy_(values)
         else:
-            target.index_copy_(0, where, values)
+            target.index_copy_(0, torch.as_tensor(where), values.to(target.dtype))
         del values  # its memory is the next batch's
 
 
-def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Tensor]]) -> None:
+def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Any]]) -> None:
     import torch
 
     target = torch.from_numpy(out)
     for rows, columns, values in pieces:
         tile = target[rows, columns]
-        tile.copy_(values.view(tile.shape))
+        tile.copy_(torch.as_tensor(values).reshape(tile.shape))
         del values
 
 
@@ -381,10 +485,10 @@ NETWORK_CONSTRAINTS: dict[str, Any] = {
 
 
 class NetworkTransformer(CoordinateTransformer):
-    """Base of transformers that run a loaded network over coordinates.
+    """Run a loaded network over coordinates: the base of encoders that have one.
 
     Subclasses set `normalize`, `device`, `dtype` and `batch_size` in their constructor, name
-    their columns with `_feature_prefix`, and call `_keep` when they prepare.
+    their columns with `_feature_prefix`, and call `_use_network` when they prepare.
     """
 
     _feature_prefix: str
@@ -393,7 +497,7 @@ class NetworkTransformer(CoordinateTransformer):
     dtype: Literal["float32", "float64"]
     batch_size: int | None
 
-    def _keep(self, encoder: Any, layer: Any, columns: int | None = None) -> None:
+    def _use_network(self, encoder: Any, layer: Any, columns: int | None = None) -> None:
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
         width = encoder.engine.module.output_dim(layer)  # says whether there is such a layer
@@ -408,22 +512,29 @@ class NetworkTransformer(CoordinateTransformer):
         )
         self.encoder_info_ = {**encoder.info, "layer": layer}
 
-    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+    def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        """Run the network over places, batch after batch."""
         return self._encoder.engine.encode(lonlat, self._options)
 
-    def _encode_grid(
+    def encode_axes(
         self, lon: np.ndarray, lat: np.ndarray
     ) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Run the network over a grid, whose harmonics cost less than those of its points."""
         return self._encoder.engine.encode_grid(lon, lat, self._options)
 
-    def _width(self) -> int:
+    def feature_names(self) -> list[str]:
+        """Number the columns after the encoder's name."""
+        return numbered_names(self._feature_prefix, self.n_features_out)
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of output columns."""
         return self._encoder.engine.width(self._options)
 
-    def _feature_names(self) -> list[str]:
-        return numbered_names(self._feature_prefix, self._width())
-
-    def _output_dtype(self) -> str:
-        return self._options.dtype
+    @property
+    def output_dtype(self) -> np.dtype:
+        """Type of the output, as chosen with `dtype`."""
+        return np.dtype(self._options.dtype)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

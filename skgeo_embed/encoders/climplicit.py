@@ -121,7 +121,7 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
         self.token = token
         self.local_files_only = local_files_only
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.original_file import open_original
         from skgeo_embed.models.other_networks import build_climplicit
 
@@ -133,4 +133,4 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
             known="climplicit",
         )
         columns = None if self._time is None else loaded.info["month_dim"]
-        self._keep(loaded, "embedding", columns)
+        self._use_network(loaded, "embedding", columns)

@@ -107,7 +107,7 @@ class CSPEncoder(NetworkTransformer):
         self.area_points = area_points
         self.area_statistic = area_statistic
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.csp_file import open_csp
 
-        self._keep(open_csp(self.model, self.scaling), self.layer)
+        self._use_network(open_csp(self.model, self.scaling), self.layer)

@@ -113,7 +113,7 @@ class GeoCLIPEncoder(ModelMixin, NetworkTransformer):
         self.token = token
         self.local_files_only = local_files_only
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.geoclip_file import open_geoclip
 
-        self._keep(open_geoclip(self.model, self._hub_options()), "embedding")
+        self._use_network(open_geoclip(self.model, self._hub_options()), "embedding")

@@ -124,7 +124,7 @@ class GPS2VecEncoder(CoordinateTransformer):
         self.area_points = area_points
         self.area_statistic = area_statistic
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.gps2vec_file import GPS2VEC_HELP
         from skgeo_embed.models.parsing import named_path
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
@@ -153,14 +153,14 @@ class GPS2VecEncoder(CoordinateTransformer):
             "zones": sorted(files),
         }
 
-    def _usable(self, places: Coordinates) -> Coordinates:
+    def usable(self, places: Coordinates) -> Coordinates:
         zones = zone_names(np.where(places.valid[:, None], places.lonlat, 0.0))
         usable = np.isin(zones, self.encoder_info_["zones"])
         left_out = places.valid & ~usable
         if not left_out.any():
             return places
         message = self._describe(places, zones, left_out)
-        if self._reader.on_invalid == "raise":
+        if self.reader_.on_invalid == "raise":
             raise CoordinateError(
                 f'{message}. Leave these points out, or pass on_invalid="nan" for NaN features.'
             )
@@ -168,7 +168,7 @@ class GPS2VecEncoder(CoordinateTransformer):
         lonlat = np.where(left_out[:, None], np.nan, places.lonlat)
         return places._replace(lonlat=lonlat, valid=places.valid & usable)
 
-    def _covers(self, lonlat: np.ndarray) -> np.ndarray:
+    def covers(self, lonlat: np.ndarray) -> np.ndarray:
         return np.isin(zone_names(lonlat), self.encoder_info_["zones"])
 
     def _describe(self, places: Coordinates, zones: np.ndarray, left_out: np.ndarray) -> str:
@@ -192,7 +192,7 @@ class GPS2VecEncoder(CoordinateTransformer):
             )
         return "; ".join(parts)
 
-    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+    def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
 
         zones = zone_names(lonlat)
@@ -205,14 +205,16 @@ class GPS2VecEncoder(CoordinateTransformer):
                 grid = distance_grid(lonlat[part], str(zone))
                 yield torch.from_numpy(part), run_zone(grid, layers)
 
-    def _width(self) -> int:
+    @property
+    def n_features_out(self) -> int:
         return sum(self._outputs[self._kind].values())
 
-    def _feature_names(self) -> list[str]:
-        return numbered_names(f"gps2vec_{self._kind}", self._width())
+    def feature_names(self) -> list[str]:
+        return numbered_names(f"gps2vec_{self._kind}", self.n_features_out)
 
-    def _output_dtype(self) -> str:
-        return self._options.dtype
+    @property
+    def output_dtype(self) -> np.dtype:
+        return np.dtype(self._options.dtype)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

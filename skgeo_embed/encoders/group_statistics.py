@@ -46,7 +46,7 @@ class GroupStatistics:
 
         groups = torch.from_numpy(group)
         for part, values in pieces:
-            member = groups[part]
+            member, values = groups[part], torch.as_tensor(values)
             missing = torch.isnan(values[:, 0])  # a row is missing as a whole
             if missing.any():
                 member, values = member[~missing], values[~missing]

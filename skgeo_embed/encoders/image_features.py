@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import CoordinateError, ModelFormatError
-from skgeo_embed.places.numbers import plain
+from skgeo_embed.places.numbers import to_numpy
 
 
 def features_of_images(features: Any, name: str) -> np.ndarray:
@@ -16,7 +16,7 @@ def features_of_images(features: Any, name: str) -> np.ndarray:
         raise ModelFormatError(f"{name} is a sparse {type(features).__name__}; use toarray().")
     try:
         nested = isinstance(features, (list, tuple))
-        table = np.ma.array([plain(row) for row in features] if nested else plain(features))
+        table = np.ma.array([to_numpy(row) for row in features] if nested else to_numpy(features))
     except (CoordinateError, TypeError, ValueError) as error:
         raise ModelFormatError(f"{name} is no table of numbers: {error}") from error
     kind, data = table.dtype.kind, np.ma.getdata(table)

@@ -136,7 +136,7 @@ class MINDEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
         self.token = token
         self.local_files_only = local_files_only
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.original_file import open_original
         from skgeo_embed.models.other_networks import build_mind
 
@@ -158,4 +158,4 @@ class MINDEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
             by_head = loaded.info["embed_dim"] != CUT_TRUNK
             layer = "embedding" if by_head else "hidden"
             columns = columns or (None if by_head else CUT_TRUNK)
-        self._keep(loaded, layer, columns)
+        self._use_network(loaded, layer, columns)

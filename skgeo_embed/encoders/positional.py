@@ -128,7 +128,7 @@ class PositionalEncoder(CoordinateTransformer):
         self.area_points = area_points
         self.area_statistic = area_statistic
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.nn.encodings.positional import make_encoding
 
         self._encoding = make_encoding(
@@ -141,7 +141,7 @@ class PositionalEncoder(CoordinateTransformer):
         )
         self._dtype, self._batch_size = self.dtype, self.batch_size
 
-    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
+    def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
         import torch
 
         dtype = getattr(torch, self._dtype)
@@ -151,11 +151,12 @@ class PositionalEncoder(CoordinateTransformer):
                 values = self._encoding(torch.from_numpy(lonlat[part])).to(dtype)
             yield part, values
 
-    def _feature_names(self) -> list[str]:
+    def feature_names(self) -> list[str]:
         return self._encoding.column_names()  # type: ignore[operator]
 
-    def _output_dtype(self) -> str:
-        return self._dtype
+    @property
+    def output_dtype(self) -> np.dtype:
+        return np.dtype(self._dtype)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -191,7 +191,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         database = RangeDatabase(*arrays, name=f"{len(lonlat)} images")
         return cls(database, location_encoder=location_encoder, **parameters)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.range_database import RangeDatabase, open_database
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
@@ -229,7 +229,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
             "location_encoder": getattr(self.location_encoder_, "encoder_info_", {}).get("name"),
         }
 
-    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+    def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
 
         from skgeo_embed.nn.inference.devices import resolve_device
@@ -253,12 +253,13 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
                 image = torch.lerp(near, image, self._beta)
             yield rows, torch.cat([image, query], dim=1).cpu()
 
-    def _feature_names(self) -> list[str]:
+    def feature_names(self) -> list[str]:
         width = self.database_.keys.shape[1] + self.database_.values.shape[1]
         return numbered_names("range", width)
 
-    def _output_dtype(self) -> str:
-        return self._options.dtype
+    @property
+    def output_dtype(self) -> np.dtype:
+        return np.dtype(self._options.dtype)
 
 
 def _check_places(database: RangeDatabase) -> None:

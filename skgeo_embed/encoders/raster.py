@@ -129,7 +129,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         self.area_points = area_points
         self.area_statistic = area_statistic
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.rasters.catalogue import open_catalogue
 
         tiles = open_catalogue(
@@ -154,7 +154,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         self._keeps_blocks = any(any(tile.versions) for tile in tiles)
         self.n_tiles_ = len(tiles)
 
-    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+    def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
 
         from skgeo_embed.rasters.cache import open_cache
@@ -173,8 +173,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         ):
             yield torch.from_numpy(places), torch.from_numpy(values)
 
-    def _encode_rows(self, places: Coordinates) -> np.ndarray:
-        values = super()._encode_rows(places)
+    def encode_places(self, places: Coordinates) -> np.ndarray:
+        values = super().encode_places(places)
         missing = np.flatnonzero(places.valid & np.isnan(values).any(axis=1))
         if len(missing):
             lon, lat = places.lonlat[missing[0], :2]
@@ -183,19 +183,21 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
                 f"no raster has a value at {len(missing)} of {len(values)} places ({rows}; the "
                 f"first is lon={lon:g}, lat={lat:g})."
             )
-            if self._reader.on_invalid == "raise":
+            if self.reader_.on_invalid == "raise":
                 raise CoordinateError(
                     f'{message} Leave them out, or pass on_invalid="nan" for NaN features.'
                 )
             warn_caller(f"{message} Their features are NaN.", InvalidCoordinateWarning)
         return values
 
-    def _width(self) -> int:
+    @property
+    def n_features_out(self) -> int:
         return self._tiles[0].shape[0]
 
-    def _feature_names(self) -> list[str]:
+    def feature_names(self) -> list[str]:
         names = self._tiles[0].names
-        return numbered_names("raster", self._width()) if names is None else list(names)
+        return numbered_names("raster", self.n_features_out) if names is None else list(names)
 
-    def _output_dtype(self) -> Any:
-        return np.float32
+    @property
+    def output_dtype(self) -> np.dtype:
+        return np.dtype(np.float32)

@@ -297,7 +297,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         write_folder(path, config, weights, card)
         return path
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.opening import open_content, open_location_encoder
 
         if self.layer == "content":
@@ -309,7 +309,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             content = open_content(
                 self.model, options=self._hub_options(), allow_pickle=self.allow_pickle
             )
-            self._keep(content, "content", self.n_components)
+            self._use_network(content, "content", self.n_components)
             return
         encoder = open_location_encoder(
             self.model,
@@ -319,9 +319,9 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             allow_pickle=self.allow_pickle,
         )
         layer = encoder.default_layer if self.layer == "auto" else self.layer
-        self._keep(encoder, layer, self.n_components)
+        self._use_network(encoder, layer, self.n_components)
 
-    def _feature_names(self) -> list[str]:
+    def feature_names(self) -> list[str]:
         if self._options.layer != "content":
-            return super()._feature_names()
-        return self._encoder.engine.module.posenc.column_names()[: self._width()]
+            return super().feature_names()
+        return self._encoder.engine.module.posenc.column_names()[: self.n_features_out]

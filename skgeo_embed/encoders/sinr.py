@@ -111,7 +111,7 @@ class SINREncoder(ModelMixin, NetworkTransformer):
         self.token = token
         self.local_files_only = local_files_only
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.original_file import open_original
         from skgeo_embed.models.other_networks import build_sinr
 
@@ -122,4 +122,4 @@ class SINREncoder(ModelMixin, NetworkTransformer):
             prefixes=("feats.", "model.feats."),
             known="sinr",
         )
-        self._keep(loaded, "embedding")
+        self._use_network(loaded, "embedding")

@@ -42,22 +42,22 @@ class TimedTransformer(CoordinateTransformer):
             )
         return super()._make_reader()
 
-    def _encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
+    def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         if isinstance(self._time, float):
             lonlat = np.column_stack([lonlat, np.full(len(lonlat), self._time)])
-        return super()._encode(lonlat)  # type: ignore[safe-super]
+        return super().encode(lonlat)  # type: ignore[safe-super]
 
-    def _encode_grid(
+    def encode_axes(
         self, lon: np.ndarray, lat: np.ndarray
     ) -> Iterator[tuple[slice, slice, Tensor]]:
         if self._time is None:
-            return super()._encode_grid(lon, lat)
+            return super().encode_axes(lon, lat)
         if isinstance(self._time, str):
             raise ValueError(
                 f"a grid has no column {self._time!r}; fit with a number for "
                 f"{self._time_parameter}."
             )
-        return CoordinateTransformer._encode_grid(self, lon, lat)
+        return CoordinateTransformer.encode_axes(self, lon, lat)
 
 
 def _as_float(number: Any) -> float:

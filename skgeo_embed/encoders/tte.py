@@ -109,7 +109,7 @@ class TTEEncoder(ModelMixin, NetworkTransformer):
         self.token = token
         self.local_files_only = local_files_only
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         from skgeo_embed.models.original_file import open_original
         from skgeo_embed.models.other_networks import build_tte
 
@@ -120,4 +120,4 @@ class TTEEncoder(ModelMixin, NetworkTransformer):
             prefixes=("location.", "model.location."),
             known="tte",
         )
-        self._keep(loaded, "embedding")
+        self._use_network(loaded, "embedding")

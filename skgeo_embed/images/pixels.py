@@ -9,7 +9,7 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError, warn_caller
 from skgeo_embed.images.crop import Images, crop_centre
-from skgeo_embed.places.numbers import plain
+from skgeo_embed.places.numbers import to_numpy
 
 B10_INDEX = 10
 SENTINEL2_BANDS = 13
@@ -27,7 +27,7 @@ def check_image_array(images: Any, *, name: str = "images") -> Any:
     ImageError
         If it is not four-dimensional, empty, or not of numbers; a ValueError.
     """
-    images = plain(images)
+    images = to_numpy(images)
     if isinstance(images, np.ma.MaskedArray):
         images = _unmasked(images, name)
     if not isinstance(images, np.ndarray):

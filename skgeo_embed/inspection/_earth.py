@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._sphere import GOLDEN_TURN, golden_spiral
 from skgeo_embed.datasets import land_mask, load_coastlines
-from skgeo_embed.places.columns import classify_column
+from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.streaming.grid import grid_axes
 
 if TYPE_CHECKING:
@@ -73,12 +72,8 @@ def sphere_sample(n_points: int, *, land_only: bool) -> np.ndarray:
 
 
 def encode_places(encoder: Any, lonlat: np.ndarray) -> np.ndarray:
-    """Encode places under the column names that the encoder was fitted with."""
-    names = getattr(encoder, "feature_names_in_", None)
-    if names is None:
-        return np.asarray(encoder.transform(lonlat))
-    columns = sorted(names, key=lambda name: classify_column(name) != "lon")
-    return np.asarray(encoder.transform(pd.DataFrame(lonlat, columns=columns)))
+    """Encode checked places, whatever the columns that the encoder was fitted with."""
+    return np.asarray(encoder.encode_places(read_coordinates(lonlat)))
 
 
 def root_figure(ax: Axes) -> Figure:

@@ -20,7 +20,8 @@ from skgeo_embed.inspection._earth import (
     root_figure,
     within,
 )
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for, find_coordinates
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
+from skgeo_embed.places.reading import find_coordinates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,11 +14,8 @@ from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
-from skgeo_embed._errors import CoordinateError
 from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
-from skgeo_embed.places.columns import classify_column, column_names, find_lonlat
-from skgeo_embed.places.geometries import is_geo
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.reading import find_coordinates, read_coordinates
 
 Split = tuple[np.ndarray, np.ndarray]
 SMALLEST = 1e-6  # of a block, degrees or km
@@ -366,43 +363,3 @@ def coords_for(method: Any, coords: Any) -> dict[str, Any]:
     """The argument `coords`, where it is given and the method of an estimator takes it."""
     taken = coords is not None and "coords" in signature(method).parameters
     return {"coords": coords} if taken else {}
-
-
-def find_coordinates(X: Any, coords: Any) -> np.ndarray:
-    """Return (n, 2) degrees from `coords`, or from the columns of X that hold them."""
-    if coords is None and X is None:
-        raise CoordinateError("X is None; pass coords, the (n, 2) longitude and latitude.")
-    names = None if coords is not None or is_geo(X) else column_names(X)
-    if names is None or (all(classify_column(name) is None for name in names) and len(names) == 2):
-        lonlat = _read_alone(X) if coords is None else read_coordinates(coords).lonlat
-    else:
-        found = find_lonlat(names, None, None)
-        if found is None:
-            raise CoordinateError(
-                f"{unclear_columns(names)}; pass coords, with cross-validation functions as "
-                "set_split_request(coords=True)."
-            )
-        lon, lat = (names[position] for position in found)
-        lonlat = read_coordinates(X, lon=lon, lat=lat).lonlat
-    n_rows = len(lonlat) if X is None else _num_samples(X)
-    if len(lonlat) != n_rows:
-        raise CoordinateError(f"coords has {len(lonlat)} rows, X has {n_rows}.")
-    return lonlat
-
-
-def _read_alone(X: Any) -> np.ndarray:
-    try:
-        return read_coordinates(X).lonlat
-    except CoordinateError as error:
-        raise CoordinateError(f"X holds no coordinates; pass coords beside it. {error}") from error
-
-
-def unclear_columns(names: list[Any]) -> str:
-    """Say why no two names are those of longitude and latitude."""
-    several = [
-        f"{kind} may be {', '.join(map(str, matches))}"
-        for kind in ("lon", "lat")
-        if len(matches := [name for name in names if classify_column(name) == kind]) > 1
-    ]
-    what = "; ".join(several) or f"it has {', '.join(map(str, names))}"
-    return f"X has no two columns that are longitude and latitude ({what})"

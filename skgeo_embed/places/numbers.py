@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,20 @@ _DEGREES_MINUTES = re.compile(
 )
 
 
-def is_from(X: Any, package: str) -> bool:
+def comes_from_package(X: Any, *packages: str) -> bool:
     """Say whether an object's class is a package's; the package is not imported for it."""
-    return type(X).__module__.partition(".")[0] == package
+    return type(X).__module__.partition(".")[0] in packages
 
 
 def is_dask(X: Any) -> bool:
     """Say whether `X` is a dask collection; dask is not imported for it."""
     # dask_expr until dask 2025.1
-    return any(is_from(X, package) for package in ("dask", "dask_expr", "dask_geopandas"))
+    return comes_from_package(X, "dask", "dask_expr", "dask_geopandas")
 
 
-def plain(X: Any) -> Any:
+def to_numpy(X: Any) -> Any:
     """Return a torch tensor as a numpy array, and anything else as it is."""
-    if not (is_from(X, "torch") and hasattr(X, "detach")):
+    if not (comes_from_package(X, "torch") and hasattr(X, "detach")):
         return X
     if X.is_nested:
         raise CoordinateError("got a nested tensor; use torch.nested.to_padded_tensor or a list.")
@@ -42,16 +43,27 @@ def plain(X: Any) -> Any:
     return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()  # numpy has no bfloat16
 
 
-def to_float64(values: Any, what: str) -> np.ndarray:
+def first_value(values: Iterable[Any]) -> Any:
+    """Return the first value that is not missing, or None."""
+    return next((value for value in values if not is_missing(value)), None)
+
+
+def is_missing(value: Any) -> bool:
+    """Say whether a single value is None, NaN or pandas' NA."""
+    is_nan = isinstance(value, (float, np.floating)) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
+def to_float64(values: Any, what: str, unit: str = " in degrees") -> np.ndarray:
     """Convert numbers of any kind; masked and missing values become NaN.
 
     Raises
     ------
     CoordinateError
-        If they are not numbers; the message names `what` and the first that is not.
+        If they are not numbers; the message names `what`, the `unit` and the first that is not.
     """
-    array = as_array(values, what)
-    _check_kind(array, what)
+    array = as_array(values, what, unit)
+    _check_kind(array, what, unit)
     if array.dtype.kind == "O":
         array = _without_missing_objects(array)
     try:
@@ -59,18 +71,18 @@ def to_float64(values: Any, what: str) -> np.ndarray:
     except (TypeError, ValueError, OverflowError) as error:
         # scikit-learn's contract: objects without a number raise TypeError in its own words.
         kind = TypeError if isinstance(error, TypeError) else CoordinateError
-        raise kind(f"{what} must be numbers in degrees: {error}") from error
+        raise kind(f"{what} must be numbers{unit}: {error}") from error
     return numbers.filled(np.nan) if isinstance(numbers, np.ma.MaskedArray) else numbers
 
 
-def as_array(values: Any, what: str) -> np.ndarray:
+def as_array(values: Any, what: str, unit: str = " in degrees") -> np.ndarray:
     """Make an array of nested sequences; masks of rows and tensors among them are kept."""
     if isinstance(values, np.ma.MaskedArray):
         return values
     if isinstance(values, (list, tuple)):
-        _check_rows(values, what)
-        if any(is_from(row, "torch") for row in values):
-            values = [plain(row) for row in values]
+        _check_rows(values, what, unit)
+        if any(comes_from_package(row, "torch") for row in values):
+            values = [to_numpy(row) for row in values]
         if any(isinstance(row, np.ma.MaskedArray) for row in values):
             values = np.ma.stack(values)
     try:
@@ -81,10 +93,10 @@ def as_array(values: Any, what: str) -> np.ndarray:
         ) from error
 
 
-def _check_rows(rows: Any, what: str) -> None:
+def _check_rows(rows: Any, what: str, unit: str) -> None:
     """Refuse rows whose names would be lost, and booleans, which an array makes numbers of."""
     for number, row in enumerate(rows):
-        if hasattr(row, "_fields") or is_from(row, "pandas") or isinstance(row, dict):
+        if hasattr(row, "_fields") or comes_from_package(row, "pandas") or isinstance(row, dict):
             names = list(_names_of_row(row))
             raise CoordinateError(
                 f"{what} are a list of {type(row).__name__} with names of their own "
@@ -93,35 +105,35 @@ def _check_rows(rows: Any, what: str) -> None:
         values = row if isinstance(row, (list, tuple)) else [row]
         if any(isinstance(value, (bool, np.bool_)) for value in values):
             raise CoordinateError(
-                f"{what} must be numbers in degrees, got booleans (True, False) in row {number}."
+                f"{what} must be numbers{unit}, got booleans (True, False) in row {number}."
             )
 
 
 def _names_of_row(row: Any) -> Any:
     if hasattr(row, "_fields"):
         return row._fields
-    return [row.name, *row.index] if is_from(row, "pandas") else row
+    return [row.name, *row.index] if comes_from_package(row, "pandas") else row
 
 
 def _without_missing_objects(array: np.ndarray) -> np.ndarray:
     """Put NaN in the place of pandas' and Python's missing values."""
     filled = array.copy()
     for position, value in enumerate(np.ma.getdata(array).flat):
-        if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        if is_missing(value):
             filled.flat[position] = np.nan
     return filled
 
 
-def _check_kind(array: Any, what: str) -> None:
+def _check_kind(array: Any, what: str, unit: str) -> None:
     kind = array.dtype.kind
     if kind == "c":
         raise CoordinateError(f"Complex data not supported: {what} have dtype {array.dtype}.")
     if kind == "b":
-        raise CoordinateError(f"{what} must be numbers in degrees, got booleans.")
+        raise CoordinateError(f"{what} must be numbers{unit}, got booleans.")
     if kind in "USTMm":
         first = array.ravel()[0] if array.size else ""
         raise CoordinateError(
-            f"{what} must be numbers in degrees, got dtype {array.dtype} "
+            f"{what} must be numbers{unit}, got dtype {array.dtype} "
             f"(first value {first.item() if hasattr(first, 'item') else first!r}); "
             f"{_advice(str(first)) if kind in 'UST' else 'they are dates or durations.'}"
         )
@@ -132,11 +144,11 @@ def _check_kind(array: Any, what: str) -> None:
         if isinstance(value, (str, bytes)):
             text = value.decode(errors="replace") if isinstance(value, bytes) else value
             raise CoordinateError(
-                f"{what} must be numbers in degrees, got the text {value!r} in row {row}; "
+                f"{what} must be numbers{unit}, got the text {value!r} in row {row}; "
                 f"{_advice(text)}"
             )
         if isinstance(value, (bool, np.bool_)):
-            raise CoordinateError(f"{what} must be numbers in degrees, got {value} in row {row}.")
+            raise CoordinateError(f"{what} must be numbers{unit}, got {value} in row {row}.")
 
 
 def _advice(text: str) -> str:

@@ -1,8 +1,7 @@
 """Reading and checking coordinates: (longitude, latitude), degrees, WGS84.
 
 Every estimator reads its coordinates here, so that order, notation and errors are the same
-everywhere. Only numpy is imported; data frames, tensors and geometries are recognised by
-their classes' names.
+everywhere. :mod:`skgeo_embed.places.kinds` finds out what was passed, once; only numpy is imported.
 """
 
 from __future__ import annotations
@@ -13,22 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.places.columns import (
-    check_not_empty,
-    check_shape,
-    classify_column,
-    column_names,
-    lonlat_of_table,
-)
-from skgeo_embed.places.geometries import (
-    are_shapely,
-    is_geo,
-    lonlat_of_geo,
-    lonlat_of_points,
-    lonlat_of_shapely,
-)
-from skgeo_embed.places.numbers import as_array, is_dask, is_from, plain, to_float64
-from skgeo_embed.places.outlines import areas_of, doubtful_edges, mixed_kinds
+from skgeo_embed.places.columns import PASS_COORDS, check_not_empty, classify_column
+from skgeo_embed.places.kinds import PlaceInput, recognise
+from skgeo_embed.places.kinds.geometries import lonlat_of_points
+from skgeo_embed.places.kinds.lazy import refuse_what_holds_no_rows
+from skgeo_embed.places.numbers import is_dask, to_float64, to_numpy
+from skgeo_embed.places.outlines import doubtful_edges, mixed_kinds
 
 _MAX_ROWS_NAMED = 5
 
@@ -47,12 +36,15 @@ class Coordinates(NamedTuple):
         What is to be said about rows that were finite but outside the valid range.
     areas : ndarray of shapely geometries, or None
         In degrees, where rows are areas; `lonlat` has then a place in each.
+    source : PlaceInput or None
+        What was passed, and which kind of input it is.
     """
 
     lonlat: np.ndarray
     valid: np.ndarray
     out_of_range: str | None
     areas: np.ndarray | None = None
+    source: PlaceInput | None = None
 
 
 def read_coordinates(
@@ -62,6 +54,8 @@ def read_coordinates(
     lon: Any = None,
     lat: Any = None,
     first_row: int = 0,
+    wide: bool = False,
+    remedy: str = "",
 ) -> Coordinates:
     """Read (longitude, latitude) in degrees from any supported table.
 
@@ -79,6 +73,10 @@ def read_coordinates(
         two.
     first_row : int, default=0
         Number of the first row in messages, where `X` is part of a longer table.
+    wide : bool, default=False
+        Whether `X` may have other columns beside longitude and latitude.
+    remedy : str, default=""
+        What a user can do where the columns are not recognised; empty for what encoders say.
 
     Returns
     -------
@@ -98,7 +96,15 @@ def read_coordinates(
     array([[-170.,   10.],
            [-170.,   10.]])
     """
-    values = _to_lonlat_array(X, lon, lat)
+    source = recognise(X, columns_are_named=lon is not None or lat is not None)
+    return _checked(
+        source.lonlat(lon, lat, wide=wide, remedy=remedy), on_invalid, first_row, source
+    )
+
+
+def _checked(
+    values: np.ndarray, on_invalid: str, first_row: int, source: PlaceInput | None = None
+) -> Coordinates:
     check_not_empty(values.shape)
     finite = np.isfinite(values).all(axis=1)
     if on_invalid == "raise" and not finite.all():
@@ -111,7 +117,7 @@ def read_coordinates(
     if on_invalid == "raise" and problem:
         raise CoordinateError(problem)
     valid = finite & in_range
-    return Coordinates(_canonical(values, valid), valid, problem)
+    return Coordinates(_canonical(values, valid), valid, problem, None, source)
 
 
 def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
@@ -175,21 +181,48 @@ class Reader:
     lon: Any = None
     lat: Any = None
 
-    def read(self, X: Any) -> Coordinates:
+    def read(self, X: Any, *, wide: bool = False) -> Coordinates:
         """Read a table of points or of areas."""
-        areas = None if self.lon is not None or self.lat is not None else areas_of(X)
+        source = recognise(X, columns_are_named=self.lon is not None or self.lat is not None)
+        areas = source.areas()
         if areas is not None:
-            return read_areas(areas, on_invalid=self.on_invalid)
-        return read_coordinates(X, on_invalid=self.on_invalid, lon=self.lon, lat=self.lat)
+            return read_areas(areas, on_invalid=self.on_invalid)._replace(source=source)
+        values = source.lonlat(self.lon, self.lat, wide=wide)
+        return _checked(values, self.on_invalid, 0, source)
+
+
+def find_coordinates(X: Any, coords: Any = None, *, remedy: str = PASS_COORDS) -> np.ndarray:
+    """Return checked degrees, (n, 2), from `coords`, or from the columns of X that hold them.
+
+    Raises
+    ------
+    CoordinateError
+        If there are none, they cannot be read, or there are not as many as X has rows.
+    """
+    if coords is None and X is None:
+        raise CoordinateError("X is None; pass coords, the (n, 2) longitude and latitude.")
+    if coords is None:
+        return read_coordinates(X, wide=True, remedy=remedy).lonlat
+    lonlat = read_coordinates(coords).lonlat
+    n_rows = len(lonlat) if X is None else _n_rows(X)
+    if len(lonlat) != n_rows:
+        raise CoordinateError(f"coords has {len(lonlat)} rows, X has {n_rows}.")
+    return lonlat
+
+
+def _n_rows(X: Any) -> int:
+    return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
 def read_axis(values: Any, name: str) -> np.ndarray:
     """Read one axis of a grid: `name` is "lon" or "lat", the result is canonical degrees."""
-    refuse_lazy(values, f"the {name} axis")
+    if is_dask(values):
+        raise CoordinateError(f"the {name} axis is a dask collection; pass its .compute().")
+    refuse_what_holds_no_rows(values)
     named = classify_column(getattr(values, "name", None))
     if named not in (None, name):
         raise CoordinateError(f"the {name} axis is named {values.name!r}: the axes look swapped.")
-    axis = to_float64(plain(values), f"{name} axis")
+    axis = to_float64(to_numpy(values), f"{name} axis")
     if axis.ndim != 1 or not axis.size:
         raise CoordinateError(
             f"the {name} axis must be one-dimensional and not empty, got shape {axis.shape}"
@@ -198,63 +231,6 @@ def read_axis(values: Any, name: str) -> np.ndarray:
     pair = [axis, other] if name == "lon" else [other, axis]
     checked = read_coordinates(np.column_stack(pair)).lonlat
     return checked[:, 0] if name == "lon" else checked[:, 1]
-
-
-def _to_lonlat_array(X: Any, lon: Any, lat: Any) -> np.ndarray:
-    refuse_lazy(X)
-    chosen = lon is not None or lat is not None
-    if is_geo(X) and not chosen:
-        return lonlat_of_geo(X)
-    if are_shapely(X):
-        return lonlat_of_shapely(X)
-    names = column_names(X)
-    if names is not None:
-        return lonlat_of_table(X, names, lon, lat)
-    array = as_array(plain(X), "coordinates")
-    if chosen and array.ndim == 2:
-        array = array[:, _positions(lon, lat, array.shape[1])]
-    check_shape(array.shape)
-    return to_float64(array, "coordinates")
-
-
-def _positions(lon: Any, lat: Any, width: int) -> list[int]:
-    """Columns of an array without names."""
-    if lon is None or lat is None:
-        raise CoordinateError(
-            f"lon={lon!r}, lat={lat!r}: say both, by number, of an array without column names, or "
-            "they may be the same column."
-        )
-    positions = [lon, lat]
-    for name, position in zip(("lon", "lat"), positions, strict=True):
-        if not isinstance(position, (int, np.integer)) or not -width <= position < width:
-            raise CoordinateError(
-                f"{name}={position!r}, but the input has no column names; pass a frame, or the "
-                f"number of one of its {width} columns."
-            )
-    if positions[0] % width == positions[1] % width:
-        raise CoordinateError(f"lon={lon!r} and lat={lat!r} are the same column.")
-    return positions
-
-
-def refuse_lazy(X: Any, what: str = "coordinates") -> None:
-    """Refuse what holds no values yet, or none in rows, and say what makes rows of it."""
-    if is_from(X, "polars") and hasattr(X, "collect"):
-        raise CoordinateError("got a polars LazyFrame; use X.collect().")
-    if is_dask(X):
-        raise CoordinateError(
-            f"got a dask {type(X).__name__} where one is not taken; use X.compute()."
-        )
-    if hasattr(X, "toarray"):
-        raise CoordinateError(
-            "Sparse data was passed, but coordinates are dense; use X.toarray() to convert to "
-            "a dense numpy array."
-        )
-    if isinstance(X, dict):
-        raise CoordinateError(
-            f"{what}: got a dict with the keys {list(X)[:8]}; use pandas.DataFrame(X)."
-        )
-    if isinstance(X, (str, bytes)):
-        raise CoordinateError(f"{what}: got the text {X[:60]!r}; pass numbers.")
 
 
 def _is_in_range(values: np.ndarray) -> np.ndarray:

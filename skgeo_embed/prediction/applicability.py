@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._fitting import whole_fit
-from skgeo_embed.model_selection._spatial import SpatialSplitter, find_coordinates
+from skgeo_embed.model_selection._spatial import SpatialSplitter
+from skgeo_embed.places.reading import find_coordinates
 
 PAIRED_ROWS = 5000  # of more rows the mean distance is that of a sample
 

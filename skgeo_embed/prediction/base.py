@@ -15,8 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._fitting import whole_fit
-from skgeo_embed.model_selection._spatial import find_coordinates
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.reading import find_coordinates, read_coordinates
 
 
 class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):

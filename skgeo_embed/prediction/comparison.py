@@ -17,8 +17,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.multiclass import type_of_target
 
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, find_coordinates
-from skgeo_embed.places.columns import column_names
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold
+from skgeo_embed.places.kinds import recognise
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.prediction.pipeline import as_pandas, spatial_pipeline
 
@@ -160,10 +160,7 @@ class _Scores:
 
 def _read_table(X: Any, lon: Any, lat: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table for whole models, and its places as a frame of two columns."""
-    if lon is None and lat is None:
-        lonlat = find_coordinates(X, None)
-    else:
-        lonlat = read_coordinates(X, lon=lon, lat=lat).lonlat
+    lonlat = read_coordinates(X, lon=lon, lat=lat, wide=True).lonlat
     if len(lonlat) < FEWEST_ROWS:
         raise ValueError(
             f"X has {len(lonlat)} row(s), too few to compare encoders (at least {FEWEST_ROWS}): "
@@ -171,7 +168,7 @@ def _read_table(X: Any, lon: Any, lat: Any) -> tuple[pd.DataFrame, pd.DataFrame]
             "encoders."
         )
     places = pd.DataFrame(lonlat, columns=["lon", "lat"])
-    return places if column_names(X) is None else as_pandas(X), places
+    return places if recognise(X).names is None else as_pandas(X), places
 
 
 def _read_target(y: Any, n_rows: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
-from skgeo_embed.model_selection._spatial import find_coordinates, unclear_columns
-from skgeo_embed.places.columns import column_names, find_lonlat
-from skgeo_embed.places.geometries import is_geo
+from skgeo_embed.places.columns import find_lonlat, unclear_columns
+from skgeo_embed.places.kinds import recognise
+from skgeo_embed.places.kinds.geometries import GeoTable
+from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.residuals import ResidualInterpolator
 from skgeo_embed.prediction.ridge_path import RidgePath
 
 N_COMPONENTS = 256
+PLACE = ["(longitude)", "(latitude)"]  # no column of a table has such a name
+NAME_THEM = "name them with spatial_pipeline(lon=..., lat=...), or rename them to 'lon' and 'lat'"
 N_FOR_FEW = 64  # of a linear model that cannot learn where a place is by heart
 N_FOR_TREES = 20  # they split one column at a time: few columns, among which place and others
 MOST_CATEGORIES = 40
@@ -102,10 +104,7 @@ def spatial_pipeline(
             f'estimator must be "regressor", "classifier" or an estimator, got {estimator!r}.'
         )
     mixed = SatCLIPEncoder(n_components=N_COMPONENTS) if encoder is None else encoder
-    place = partial(place_columns, lon=lon, lat=lat)
-    read_place = FunctionTransformer(
-        partial(read_places, lon=lon, lat=lat), feature_names_out=_lonlat_names
-    )
+    place = FunctionTransformer(named_lonlat, feature_names_out=_lonlat_names)
     as_numbers = FunctionTransformer(numbers_of, feature_names_out="one-to-one")
     fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     as_text = FunctionTransformer(text_of, feature_names_out="one-to-one")
@@ -115,14 +114,14 @@ def spatial_pipeline(
         sparse_output=False,
         feature_name_combiner=category_name,
     )
-    content = [("content", make_pipeline(read_place, SatCLIPEncoder(layer="content")), place)]
+    content = [("content", make_pipeline(place, SatCLIPEncoder(layer="content")), PLACE)]
     features = FeatureTable(
         [
-            ("place", read_place, place),
-            ("encoder", make_pipeline(read_place, mixed), place),
+            ("place", place, PLACE),
+            ("encoder", make_pipeline(place, mixed), PLACE),
             *(content if encoder is None and not own else []),
-            ("numbers", make_pipeline(as_numbers, fill), partial(number_columns, place=place)),
-            ("categories", make_pipeline(as_text, one_hot), partial(text_columns, place=place)),
+            ("numbers", make_pipeline(as_numbers, fill), number_columns),
+            ("categories", make_pipeline(as_text, one_hot), text_columns),
         ],
         verbose_feature_names_out=True,
     ).set_output(transform="pandas")
@@ -133,39 +132,22 @@ def spatial_pipeline(
         few = first_components if encoder is None else first_columns
         learners = _regressors(few) if estimator == "regressor" else _classifiers(few)
         model = SpatialEnsemble(learners, **names)
-    return Pipeline([("table", TableReader()), ("features", features), ("model", model)])
+    return Pipeline([("table", TableReader(lon, lat)), ("features", features), ("model", model)])
 
 
-def place_columns(X: pd.DataFrame, lon: Any, lat: Any) -> list[Any]:
-    """Names of the columns that hold the place."""
-    if is_geo(X) and lon is None and lat is None:
-        return [X.geometry.name]
-    names = list(X)
-    lon, lat = (None if name is None else flat_name(name) for name in (lon, lat))
-    found = find_lonlat(names, lon, lat)
-    if found is None:
-        raise CoordinateError(
-            f"{unclear_columns(names)}; say which with spatial_pipeline(lon=..., lat=...)."
-        )
-    return [names[position] for position in found]
+def named_lonlat(X: pd.DataFrame) -> pd.DataFrame:
+    """The two columns of the place under their usual names."""
+    return X.set_axis(["lon", "lat"], axis=1)
 
 
-def read_places(X: pd.DataFrame, lon: Any, lat: Any) -> pd.DataFrame:
-    """Longitude and latitude, degrees, as a frame of two columns."""
-    lonlat = find_coordinates(np.asarray(X) if lon is not None or lat is not None else X, None)
-    return pd.DataFrame(lonlat, columns=["lon", "lat"], index=X.index)
-
-
-def number_columns(X: pd.DataFrame, place: Any) -> list[Any]:
+def number_columns(X: pd.DataFrame) -> list[Any]:
     """Names of the other columns that are numbers, truth values, dates or durations."""
-    taken = place(X)
-    return [name for name in X if name not in taken and _is_numeric(X[name])]
+    return [name for name in X if name not in PLACE and _is_numeric(X[name])]
 
 
-def text_columns(X: pd.DataFrame, place: Any) -> list[Any]:
+def text_columns(X: pd.DataFrame) -> list[Any]:
     """Names of the columns that are neither the place nor numbers."""
-    taken = place(X)
-    return [name for name in X if name not in taken and not _is_numeric(X[name])]
+    return [name for name in X if name not in PLACE and not _is_numeric(X[name])]
 
 
 def numbers_of(X: pd.DataFrame) -> pd.DataFrame:
@@ -194,24 +176,51 @@ class FeatureTable(ColumnTransformer):
 class TableReader(  # type: ignore[call-arg]
     TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 ):
-    """Makes a pandas frame of any table, with the columns that it was fitted with."""
+    """Make a pandas frame of any table: the place first, then the columns it was fitted with.
+
+    Parameters
+    ----------
+    lon, lat : str, default=None
+        Names of the longitude and latitude columns, if they are not recognised.
+    """
+
+    def __init__(self, lon: Any = None, lat: Any = None) -> None:
+        self.lon = lon
+        self.lat = lat
 
     def fit(self, X: Any, y: Any = None) -> TableReader:
         """Remember the columns."""
-        self.columns_ = list(as_pandas(X))
+        self._lonlat = [None if name is None else flat_name(name) for name in (self.lon, self.lat)]
+        frame = as_pandas(X)
+        taken = self._place_columns(frame)
+        self.columns_ = [name for name in frame if name not in taken]
         return self
 
     def transform(self, X: Any) -> pd.DataFrame:
-        """Return the columns in the order of those fitted; others are left out."""
+        """Return longitude, latitude and the columns of `fit` in its order; others are left out."""
         check_is_fitted(self)
         frame = as_pandas(X)
+        self._place_columns(frame)
         missing = [name for name in self.columns_ if name not in frame]
         if missing:
             raise ValueError(
                 f"the table lacks {', '.join(map(repr, missing))}, which the pipeline was fitted "
                 f"with; it has {', '.join(map(repr, frame))}."
             )
-        return frame[self.columns_]
+        lon, lat = self._lonlat
+        lonlat = read_coordinates(frame, lon=lon, lat=lat, wide=True, remedy=NAME_THEM).lonlat
+        places = pd.DataFrame(lonlat, columns=PLACE, index=frame.index)
+        return pd.concat([places, pd.DataFrame(frame[self.columns_])], axis=1)
+
+    def _place_columns(self, frame: pd.DataFrame) -> list[Any]:
+        lon, lat = self._lonlat
+        source = recognise(frame, columns_are_named=lon is not None or lat is not None)
+        if isinstance(source, GeoTable):
+            return [frame.geometry.name]
+        found = find_lonlat(list(frame), lon, lat)
+        if found is None:
+            raise CoordinateError(unclear_columns(list(frame), lon, lat, NAME_THEM))
+        return [frame.columns[position] for position in found]
 
     def set_output(self, *, transform: Any = None) -> TableReader:
         """Change nothing: the next step reads pandas frames."""
@@ -219,7 +228,7 @@ class TableReader(  # type: ignore[call-arg]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns."""
-        return np.asarray(self.columns_, dtype=object)
+        return np.asarray([*PLACE, *self.columns_], dtype=object)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -229,7 +238,7 @@ class TableReader(  # type: ignore[call-arg]
 
 def as_pandas(X: Any) -> pd.DataFrame:
     """A table of any kind as a pandas frame; an array's first columns are lon and lat."""
-    names = column_names(X)
+    names = recognise(X).names
     if names is not None:
         flat = [flat_name(name) for name in names]
         twice = sorted({name for name in flat if flat.count(name) > 1})

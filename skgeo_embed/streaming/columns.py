@@ -11,14 +11,15 @@ import pandas as pd
 
 from skgeo_embed._errors import CoordinateError, UsageError
 from skgeo_embed.encoders.base import CoordinateTransformer
-from skgeo_embed.places.cells import cells_of
-from skgeo_embed.places.columns import classify_column
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.columns import find_lonlat, unclear_columns
+from skgeo_embed.places.kinds.h3 import Cells
+from skgeo_embed.places.reading import Coordinates, read_coordinates
 from skgeo_embed.streaming.sources import TableFile
 
 NULL_HINT = (
     'on_invalid="nan" (--on-invalid nan) leaves the features of such rows null. The first row is 0.'
 )
+NAME_THEM = "name them with lon=... and lat=... (--lon and --lat on the command line)"
 NO_NUMBERS = ("timestamp", "date", "time", "duration", "bool")  # as pyarrow names types
 NESTED = ("list", "large_list", "fixed_size_list", "struct", "map")
 
@@ -35,10 +36,10 @@ class PlacesOfTable:
         geometry: str | None,
         decimal: str,
     ) -> None:
-        self._reader: Any = encoder._reader
+        self.reader: Any = encoder.reader_
         self.decimal = decimal
-        self.time = getattr(self._reader, "time", None)
-        lon, lat = lon or self._reader.lon, lat or self._reader.lat
+        self.time = getattr(self.reader, "time", None)
+        lon, lat = lon or self.reader.lon, lat or self.reader.lat
         self.geometry = geometry or (None if lon or lat else self._geoparquet(table))
         self.crs = self._crs(table)
         self.columns: tuple[str, str] | None = None
@@ -79,18 +80,38 @@ class PlacesOfTable:
         where = [self.geometry] if self.columns is None else list(self.columns)
         return [str(name) for name in (*where, self.time) if name is not None]
 
-    def of(self, rows: pd.DataFrame, first_row: int) -> Any:
-        """Return what the encoder's `transform` is given of the columns of these rows."""
+    def read(self, rows: pd.DataFrame, first_row: int) -> Coordinates:
+        """Read and check the places of these rows, the first of which has a number in messages."""
         if self.geometry is not None:
-            return self._geometries(rows, first_row)
-        on_invalid = self._reader.on_invalid
-        lonlat = _read_degrees(rows, self.columns, self.decimal, on_invalid, first_row)  # type: ignore[arg-type]
-        frame = pd.DataFrame(
-            lonlat, columns=[self._reader.lon or "lon", self._reader.lat or "lat"], copy=False
-        )
-        if self.time is not None:
-            frame[self.time] = to_numbers(rows[self.time], self.decimal)[0]
-        return frame
+            return self.reader.read(self._geometries(rows, first_row))
+        lonlat = self._degrees(rows, first_row)
+        if self.time is None:
+            return self._checked(lonlat, first_row)
+        frame = pd.DataFrame(lonlat, columns=[self.reader.lon or "lon", self.reader.lat or "lat"])
+        frame[self.time] = to_numbers(rows[self.time], self.decimal)[0]
+        return self.reader.read(frame)
+
+    def _degrees(self, rows: pd.DataFrame, first_row: int) -> np.ndarray:
+        """Read both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
+        columns = []
+        for name in self.columns or ():
+            numbers, text = to_numbers(rows[name], self.decimal)
+            if len(text) and self.reader.on_invalid == "raise":
+                row = text[0]
+                found = rows[name].iloc[row]
+                comma = ' If it has a decimal comma, pass decimal="," (--decimal ,).'
+                raise CoordinateError(
+                    f"column {name!r} must hold numbers in degrees, got {found!r} in row "
+                    f"{first_row + row}.{comma if ',' in str(found) else ''} {NULL_HINT}"
+                )
+            columns.append(numbers)
+        return np.column_stack(columns)
+
+    def _checked(self, lonlat: np.ndarray, first_row: int) -> Coordinates:
+        try:
+            return read_coordinates(lonlat, on_invalid=self.reader.on_invalid, first_row=first_row)
+        except CoordinateError as error:
+            raise CoordinateError(f"{error} {NULL_HINT}") from error
 
     def _geometries(self, rows: pd.DataFrame, first_row: int) -> Any:
         values = rows[self.geometry].reset_index(drop=True)
@@ -100,7 +121,7 @@ class PlacesOfTable:
         if isinstance(first, str) and first.isdigit():
             numbers = [int(v) if isinstance(v, str) and v.isdigit() else v for v in values]
             values = pd.Series(numbers, dtype=object)
-        if cells_of(values) is not None:
+        if Cells.recognise(values) is not None:
             return values if time is None else pd.DataFrame({"cell": values, self.time: time})
         try:
             from geopandas import GeoDataFrame, GeoSeries
@@ -128,49 +149,13 @@ class PlacesOfTable:
 
 def _coordinate_columns(table: TableFile, lon: str | None, lat: str | None) -> tuple[str, str]:
     """Find the two columns by the names given, or by what names mean."""
-    columns = table.names
-    chosen = []
-    for kind, given in (("lon", lon), ("lat", lat)):
-        if given is not None and given not in columns:
-            raise UsageError(
-                f"{kind}={given!r} (--{kind} {given}): {table.path} has the columns "
-                f"{', '.join(columns)}."
-            )
-        matches = [given] if given else [c for c in columns if classify_column(c) == kind]
-        if len(matches) != 1:
-            found = f"several: {', '.join(map(str, matches))}" if matches else "none"
-            raise UsageError(
-                f"which column of {table.path} is the {kind}? Recognised: {found}; say it with "
-                f"{kind}= (--{kind}). The columns are {', '.join(columns)}."
-            )
-        chosen.append(str(matches[0]))
-    if chosen[0] == chosen[1]:
-        raise UsageError(f"lon and lat (--lon and --lat) are both {chosen[0]!r}.")
-    return chosen[0], chosen[1]
-
-
-def _read_degrees(
-    rows: pd.DataFrame, names: tuple[str, str], decimal: str, on_invalid: str, first_row: int
-) -> np.ndarray:
-    """Read and check both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
-    columns = []
-    for name in names:
-        numbers, text = to_numbers(rows[name], decimal)
-        if len(text) and on_invalid == "raise":
-            row = text[0]
-            found = rows[name].iloc[row]
-            comma = ' Are there decimal commas? decimal="," (--decimal ,).' * ("," in str(found))
-            raise CoordinateError(
-                f"column {name!r} must hold numbers in degrees, got {found!r} in row "
-                f"{first_row + row}.{comma} {NULL_HINT}"
-            )
-        columns.append(numbers)
-    lonlat = np.column_stack(columns)
     try:
-        read_coordinates(lonlat, on_invalid=on_invalid, first_row=first_row)
+        found = find_lonlat(table.names, lon, lat)
     except CoordinateError as error:
-        raise CoordinateError(f"{error} {NULL_HINT}") from error
-    return lonlat
+        raise UsageError(f"{table.path}: {error}") from error
+    if found is None:
+        raise UsageError(f"{table.path}: {unclear_columns(table.names, lon, lat, NAME_THEM)}")
+    return table.names[found[0]], table.names[found[1]]
 
 
 def to_numbers(column: pd.Series, decimal: str) -> tuple[np.ndarray, np.ndarray]:

@@ -81,10 +81,10 @@ def encode_grid(
     except ValueError as error:
         raise UsageError(str(error)) from error
     encoder = fitted(encoder)
-    shape = (len(lat), len(lon), len(encoder.get_feature_names_out()))
+    shape = (len(lat), len(lon), encoder.n_features_out)
     temporary = path.with_name(f".{path.name}.new")
     try:
-        dtype = np.dtype(encoder._output_dtype())
+        dtype = encoder.output_dtype
         grid: Any = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
         with Progress("encoding", "rows", len(lat), shown=verbose) as progress:
             for rows, features in grid_blocks(encoder, lon, lat):
@@ -123,7 +123,7 @@ def grid_blocks(
     encoder: Any, lon: np.ndarray, lat: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield rows of a grid and their features (rows, n_lon, d), in bounded memory."""
-    width = len(encoder.get_feature_names_out())
+    width = encoder.n_features_out
     step = max(1, BLOCK_BYTES // (8 * width * len(lon)))
     for start in range(0, len(lat), step):
         rows = slice(start, start + step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
 from skgeo_embed.encoders.base import CoordinateTransformer
@@ -137,7 +137,7 @@ def encode_table(
             "features are written with decimal points, which a CSV file with decimal commas would "
             "mix; name a .parquet file as the output."
         )
-    ready = _ready(encoder)
+    ready = fitted(encoder)
     places = PlacesOfTable(table, ready, lon, lat, geometry, decimal)
     if parts.folder.exists() and not parts.folder.is_dir():
         raise FileExistsError(f"{parts.folder} is where parts would be kept; move that file.")
@@ -163,15 +163,6 @@ def encode_table(
     finally:
         parts.forget_if_empty()
     return EncodedTable(parts.rows, len(_names(ready)), parts.bad, parts.state["first_bad"])
-
-
-def _ready(encoder: CoordinateTransformer) -> CoordinateTransformer:
-    """Return a fitted encoder that compares columns with nothing; the user's stays as it is."""
-    ready = copy.copy(fitted(encoder))
-    ready._saw_columns = False
-    ready.__dict__.pop("feature_names_in_", None)
-    ready._sklearn_output_config = {}  # its own, and no frames
-    return ready
 
 
 def _names(encoder: CoordinateTransformer) -> list[str]:
@@ -207,9 +198,9 @@ def _encode_parts(
             if repeats is not None:
                 features = repeats.of(where)
             else:
-                features = _features(places.of(where, first_row=done), encoder, first_row=done)
+                features = _features(where, places, encoder, first_row=done)
             # where coordinates may be bad, the text that they are is kept
-            if as_numbers and places._reader.on_invalid == "raise":
+            if as_numbers and places.reader.on_invalid == "raise":
                 numbers = {c: to_numbers(where[c], places.decimal)[0] for c in places.columns or ()}
                 rows = rows.assign(**numbers)
             rows = table.text(rows) if parts.kind == "csv" else table.arrow(rows)
@@ -238,17 +229,19 @@ def _encoded_repeats(
         return None
     try:
         return encode_places(
-            distinct, lambda rows: _features(places.of(rows, 0), encoder, 0), n_rows, path, verbose
+            distinct, lambda rows: _features(rows, places, encoder, 0), n_rows, path, verbose
         )
     except CoordinateError:
         return None  # found again batch by batch, which knows the number of its row
 
 
-def _features(X: Any, encoder: CoordinateTransformer, first_row: int) -> np.ndarray:
+def _features(
+    rows: pd.DataFrame, places: PlacesOfTable, encoder: CoordinateTransformer, first_row: int
+) -> np.ndarray:
     with warnings.catch_warnings():  # counted over the file, and said at its end
         warnings.simplefilter("ignore", InvalidCoordinateWarning)
         try:
-            return np.asarray(encoder.transform(X))
+            return encoder.encode_places(places.read(rows, first_row))
         except CoordinateError as error:
             raise CoordinateError(
                 f"{error} (Of the rows from {first_row} on, counted from there.) {NULL_HINT}"

@@ -68,15 +68,15 @@ def test_batches_do_not_depend_on_row_groups(table, tmp_path):
 
 @pytest.mark.parametrize("source", ["in.parquet", "in.csv"])
 def test_an_interrupted_run_goes_on(table, features, tmp_path, capsys, monkeypatch, source):
-    transform, calls = SatCLIPEncoder.transform, []
+    encode, calls = SatCLIPEncoder.encode_places, []
 
-    def interrupted(self, X):
-        calls.append(len(X))
+    def interrupted(self, places):
+        calls.append(len(places.valid))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return transform(self, X)
+        return encode(self, places)
 
-    monkeypatch.setattr(SatCLIPEncoder, "transform", interrupted)
+    monkeypatch.setattr(SatCLIPEncoder, "encode_places", interrupted)
     assert run(tmp_path, source) == 130
     assert "interrupted; 600 rows are kept in" in capsys.readouterr().err
     assert not (tmp_path / "out.parquet").exists()
@@ -147,17 +147,17 @@ def test_bad_rows(table, features, tmp_path, capsys):
 def test_columns_by_name(table, tmp_path, capsys):
     table.rename(columns={"lon": "x", "lat": "y"}).to_parquet(tmp_path / "in.parquet")
     assert run(tmp_path) == 2
-    assert "Recognised: none; say it with lon= (--lon). The columns are city, y, x" in (
+    assert "name them with lon=... and lat=... (--lon and --lat on the command line)" in (
         capsys.readouterr().err
     )
     assert run(tmp_path, "in.parquet", "out.parquet", "--lon", "x", "--lat", "y") == 0
     assert run(tmp_path, "in.parquet", "out2.parquet", "--lon", "z", "--lat", "y") == 2
-    assert "--lon z" in capsys.readouterr().err
+    assert "lon='z': there is no such column" in capsys.readouterr().err
     table.assign(longitude=1.0).to_parquet(tmp_path / "in.parquet")
     assert run(tmp_path, "in.parquet", "out2.parquet", "--lon", "lat", "--lat", "lat") == 2
-    assert "both 'lat'" in capsys.readouterr().err
+    assert "lon='lat' and lat='lat' are the same column" in capsys.readouterr().err
     assert run(tmp_path, "in.parquet", "out2.parquet") == 2
-    assert "several: lon, longitude" in capsys.readouterr().err
+    assert "several columns could be the longitude: 'lon', 'longitude'" in capsys.readouterr().err
 
 
 def test_files_are_checked(table, tmp_path, capsys):

@@ -71,7 +71,7 @@ def test_other_names(name, swapped):
     encoder = MAKERS[name](lon="x", lat="y").fit(table)
     expected = MAKERS[name]().fit().transform(PLACES)
     np.testing.assert_allclose(encoder.transform(table), expected, rtol=1e-6, atol=1e-7)
-    with pytest.raises(CoordinateError, match=r"say lon='x', lat='y'"):
+    with pytest.raises(CoordinateError, match=r"if 'x' and 'y' are degrees, name them with lon="):
         MAKERS[name]().fit(table[["y", "x"]])
 
 

@@ -26,13 +26,13 @@ def short_tables_count(monkeypatch):
 def encoded(monkeypatch, encoder):
     """Points that reached the network, call by call."""
     counts = []
-    encode = type(encoder)._encode
+    encode = type(encoder).encode
 
     def counting(self, lonlat):
         counts.append(len(lonlat))
         return encode(self, lonlat)
 
-    monkeypatch.setattr(type(encoder), "_encode", counting)
+    monkeypatch.setattr(type(encoder), "encode", counting)
     return counts
 
 
@@ -106,7 +106,11 @@ def test_few_rows_are_not_looked_through(encoder, encoded, monkeypatch):
 def test_fit_transform_reads_the_table_once(encoder, monkeypatch):
     reads = []
     read = Reader.read
-    monkeypatch.setattr(Reader, "read", lambda self, X: reads.append(len(X)) or read(self, X))
+    monkeypatch.setattr(
+        Reader,
+        "read",
+        lambda self, source, **kind: reads.append(len(source.X)) or read(self, source, **kind),
+    )
     encoder.fit_transform(np.zeros((20, 2)))
     assert reads == [20]
     encoder.transform(np.zeros((30, 2)))

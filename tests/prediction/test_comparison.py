@@ -175,7 +175,7 @@ def test_places_are_found_in_tables_of_every_kind(table):
     named = X.set_axis(["b", "a"], axis=1).assign(c=1)
     found = compare(named, y, blocks, only=only, lon="a", lat="b")["score"]
     np.testing.assert_allclose(found, wanted)
-    with pytest.raises(CoordinateError, match="no two columns that are longitude and latitude"):
+    with pytest.raises(CoordinateError, match="no column that is recognised as the longitude"):
         compare(named, y)
 
 

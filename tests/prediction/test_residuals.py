@@ -171,7 +171,7 @@ def test_columns_by_name_and_coordinates_beside(places):
     np.testing.assert_allclose(chosen.predict(other), expected)
     beside = ResidualInterpolator(LinearRegression()).fit(frame.to_numpy(), y, coords=places)
     np.testing.assert_allclose(beside.predict(frame.to_numpy(), coords=places), expected)
-    with pytest.raises(CoordinateError, match="no two columns that are longitude and latitude"):
+    with pytest.raises(CoordinateError, match="no column that is recognised as the longitude"):
         ResidualInterpolator(LinearRegression()).fit(other, y)
     with pytest.raises(CoordinateError):
         beside.predict(frame.to_numpy())

@@ -115,7 +115,7 @@ def test_columns_of_one_name(tmp_path):
     (tmp_path / "in.csv").write_text("x,lon,lat,x\n1,2,3,4\n")
     encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("1,2,3,4,")
-    with pytest.raises(ValueError, match=r"in.csv has several columns 'x'; rename all but one"):
+    with pytest.raises(ValueError, match=r"in.csv: 2 columns are named 'x'"):
         encode_table(SMALL, tmp_path / "in.csv", tmp_path / "b.csv", lon="x")
     with pytest.raises(ValueError, match="delimiter must be one character, got ', '"):
         encode_table(SMALL, tmp_path / "in.csv", tmp_path / "b.csv", delimiter=", ")

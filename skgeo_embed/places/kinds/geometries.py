@@ -2,33 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.places.numbers import is_from
+from skgeo_embed.places.kinds.base import PlaceInput
+from skgeo_embed.places.kinds.frames import Frame
+from skgeo_embed.places.numbers import comes_from_package, first_value, is_missing
 
 EDGE_POINTS = 64  # on the longer side of a projected geometry
 
 
-def is_geo(X: Any) -> bool:
-    """Say whether `X` holds geometries: a GeoDataFrame or a GeoSeries."""
-    return is_from(X, "geopandas") and hasattr(X, "crs")
+class GeoTable(PlaceInput):
+    """A GeoDataFrame or GeoSeries, whose CRS says what its numbers are."""
+
+    yields_to_named_columns: ClassVar[bool] = True
+
+    @classmethod
+    def recognise(cls, X: Any) -> Self | None:
+        """Recognise geopandas' own classes."""
+        if not (comes_from_package(X, "geopandas") and hasattr(X, "crs")):
+            return None
+        found = cls(X)
+        found.names = list(X.columns) if hasattr(X, "columns") else None
+        return found
+
+    def areas(self) -> np.ndarray | None:
+        """Return geometries in degrees, or None if all of them are points."""
+        geometries = self.X.geometry if hasattr(self.X, "geometry") else _series_of(self.X)
+        return None if _only_points(geometries.geom_type) else degrees_of_geo(self.X)
+
+    def lonlat(self, lon: Any, lat: Any, *, wide: bool = False, remedy: str = "") -> np.ndarray:
+        """Read points in their own CRS."""
+        return lonlat_of_geo(self.X)
+
+    def number_column(self, name: str) -> np.ndarray:
+        """Read a column beside the geometry."""
+        table = Frame.recognise(self.X)
+        return super().number_column(name) if table is None else table.number_column(name)
 
 
-def are_shapely(X: Any) -> bool:
-    """Say whether `X` is a list, array or column of shapely geometries."""
-    if is_from(X, "shapely"):
-        return True
-    if not (isinstance(X, (list, tuple, np.ndarray)) or is_from(X, "pandas")):
-        return False
-    if getattr(X, "ndim", 1) != 1 or not len(X):
-        return False
-    if getattr(getattr(X, "dtype", None), "kind", "O") != "O":
-        return False
-    values = X.to_numpy() if hasattr(X, "to_numpy") else X
-    return any(is_from(value, "shapely") for value in values)
+class ShapelyGeometries(PlaceInput):
+    """A list, array or column of shapely geometries, in degrees."""
+
+    @classmethod
+    def recognise(cls, X: Any) -> Self | None:
+        """Recognise them by the first value that is not missing."""
+        if comes_from_package(X, "shapely"):
+            return cls(X)
+        if not (isinstance(X, (list, tuple, np.ndarray)) or comes_from_package(X, "pandas")):
+            return None
+        if getattr(X, "ndim", 1) != 1 or not len(X):
+            return None
+        if getattr(getattr(X, "dtype", None), "kind", "O") != "O":
+            return None
+        first = first_value(X)
+        return cls(X) if comes_from_package(first, "shapely") else None
+
+    def areas(self) -> np.ndarray | None:
+        """Return the geometries, or None if all of them are points."""
+        if comes_from_package(self.X, "shapely"):
+            return None
+        only_points = _only_points(getattr(value, "geom_type", None) for value in self.X)
+        return None if only_points else degrees_of_shapely(self.X)
+
+    def lonlat(self, lon: Any, lat: Any, *, wide: bool = False, remedy: str = "") -> np.ndarray:
+        """Read points, whose x and y are longitude and latitude."""
+        return lonlat_of_shapely(self.X)
 
 
 def lonlat_of_geo(X: Any) -> np.ndarray:
@@ -51,7 +93,7 @@ def degrees_of_geo(X: Any) -> np.ndarray:
         try:
             degrees = _fine_enough(geometries[there]).to_crs("EPSG:4326")
         except Exception as error:
-            if not is_from(error, "pyproj"):
+            if not comes_from_package(error, "pyproj"):
                 raise
             raise CoordinateError(
                 f"the geometries' CRS ({geometries.crs.name}) has no known relation to longitude "
@@ -108,17 +150,18 @@ def degrees_of_shapely(X: Any) -> np.ndarray:
     """Make an array of shapely geometries; missing and empty ones are None."""
     import shapely
 
-    if is_from(X, "shapely"):
+    if comes_from_package(X, "shapely"):
         raise CoordinateError(
             f"got a single {type(X).__name__}; pass a list, such as [{X.geom_type.lower()}]."
         )
     values = np.empty(len(X), dtype=object)
     values[:] = list(X)
-    kinds = [type(v).__name__ for v in values if not (v is None or is_from(v, "shapely"))]
-    kinds = [kind for kind in kinds if kind not in ("float", "NAType")]
-    if kinds:
-        raise CoordinateError(f"geometries and other values are mixed: {kinds[0]} among them.")
-    values[[not is_from(v, "shapely") for v in values]] = None
+    others = [v for v in values if not (is_missing(v) or comes_from_package(v, "shapely"))]
+    if others:
+        raise CoordinateError(
+            f"geometries and other values are mixed: {type(others[0]).__name__} among them."
+        )
+    values[[not comes_from_package(v, "shapely") for v in values]] = None
     values[shapely.is_empty(values)] = None
     return values
 
@@ -132,12 +175,8 @@ def lonlat_of_points(points: np.ndarray) -> np.ndarray:
     return lonlat
 
 
-def are_points(X: Any) -> bool:
-    """Say whether there is nothing but points among the geometries, and what is missing."""
-    if is_geo(X):
-        kinds = set(_series_of(X).geom_type if not hasattr(X, "geometry") else X.geometry.geom_type)
-    else:
-        kinds = {getattr(value, "geom_type", None) for value in X}
+def _only_points(kinds: Iterable[Any]) -> bool:
+    """Say whether there is nothing but points among geometries, and what is missing."""
     return not {kind for kind in kinds if isinstance(kind, str)} - {"Point"}
 
 

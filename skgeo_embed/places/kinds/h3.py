@@ -3,49 +3,64 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._sphere import lonlat_of, unit_vectors
-from skgeo_embed.places.numbers import is_from
+from skgeo_embed.places.kinds.base import PlaceInput
+from skgeo_embed.places.kinds.geometries import unwrapped
+from skgeo_embed.places.numbers import comes_from_package, first_value, is_missing
 
 COARSE = 4  # resolutions up to which it shows that edges are great circles
 EDGE_POINTS = 16
 _TEXT = re.compile(r"(0x)?0?8[0-9a-fA-F]{14}")
 
 
-def cells_of(X: Any) -> np.ndarray | None:
-    """Return the cells in a list, a column or a frame of one column; None where there are none.
+class Cells(PlaceInput):
+    """A list, a column or a frame of one column of H3 cells.
 
     A cell is text of fifteen hexadecimal digits that begins with 8, or the number that it stands
-    for; what decides is the first value that is there.
+    for.
     """
-    if isinstance(X, (list, tuple)):
-        values: np.ndarray = np.empty(len(X), dtype=object)
-        if any(np.ndim(value) for value in X):
-            return None
-        values[:] = list(X)
-    elif isinstance(X, np.ndarray) or is_from(X, "pandas") or is_from(X, "polars"):
-        if hasattr(X, "collect"):  # a LazyFrame
+
+    yields_to_named_columns: ClassVar[bool] = True
+
+    @classmethod
+    def recognise(cls, X: Any) -> Self | None:
+        """Recognise cells by the first value that is not missing."""
+        if isinstance(X, (list, tuple)):
+            return cls(X) if is_cell(first_value(X)) else None
+        if not (isinstance(X, np.ndarray) or comes_from_package(X, "pandas", "polars")):
             return None
         if len(getattr(X, "columns", "1")) != 1 or not 1 <= getattr(X, "ndim", 2) <= 2:
             return None
-        if is_from(X, "pandas"):
-            X = X.astype(object)  # integers with gaps stay integers
-        elif not isinstance(X, np.ndarray):
-            X = np.array(X.rows() if hasattr(X, "rows") else X.to_list(), dtype=object)
-        values = np.asarray(X)
-        if values.ndim == 2 and values.shape[1] != 1:
+        if isinstance(X, np.ndarray) and (X.dtype.kind not in "OUui" or X[:1].size > 1):
             return None
-        values = values.reshape(-1)
-    else:
-        return None
-    if values.dtype.kind not in "OUui":
-        return None
-    first = next((value for value in values if not _is_missing(value)), None)
-    return values if _is_cell(first) else None
+        found = cls(X)
+        return found if is_cell(first_value(found.values())) else None
+
+    def values(self) -> np.ndarray:
+        """The cells, (n,), as text or numbers."""
+        X = self.X
+        if isinstance(X, (list, tuple)):
+            values = np.empty(len(X), dtype=object)
+            values[:] = list(X)
+            return values
+        if comes_from_package(X, "pandas"):
+            X = X.astype(object)  # integers with gaps stay integers
+        elif comes_from_package(X, "polars"):
+            X = np.array(X.rows() if hasattr(X, "rows") else X.to_list(), dtype=object)
+        return np.asarray(X).reshape(-1)
+
+    def areas(self) -> np.ndarray:
+        """Return the cells' outlines."""
+        return polygons_of_cells(self.values())
+
+    def lonlat(self, lon: Any, lat: Any, *, wide: bool = False, remedy: str = "") -> np.ndarray:
+        """Return the centre of each outline."""
+        raise CoordinateError("H3 cells are areas; a place of each is its centre.")
 
 
 def _great_circles(corners: np.ndarray) -> np.ndarray:
@@ -56,12 +71,8 @@ def _great_circles(corners: np.ndarray) -> np.ndarray:
     return lonlat_of((between / np.linalg.norm(between, axis=2, keepdims=True)).reshape(-1, 3))
 
 
-def _is_missing(value: Any) -> bool:
-    nan = isinstance(value, (float, np.floating)) and value != value
-    return value is None or nan or type(value).__name__ == "NAType"
-
-
-def _is_cell(value: Any) -> bool:
+def is_cell(value: Any) -> bool:
+    """Say whether a value stands for an H3 cell."""
     if isinstance(value, str):
         return _TEXT.fullmatch(value) is not None
     # the four bits that say what an index is of: 1 is a cell
@@ -78,15 +89,13 @@ def polygons_of_cells(cells: np.ndarray) -> np.ndarray:
     """
     import shapely
 
-    from skgeo_embed.places.geometries import unwrapped
-
     try:
         from h3 import cell_to_boundary, get_resolution, int_to_str, is_valid_cell
     except ImportError as error:
         raise ImportError('H3 cells need h3: pip install "skgeo-embed[h3]"') from error
     polygons = np.full(len(cells), None, dtype=object)
     for row, value in enumerate(cells):
-        if _is_missing(value):
+        if is_missing(value):
             continue
         name = value if isinstance(value, str) else int_to_str(int(value))
         if not is_valid_cell(name):
