@@ -1,4 +1,4 @@
-"""Exceptions of skgeo_embed; each is also the builtin that callers would catch."""
+"""Exceptions of skgeo_embed, each derived from the builtin that callers would catch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CoordinateError(SkgeoEmbedError, ValueError):
 
 
 class UsageError(ValueError):
-    """Arguments that cannot be meant; a command ends with exit code 2."""
+    """Arguments that cannot be used together or at all; a command then exits with code 2."""
 
 
 class ImageError(SkgeoEmbedError, ValueError):
@@ -23,7 +23,7 @@ class ImageError(SkgeoEmbedError, ValueError):
 
 
 class ModelNotFoundError(SkgeoEmbedError, FileNotFoundError):
-    """A model name, folder or file that leads nowhere."""
+    """A model name, folder or file that does not exist."""
 
     # FileNotFoundError formats itself from errno; the message is all we carry.
     def __str__(self) -> str:
@@ -31,7 +31,7 @@ class ModelNotFoundError(SkgeoEmbedError, FileNotFoundError):
 
 
 class ModelFormatError(SkgeoEmbedError, ValueError):
-    """A model file whose content is not what its format promises."""
+    """A model file whose content does not follow its format."""
 
 
 class InvalidCoordinateWarning(UserWarning):
@@ -46,7 +46,7 @@ class ModelDownloadError(SkgeoEmbedError, ConnectionError):
 
 
 class ModelAccessError(SkgeoEmbedError, PermissionError):
-    """A model that the hub does not give to this user."""
+    """A model that the hub refuses to give to this user."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -61,7 +61,7 @@ class TrainingWarning(UserWarning):
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
-    """Warn, naming the line of the user's code that led here, through scikit-learn or not."""
+    """Warn at the line of the user's code that led here, directly or through scikit-learn."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_internal(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""Writing files so that none is ever half-written; where those are kept that can be made again."""
+"""Files that are written whole or not at all, and the folder of cached ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def replace_durably(temporary: Path, path: Path) -> None:
-    """Rename a whole file so that neither its content nor its name is lost with the power."""
+    """Rename a complete file so that a power cut loses neither its content nor its name."""
     handle = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
         os.fsync(handle)
@@ -37,7 +37,7 @@ def replace_durably(temporary: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the rename itself on the disk, where folders can be opened."""
+    """Put the rename itself on the disk, on systems that can open folders."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -55,9 +55,9 @@ def file_sha256(path: Path) -> str:
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return the user's cache folder of skgeo_embed, or a folder in it, made where missing.
+    """Return the user's cache folder of skgeo_embed, or a folder in it; create it if missing.
 
-    It is the environment variable SKGEO_EMBED_CACHE, or else ``skgeo-embed`` in
+    The environment variable SKGEO_EMBED_CACHE names it; the default is ``skgeo-embed`` in
     XDG_CACHE_HOME or ``~/.cache``.
     """
     base = os.environ.get("SKGEO_EMBED_CACHE")

@@ -1,4 +1,4 @@
-"""How estimators show themselves, in notebooks and as text: never with an access token."""
+"""Display of estimators in notebooks and as text, without access tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HIDDEN = "<hidden>"
 
 
 class HiddenText(str):
-    """An access token that works as text and shows nothing of itself."""
+    """An access token that works as text but is not shown by `repr`."""
 
     __slots__ = ()
 
@@ -34,7 +34,7 @@ class HiddenText(str):
 
 
 class HiddenBytes(bytes):
-    """The same for a token that was read as bytes."""
+    """An access token of bytes that is not shown by `repr`."""
 
     __slots__ = ()
 
@@ -46,7 +46,7 @@ _HIDING: dict[type, type] = {str: HiddenText, bytes: HiddenBytes}
 
 
 class NotebookMixin:
-    """Links to this library's documentation, and the facts of what was loaded."""
+    """Adds links to this library's documentation, and facts about the loaded model."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator.
@@ -54,13 +54,13 @@ class NotebookMixin:
         Parameters
         ----------
         deep : bool, default=True
-            Whether to give those of nested estimators too.
+            Whether to include the parameters of nested estimators.
 
         Returns
         -------
         params : dict
-            Names and values. An access token is equal to the one that was passed, and its `repr`
-            does not show it.
+            Names and values. An access token equals the one that was passed, but its `repr` does
+            not show it.
         """
         # whatever prints an estimator, or one around it, takes the values from here
         params: dict[str, Any] = super().get_params(deep=deep)  # type: ignore[misc]
@@ -88,7 +88,7 @@ class NotebookMixin:
 
 
 def facts_table(info: dict[str, Any]) -> str:
-    """Write what is known about a model as an HTML table; nothing where nothing is known."""
+    """Write the known facts about a model as an HTML table, or nothing if there are none."""
     rows = []
     for key, label in _FACTS.items():
         value = info.get(key)
@@ -97,4 +97,4 @@ def facts_table(info: dict[str, Any]) -> str:
             rows.append(f"<tr><th>{label}</th><td>{escape(text)}</td></tr>")
     if not rows:
         return ""
-    return f"<table><caption>what was loaded</caption>{''.join(rows)}</table>"
+    return f"<table><caption>loaded model</caption>{''.join(rows)}</table>"

@@ -1,4 +1,4 @@
-"""What a report of a problem should say about the machine."""
+"""Versions and hardware, for bug reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = (
 
 
 def show_versions() -> None:
-    """Print the versions of everything that matters here, for the report of a problem.
+    """Print the versions of relevant packages, the device and the cache folder, for bug reports.
 
     Examples
     --------

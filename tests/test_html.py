@@ -26,12 +26,12 @@ from skgeo_embed.models.hub import HubOptions
 
 def test_facts_of_what_was_loaded():
     encoder = SatCLIPEncoder()
-    assert "what was loaded" not in encoder._repr_html_()
+    assert "loaded model" not in encoder._repr_html_()
     shown = encoder.fit()._repr_html_()
     info = encoder.encoder_info_
     for text in ("earth-l20", "hidden", info["licence"], info["sha256"][:12]):
         assert f"<td>{text}" in shown
-    assert encoder._repr_mimebundle_()["text/html"].count("what was loaded") == 1
+    assert encoder._repr_mimebundle_()["text/html"].count("loaded model") == 1
 
 
 def test_facts_are_escaped():

@@ -10,19 +10,19 @@ from importlib import import_module
 
 from skgeo_embed import __version__
 
-# each is a module here, with `parse(prog, arguments)` and `run(settings)`
+# each is a module of this folder, with `parse(prog, arguments)` and `run(settings)`
 COMMANDS = {
     "encode": "add features to a Parquet or CSV table with coordinates",
     "grid": "encode a whole grid of longitudes and latitudes",
     "map": "draw an encoder's map of the Earth",
-    "geolocate": "say where images were taken",
+    "geolocate": "estimate where images were taken",
     "pretrain": "train an encoder on images",
     "models": "list the encoders that have a name",
-    "download": "fetch a published encoder into the hub's cache",
+    "download": "fetch an encoder into the hub's cache",
 }
 USAGE = """usage: skgeo-embed [--debug] COMMAND ...
 
-Learned features for places.
+Compute learned features of places.
 
 commands:
 {commands}
@@ -38,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, default=None
-        What follows the command's name; None takes this process's.
+        What follows the command's name; None takes the arguments of this process.
 
     Returns
     -------
     code : int
-        0, 1 where the work failed, 2 where the arguments are wrong, 130 after Ctrl-C.
+        0 after success, 1 if the work failed, 2 if the arguments are wrong, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(COMMANDS)}."
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(COMMANDS)}."
         print(f"skgeo-embed: error: there is no command {name!r}; {hint}", file=sys.stderr)
         return 2
     try:
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # the parser's: --help, or wrong arguments
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt as interruption:
-        print(f"interrupted{'; ' * bool(interruption.args)}{interruption}", file=sys.stderr)
+        print("; ".join(["interrupted", *map(str, interruption.args)]), file=sys.stderr)
         return 130
     except Exception as error:
         from skgeo_embed._errors import UsageError

@@ -1,4 +1,4 @@
-"""What several commands have in common."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
         "--layer",
         choices=["auto", "embedding", "hidden", "content"],
         default="auto",
-        help="embedding: comparable with images; hidden: usually the better feature; content: what "
-        "the place looks like, in columns with names; auto: the encoder's own default (default: "
+        help="embedding: comparable with images; hidden: usually the better features; content: "
+        "what the place looks like, in named columns; auto: the encoder's own choice (default: "
         "%(default)s)",
     )
-    parser.add_argument("--device", help="cuda, mps or cpu (default: the first that is there)")
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the first that is available)")
 
 
 def open_encoder(settings: argparse.Namespace, **parameters: Any) -> SatCLIPEncoder:
@@ -51,7 +51,7 @@ def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_region_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which grid."""
+    """Add the flags that describe a grid."""
     parser.add_argument(
         "--region",
         type=float,

@@ -1,4 +1,4 @@
-"""`skgeo-embed download`: fetch a published encoder into the hub's cache."""
+"""`skgeo-embed download`: fetch encoders into the hub's cache."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     """Read the arguments."""
     parser = new_parser(
         prog,
-        "Fetch encoders into the hub's cache, check them against their hashes and open them, so\n"
-        "that they work without a network afterwards.",
+        "Fetch encoders into the hub's cache, compare them with their hashes and open them. They\n"
+        "then work without a network.",
         f"  {prog} satclip-vit16-l40\n  {prog} microsoft/SatCLIP-ResNet50-L10 me/my-encoder",
     )
     parser.add_argument(
@@ -25,7 +25,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
 
 
 def run(settings: argparse.Namespace) -> None:
-    """Fetch the encoders one after the other."""
+    """Fetch the encoders one after another."""
     for model in settings.models:
         encoder = SatCLIPEncoder(
             model, revision=settings.revision, cache_dir=settings.cache_dir

@@ -19,24 +19,28 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     """Read the arguments."""
     parser = new_parser(
         prog,
-        "Add an encoder's features to the rows of a Parquet or CSV table, keeping its other\n"
-        "columns. Tables larger than memory are streamed; an interrupted run goes on where it\n"
-        "stopped when the same command is given again; the output appears when it is whole.\n"
-        "Other columns of a CSV file stay the text that they are.",
+        "Add an encoder's features to the rows of a Parquet or CSV table, and keep its other\n"
+        "columns. The table may be larger than memory. Repeat the command to resume a run that\n"
+        "was interrupted. The output file is created only when it is complete.\n"
+        "Values of a CSV file stay text: type inference drops leading zeros and reads Namibia's\n"
+        '"NA" as missing.',
         f"  {prog} points.parquet features.parquet\n"
         f"  {prog} stations.csv features.parquet --lon x --lat y --on-invalid nan\n"
         f"  {prog} parcels.parquet out.parquet --geometry geometry\n"
         f"  {prog} points.parquet out.parquet --model satclip-vit16-l40 --layer embedding",
     )
     parser.add_argument("input", type=Path, help="a .parquet, .csv, .csv.gz or .csv.zst file")
-    parser.add_argument("output", type=Path, help="such a file, to be written")
+    parser.add_argument("output", type=Path, help="the file to write, of one of these kinds")
     parser.add_argument("--lon", help="name of the longitude column (default: recognised)")
     parser.add_argument("--lat", help="name of the latitude column (default: recognised)")
     parser.add_argument(
         "--geometry",
-        help="column of geometries (WKB or WKT) or H3 cells instead (default: GeoParquet's own)",
+        help="column of geometries (WKB or WKT) or H3 cells, in place of longitude and latitude "
+        "(default: GeoParquet's own)",
     )
-    parser.add_argument("--delimiter", help="of CSV files: , or ; or a tab (default: recognised)")
+    parser.add_argument(
+        "--delimiter", help="delimiter of CSV files: , or ; or a tab (default: recognised)"
+    )
     parser.add_argument(
         "--decimal",
         choices=[".", ","],
@@ -48,12 +52,14 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         "--on-invalid",
         choices=["raise", "nan"],
         default="raise",
-        help="rows with missing or impossible coordinates: stop with an error, or leave their "
-        "features null and report them (default: %(default)s)",
+        help="what to do with rows of missing or impossible coordinates: stop with an error, or "
+        "leave their features null and report them (default: %(default)s)",
     )
     add_overwrite_argument(parser)
     parser.add_argument(
-        "--restart", action="store_true", help="forget what an interrupted run has written"
+        "--restart",
+        action="store_true",
+        help="discard what an interrupted run has written, and start again",
     )
     return parser.parse_args(arguments)
 
@@ -80,6 +86,6 @@ def run(settings: argparse.Namespace) -> None:
     if written.bad:
         more = ", ..." if written.bad > len(written.first_bad) else ""
         print(
-            f"left the features of {written.bad:,} rows null, whose coordinates are missing or "
+            f"left the features of {written.bad:,} rows null: their coordinates are missing or "
             f"impossible: rows {', '.join(map(str, written.first_bad))}{more} (the first row is 0)"
         )

@@ -1,4 +1,4 @@
-"""`skgeo-embed geolocate`: say where images were taken."""
+"""`skgeo-embed geolocate`: estimate where images were taken."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ import pandas as pd
 from skgeo_embed import ImageGeolocator
 from skgeo_embed._errors import UsageError
 from skgeo_embed._files import write_atomically
-from skgeo_embed.cli._options import (
-    add_overwrite_argument,
-    new_parser,
-)
+from skgeo_embed.cli._options import add_overwrite_argument, new_parser
 from skgeo_embed.streaming.files import check_output
 
 
@@ -23,30 +20,32 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     """Read the arguments."""
     parser = new_parser(
         prog,
-        "Match images with places all over the Earth and print the most probable ones as CSV:\n"
-        "image, rank, lon, lat, probability. The probability is the share among all candidates.",
+        "Match images with places all over the Earth and print the most probable places as CSV:\n"
+        "image, rank, lon, lat, probability. The probabilities of all candidates sum to 1.",
         f"  {prog} patch1.tif patch2.tif --model satclip-vit16-l40\n"
         f"  {prog} tiles.npy --top 3 --output places.csv",
     )
     parser.add_argument(
         "images",
         nargs="+",
-        help="GeoTIFF files, or one .npy file of shape (n, bands, height, width), as the model "
-        "was trained on",
+        help="GeoTIFF files, or one .npy file of shape (n, bands, height, width), with the bands "
+        "that the model was trained on",
     )
     parser.add_argument(
         "--model",
         default=ImageGeolocator().model,
         help="a model with an image tower (default: %(default)s)",
     )
-    parser.add_argument("--top", type=int, default=1, help="places for each image (default: 1)")
+    parser.add_argument(
+        "--top", type=int, default=1, help="number of places for each image (default: 1)"
+    )
     parser.add_argument(
         "--candidates",
         type=int,
         default=ImageGeolocator().n_candidates,
-        help="places that are compared, spread evenly over the Earth (default: %(default)s)",
+        help="number of places to compare, spread evenly over the Earth (default: %(default)s)",
     )
-    parser.add_argument("--output", type=Path, help="a .csv file to write instead of printing")
+    parser.add_argument("--output", type=Path, help="write to this .csv file instead of printing")
     add_overwrite_argument(parser)
     return parser.parse_args(arguments)
 
@@ -60,10 +59,14 @@ def run(settings: argparse.Namespace) -> None:
     images: np.ndarray | list[str] = settings.images
     names = settings.images
     if arrays and len(settings.images) > 1:
-        raise UsageError(f"give one .npy file or GeoTIFFs, not {len(settings.images)} files.")
+        raise UsageError(
+            f"pass one .npy file, or GeoTIFF files only; got {len(settings.images)} files."
+        )
     missing = [name for name in settings.images if not Path(name).is_file()]
     if missing:
-        raise FileNotFoundError(f"there is no file {missing[0]} ({len(missing)} missing).")
+        raise FileNotFoundError(
+            f"there is no file {missing[0]} ({len(missing)} of the images are missing)."
+        )
     if arrays:
         images = np.load(arrays[0])
         names = [str(index) for index in range(len(images))]

@@ -21,12 +21,14 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     parser = new_parser(
         prog,
         "Encode the centres of a grid's cells into a NumPy file (n_lat, n_lon, features), rows\n"
-        "from north to south. The file is filled a few rows at a time and may be larger than\n"
-        "memory; the axes are written beside it as OUTPUT.lon.npy and OUTPUT.lat.npy.",
+        "from north to south. The file may be larger than memory. The axes are written beside it\n"
+        "as OUTPUT.lon.npy and OUTPUT.lat.npy.",
         f"  {prog} world.npy --resolution 0.5\n"
         f"  {prog} alps.npy --region 5 44 16 48 --resolution 0.05 --layer embedding",
     )
-    parser.add_argument("output", type=Path, help="a .npy file; numpy.load(..., mmap_mode='r')")
+    parser.add_argument(
+        "output", type=Path, help="a .npy file, to be opened by numpy.load(..., mmap_mode='r')"
+    )
     add_encoder_arguments(parser)
     add_region_arguments(parser)
     add_overwrite_argument(parser)

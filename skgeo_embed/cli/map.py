@@ -24,8 +24,8 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     """Read the arguments."""
     parser = new_parser(
         prog,
-        "Draw an encoder's features: three principal components as colours, one column, or what\n"
-        "is like a place. A .gif is a globe that turns.",
+        "Draw an encoder's features on a map: three principal components as colours, one column,\n"
+        "or the similarity to a place. A .gif shows a turning globe.",
         f"  {prog} earth.png\n"
         f"  {prog} globe.gif --model satclip-vit16-l40\n"
         f"  {prog} europe.png --region -12 34 40 72 --resolution 0.1\n"
@@ -35,7 +35,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     add_encoder_arguments(parser)
     add_region_arguments(parser)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--feature", type=int, help="number of one column to draw")
+    what.add_argument("--feature", type=int, help="number of the column to draw")
     what.add_argument(
         "--like", type=float, nargs=2, metavar=("LON", "LAT"), help="draw the similarity to a place"
     )
@@ -53,9 +53,11 @@ def run(settings: argparse.Namespace) -> None:
     output = check_output(settings.output, overwrite=settings.overwrite)
     globe = output.suffix == ".gif"
     if not globe and output.suffix[1:] not in plt.gcf().canvas.get_supported_filetypes():
-        raise UsageError(f"{output}: cannot draw a {output.suffix or 'nameless'} file; try .png.")
+        raise UsageError(
+            f"matplotlib cannot write {output.name}; choose a name that ends in .png, .pdf or .svg."
+        )
     if globe and settings.like:
-        raise UsageError("a globe is drawn of features, not of --like; choose a .png.")
+        raise UsageError("a .gif cannot show the similarity to a place (--like); choose a .png.")
     print(f"encoding cells of {settings.resolution:g}°", file=sys.stderr, flush=True)
     encoder = open_encoder(settings)
     options = {

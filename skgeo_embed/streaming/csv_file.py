@@ -28,7 +28,9 @@ WRITTEN_ROWS = 256  # at a time, whose features are numbers of Python's meanwhil
 
 
 class CsvFile:
-    """A table in a CSV file: guessed types would lose zeros, digits and Namibia.
+    """A table in a CSV file.
+
+    Values stay text: type inference drops leading zeros and reads Namibia's "NA" as missing.
 
     Parameters
     ----------

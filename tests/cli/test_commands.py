@@ -66,7 +66,7 @@ def test_map(tmp_path, capsys, monkeypatch, name, flags):
 
 def test_maps_that_cannot_be_drawn(tmp_path, capsys):
     assert main(["map", str(tmp_path / "map.txt2")]) == 2
-    assert "cannot draw a .txt2 file" in capsys.readouterr().err
+    assert "cannot write map.txt2" in capsys.readouterr().err
     assert main(["map", str(tmp_path / "map.gif"), "--like", "1", "2"]) == 2
     assert "choose a .png" in capsys.readouterr().err
     assert main(["map", str(tmp_path / "map.png"), "--feature", "9999"]) == 1

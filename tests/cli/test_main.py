@@ -20,7 +20,7 @@ def test_unknown_commands(capsys):
     assert main(["encod"]) == 2
     assert "did you mean 'encode'?" in capsys.readouterr().err
     assert main(["paint-it-black"]) == 2
-    assert "known are encode, grid" in capsys.readouterr().err
+    assert "choose from encode, grid" in capsys.readouterr().err
 
 
 def test_wrong_arguments(capsys):
