@@ -1,4 +1,4 @@
-"""Real data, small enough to ship or fetched on request."""
+"""Data sets, shipped with the package or downloaded on request."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from skgeo_embed._sphere import KM_PER_DEGREE
 from skgeo_embed.datasets._air_temperature import DATA_FOLDER
 
 PIXELS_AT_A_TIME = 2**20
-MOST_TRIES = 10_000  # draws without one on land
+MOST_TRIES = 10_000  # draws until a region is said to have no land
 SOUTH, NORTH = -60.0, 84.0  # the mosaic shows nothing real south of 60°S
 BANDS = {  # name: file, colours of the picture
     "august": ("blue_marble_august.webp", "RGB"),
@@ -55,18 +55,18 @@ def load_earth_tiles(
     tile_size : int, default=32
         Height and width of a tile in pixels.
     km_per_pixel : float or sequence of float, default=5.0
-        Ground distance between pixels. Several give a tile of several scales around one centre,
-        their bands after each other.
+        Ground distance between pixels. Several distances give tiles of several scales around one
+        centre, with the bands of one scale after those of another.
     bands : sequence of str, default=("august", "autumn", "may", "lights", "elevation")
-        Which layers, in this order: Blue Marble of three seasons (three bands each), the lights
-        of cities at night, and elevation.
+        Layers to cut: Blue Marble of three seasons (three bands each), the lights of cities at
+        night, and elevation.
     region : (west, south, east, north), default=None
         Degrees within which centres are drawn, between 60°S, where the imagery begins, and 84°N;
         across the antimeridian east is greater than 180, or less than west. None is all of it.
     land_only : bool, default=True
-        Draw only centres on land (as the August mosaic's colours show it; lakes are water).
+        Draw only centres on land, as told by the colours of the August mosaic; lakes are water.
     random_state : int, RandomState instance or None, default=None
-        Seeds the draw; the same centres are drawn whatever the bands.
+        Seeds the draw; the centres do not depend on the bands.
     return_X_y : bool, default=False
         Return ``(images, coords)`` instead of a Bunch.
     bounds : (west, south, east, north), default=None
@@ -75,9 +75,8 @@ def load_earth_tiles(
     Returns
     -------
     tiles : Bunch
-        With `images` (n_tiles, n_bands, tile_size, tile_size), uint8, north up, the bands of each
-        further scale after those of the one before; `coords` (n_tiles, 2), float64, longitude
-        and latitude of the centres in degrees; `DESCR`.
+        With `images` (n_tiles, n_bands, tile_size, tile_size), uint8, north up; `coords`
+        (n_tiles, 2), float64, longitude and latitude of the centres in degrees; `DESCR`.
     (images, coords) : tuple
         If `return_X_y`.
 
@@ -86,7 +85,7 @@ def load_earth_tiles(
     ImportError
         If Pillow is missing.
     ValueError
-        If a number is not positive, there is no such band, or no land in the region.
+        If a number is not positive, a band is unknown, or the region has no land.
 
     Examples
     --------
@@ -104,7 +103,7 @@ def load_earth_tiles(
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value!r}.")
     if isinstance(bands, str) or not set(bands) <= set(BANDS) or not len(bands):
-        raise ValueError(f"bands must be some of {', '.join(BANDS)}, got {bands!r}.")
+        raise ValueError(f"bands must be a list of {', '.join(BANDS)}, got {bands!r}.")
     drawn_region = (-180.0, SOUTH, 180.0, NORTH)
     if (region := region_or_bounds(region, bounds)) is not None:
         drawn_region = read_region(region, lowest=SOUTH, highest=NORTH)
@@ -129,7 +128,7 @@ def load_blue_marble(
     random_state: int | np.random.RandomState | None = None,
     return_X_y: bool = False,
 ) -> Any:
-    """Cut colour tiles of August: the narrow case of :func:`load_earth_tiles`.
+    """Cut colour tiles of August; :func:`load_earth_tiles` has more layers.
 
     Parameters
     ----------
@@ -176,7 +175,7 @@ def read_band(name: str) -> np.ndarray:
 
 
 def read_mosaic() -> np.ndarray:
-    """Return the August mosaic, by whose colours land is told from water."""
+    """Return the August mosaic, whose colours tell land from water."""
     return read_band("august")
 
 
@@ -195,10 +194,10 @@ def _read_picture(name: str, mode: str) -> np.ndarray:
 
 
 def is_land(mosaic: np.ndarray, coords: np.ndarray) -> np.ndarray:
-    """Say which places are land by the mosaic's colours.
+    """Say which places are land, by the colours of the mosaic.
 
-    Against the land mask of the PyPI package global-land-mask it finds 98.6 % of the water
-    and takes 0.4 % of the land for water.
+    Compared with the land mask of the PyPI package global-land-mask, it finds 98.6 % of the water
+    and calls 0.4 % of the land water.
     """
     colour = mosaic[pixel_of(mosaic, coords[:, 0], coords[:, 1])].astype(int)
     red, blue = colour[:, 0], colour[:, 2]
@@ -222,7 +221,7 @@ def cut_tiles(
 
 
 def pixel_of(mosaic: np.ndarray, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of the pixel that holds each place."""
+    """Return the row and column of the pixel that holds each place."""
     height, width = mosaic.shape[:2]
     row = np.floor((90 - lat) / 180 * height).astype(int).clip(0, height - 1)
     column = np.floor((lon + 180) / 360 * width).astype(int) % width
@@ -248,5 +247,5 @@ def _draw_centres(
         kept = np.concatenate([kept, drawn[is_land(mosaic, drawn)] if land_only else drawn])
         tried += n_tiles
         if tried > MOST_TRIES and not len(kept):
-            raise ValueError(f"there is no land in region={region!r}.")
+            raise ValueError(f"region={region!r} has no land.")
     return kept[:n_tiles]

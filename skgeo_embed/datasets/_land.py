@@ -1,4 +1,4 @@
-"""Where there is land."""
+"""Land and coastlines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SCALE = 100  # vertices are stored in hundredths of a degree
 
 
 def land_mask(lon: Any, lat: Any) -> np.ndarray:
-    """Say which pairs of two axes lie on land.
+    """Say which nodes of a grid lie on land.
 
-    Lakes count as land, but for the Caspian Sea; islands below some 250 km² are missing.
+    Lakes count as land, except the Caspian Sea. Islands of less than about 250 km² are missing.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def load_coastlines() -> list[np.ndarray]:
     lines = []
     for ring in _rings():
         on_frame = (np.abs(ring[:, 0]) == 180) | (ring[:, 1] == -90)
-        cut = np.flatnonzero(on_frame[1:] & on_frame[:-1]) + 1  # along the map's edge, no coast
+        cut = np.flatnonzero(on_frame[1:] & on_frame[:-1]) + 1  # the edge of the map is not a coast
         lines += [line for line in np.split(ring, cut) if len(line) > 1]
     return lines
 

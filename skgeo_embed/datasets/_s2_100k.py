@@ -28,37 +28,36 @@ def fetch_s2_100k(
 ) -> Any:
     """Download S2-100K, or a part of it, from the hub.
 
-    What is there already is not downloaded again, and a download that was cut off goes on where
-    it stopped. The tar shards stay packed: ``SatCLIPPretrainer().fit(fetch_s2_100k().folder)``
-    reads them as they are.
+    Files in the cache are not downloaded again, and an interrupted download is resumed. The tar
+    shards stay packed: ``SatCLIPPretrainer().fit(fetch_s2_100k().folder)`` reads them.
 
     Parameters
     ----------
     n_shards : int, default=None
-        How many of the tar shards, for a trial; None for all of them (more than 100 GB).
+        Number of tar shards to download; None downloads all of them (more than 100 GB).
     revision : str, default=None
         Branch, tag or commit of the repository.
     cache_dir : str or path-like, default=None
         Where files are kept; None is the hub's own cache.
     token : str or bool, default=None
-        Access token; None takes the one that is logged in.
+        Access token; None takes that of the user who is logged in.
     local_files_only : bool, default=False
-        Never use the network; give what is in the cache.
+        Use the cache only, and no network.
 
     Returns
     -------
     dataset : Bunch
         With `folder`, the Path to train from; `index`, a frame with fn, lon and lat in degrees
-        of all 100,000 patches; `shards`, the Paths of the shards that are there; `DESCR`.
+        of all 100,000 patches; `shards`, the Paths of the downloaded shards; `DESCR`.
 
     Raises
     ------
     ModelNotFoundError
-        If the repository is not what it was, or nothing is cached and the network must not be
-        used; a FileNotFoundError.
+        If the layout of the repository has changed, or nothing is cached and
+        `local_files_only`; a FileNotFoundError.
     ModelDownloadError
-        If the network, the disk or a file's content failed; a ConnectionError. Call again to go
-        on.
+        If the network or the disk failed, or a file is damaged; a ConnectionError. Call again to
+        resume.
     ValueError
         If `n_shards` is not positive.
     """
@@ -73,15 +72,15 @@ def fetch_s2_100k(
         shards = sorted(folder.glob("data/*.tar"))[:n_shards]
         if not shards:
             raise ModelNotFoundError(
-                f"the cache holds no shard of {REPOSITORY} and the network must not be used "
-                "(local_files_only=True)."
+                f"the cache holds no shard of {REPOSITORY}, and local_files_only=True forbids "
+                "downloads."
             )
     else:
         listed = sorted(fnmatch.filter(list_dataset(REPOSITORY, options), "data/*.tar"))
         if not listed:
             raise ModelNotFoundError(
-                f"{REPOSITORY} holds no data/*.tar any more; its layout has changed. Download it "
-                "by hand and pass the folder to SatCLIPPretrainer.fit."
+                f"{REPOSITORY} holds no data/*.tar any more: its layout has changed. Download it "
+                "yourself, and pass the folder to SatCLIPPretrainer.fit."
             )
         shards = [fetch(REPOSITORY, name, options, dataset=True).path for name in listed[:n_shards]]
     return Bunch(folder=folder, index=pd.read_csv(index_file), shards=shards, DESCR=_DESCR)

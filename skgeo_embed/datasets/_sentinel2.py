@@ -1,4 +1,4 @@
-"""A few real Sentinel-2 patches."""
+"""Six Sentinel-2 patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The centre of images, and of the windows that are read of files."""
+"""Centre crops, of arrays and tensors and of windows in files."""
 
 from __future__ import annotations
 

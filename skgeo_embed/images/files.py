@@ -1,4 +1,4 @@
-"""Images in files: GeoTIFFs, read as what they are and no larger than they may be."""
+"""Images in GeoTIFF files, read within limits of kind and size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.images.crop import centre_of
-from skgeo_embed.rasters.geotiff import EXACT_NAMES, TIFF_BEGINNINGS, check_beside
+from skgeo_embed.rasters.geotiff import EXACT_NAMES, TIFF_BEGINNINGS, check_beside, is_address
 
 LARGEST_BYTES = 2**29  # of one image; a sparse file of kilobytes may claim to be gigabytes
 
@@ -37,16 +37,16 @@ def read_geotiff(path: Any, content: bytes | None = None, side: int | None = Non
     Parameters
     ----------
     path : str or path-like
-        The file, or the name of the content in errors.
+        The file; in errors also the name of `content`.
     content : bytes, default=None
-        What is in the file.
+        The bytes of the file, if they are read already.
     side : int, default=None
-        Read only a square of so many pixels at the centre, where the image is larger.
+        Height and width of the square at the centre to read, if the image is larger.
 
     Raises
     ------
     ImageError
-        If it is no GeoTIFF, has pixels without data, or is larger than an image may be.
+        If it is not a GeoTIFF, has pixels without data, or is larger than 512 MiB.
     """
     try:
         import rasterio
@@ -57,7 +57,7 @@ def read_geotiff(path: Any, content: bytes | None = None, side: int | None = Non
         ) from error
     try:
         _check_tiff(path, content)
-        with warnings.catch_warnings():  # images of a place need not say where it is
+        with warnings.catch_warnings():  # images may lack a position
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if content is None:
                 check_beside(fspath(path))
@@ -79,14 +79,12 @@ def _check_tiff(path: Any, content: bytes | None) -> None:
     if content is not None:
         start = content[:4]
     else:
-        if "://" in fspath(path) or fspath(path).startswith("/vsi"):
-            raise ImageError(
-                f"{path} is an address, and only files on disk are opened; fetch it first."
-            )
+        if is_address(fspath(path)):
+            raise ImageError(f"{path} is an address; download it, and pass the file.")
         with open(path, "rb") as file:
             start = file.read(4)
     if start not in TIFF_BEGINNINGS:
-        raise ImageError(f"{path} is no GeoTIFF: it begins with {start!r}.")
+        raise ImageError(f"{path} is not a GeoTIFF: it begins with {start!r}.")
 
 
 def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
@@ -110,10 +108,10 @@ def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
         masked = int((file.dataset_mask(window=window) == 0).sum())
         if masked:
             raise ImageError(
-                f"{path} has {masked} pixels without data (masked); fill them or leave the file "
-                "out."
+                f"{path} has {masked} pixels without data (masked); fill them, or leave the "
+                "file out."
             )
-    if file.nodata:  # 0 is what Sentinel-2 has where it has nothing, and harmless
+    if file.nodata:  # missing pixels of Sentinel-2 are 0, which does no harm
         missing = int(np.isclose(image, file.nodata).sum())
         if missing:
             raise ImageError(
@@ -124,13 +122,13 @@ def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
 
 
 def _check_meaning(file: Any, path: Any) -> None:
-    """Refuse pixels that are no plain numbers of their band."""
+    """Refuse pixels that are complex, or that need a scale or an offset."""
     if np.dtype(file.dtypes[0]).kind not in "iuf":
-        raise ImageError(f"{path} has pixels of type {file.dtypes[0]}, expected real numbers.")
+        raise ImageError(f"{path} has pixels of type {file.dtypes[0]}; real numbers are expected.")
     if set(file.scales) != {1.0} or set(file.offsets) != {0.0}:
         raise ImageError(
-            f"{path} has scales {file.scales[:3]} and offsets {file.offsets[:3]}; apply them and "
-            "write plain values."
+            f"{path} has scales {file.scales[:3]} and offsets {file.offsets[:3]}; apply them to "
+            "the pixels and write the file again without them."
         )
 
 

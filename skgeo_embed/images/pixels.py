@@ -1,4 +1,4 @@
-"""Reading and checking images: (n, bands, height, width), scaled to reflectance-like floats."""
+"""Checked images: (n, bands, height, width), scaled to float32."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from skgeo_embed.places.numbers import to_numpy
 
 B10_INDEX = 10
 SENTINEL2_BANDS = 13
-LARGEST_REFLECTANCE = 50.0  # clouds and glint reach 2; digital numbers begin at hundreds
+LARGEST_REFLECTANCE = 50.0  # of clouds and glint it is 2; digital numbers begin at hundreds
 INTEGER_PIXELS = frozenset(map(np.dtype, ("uint8", "uint16", "int16", "int32")))
-NO_PIXEL = 1e20  # what float rasters mark missing pixels with begins here
+NO_PIXEL = 1e20  # float rasters mark missing pixels by values from here on
 _ACCEPTED = "images must be an array or tensor of shape (n, bands, height, width)"
 
 
 def check_image_array(images: Any, *, name: str = "images") -> Any:
-    """Check rank and type of an image array without copying it (a memmap stays one).
+    """Check rank and type of an image array without copying it, so that a memmap stays one.
 
     Raises
     ------
     ImageError
-        If it is not four-dimensional, empty, or not of numbers; a ValueError.
+        If it is not four-dimensional, is empty, or does not hold numbers; a ValueError.
     """
     images = to_numpy(images)
     if isinstance(images, np.ma.MaskedArray):
@@ -34,7 +34,7 @@ def check_image_array(images: Any, *, name: str = "images") -> Any:
         try:
             images = np.asarray(images)
         except ValueError as error:
-            raise ImageError(f"{_ACCEPTED}; the given ones differ in size ({error}).") from error
+            raise ImageError(f"{_ACCEPTED}; these differ in size ({error}).") from error
     if images.ndim != 4:
         hint = ""
         if images.ndim == 3:
@@ -57,8 +57,8 @@ def _unmasked(images: np.ma.MaskedArray, name: str) -> np.ndarray:
     missing = int(np.ma.count_masked(images))
     if missing:
         raise ImageError(
-            f"{name} is a masked array with {missing} masked values, which are no pixels; fill "
-            "them, for example with images.filled(0), or leave their images out."
+            f"{name} is a masked array with {missing} masked values; fill them, for example with "
+            "images.filled(0), or leave their images out."
         )
     return images.data
 
@@ -79,25 +79,25 @@ def to_float_images(images: Images) -> Images:
 
 
 def keep_integers(batch: np.ndarray) -> np.ndarray:
-    """Return pixels in a type of torch's: integers as they are, which is smaller; others scaled."""
+    """Scale pixels, but leave integers that torch knows as they are: they take less memory."""
     return batch if batch.dtype in INTEGER_PIXELS else to_float_images(batch)
 
 
 def check_finite_images(images: np.ndarray, *, chunk_bytes: int = 64 * 2**20) -> None:
-    """Raise ImageError if any pixel is NaN, infinite or beyond anything measured, naming images."""
+    """Raise ImageError if a pixel is NaN, infinite or 1e20 and more; the message names images."""
     if images.dtype.kind != "f":
         return
     step = max(1, chunk_bytes // max(1, images[0].nbytes))
     bad: list[int] = []
     for start in range(0, len(images), step):
         with np.errstate(invalid="ignore"):
-            # NaN compares False; half precision cannot hold the limit, and needs none
+            # a comparison with NaN is False; half precision cannot hold the limit
             part = images[start : start + step]
             measured = np.abs(part.astype(np.float32, copy=False)) < NO_PIXEL
         bad += (start + np.flatnonzero(~measured.all(axis=(1, 2, 3)))).tolist()
     if bad:
         raise ImageError(
-            f"{len(bad)} of {len(images)} images contain NaN or infinite pixels, or such of "
+            f"{len(bad)} of {len(images)} images contain pixels that are NaN, infinite, or "
             f"{NO_PIXEL:g} and more (first: {', '.join(map(str, bad[:5]))}); fill or drop them "
             "before fitting."
         )
@@ -113,9 +113,9 @@ def prepare_batch(
 ) -> np.ndarray:
     """Scale images and bring them to the bands and the size that a tower takes.
 
-    Twelve bands where thirteen are wanted are Sentinel-2 L2A without B10: zeros are inserted
-    at index 10, as SatCLIP does. Images are cut at their centre, or resized bilinearly.
-    Errors count them from `first`.
+    Twelve bands for a tower of thirteen are Sentinel-2 L2A without B10: zeros are inserted at
+    index 10, as in SatCLIP. Images are cropped at their centre, or resized bilinearly. Errors
+    count images from `first`.
     """
     prepared = []
     for position, image in enumerate(images, start=first):
@@ -125,14 +125,14 @@ def prepare_batch(
     shapes = {image.shape for image in prepared}
     if len(shapes) > 1:
         raise ImageError(
-            f"the images of a batch differ in shape ({sorted(shapes)[:3]}) and the tower takes any "
-            "size; crop them to one, or pass batch_size=1."
+            f"the images of a batch differ in shape ({sorted(shapes)[:3]}), and the tower accepts "
+            "any; crop them to one shape, or pass batch_size=1."
         )
     return np.stack(prepared)
 
 
 def check_pixels(image: np.ndarray, name: str) -> None:
-    """Refuse pixels that are NaN, infinite or beyond anything measured."""
+    """Raise ImageError if a pixel is NaN, infinite or 1e20 and more."""
     if image.dtype.kind != "f":
         return
     if not np.isfinite(image).all():
@@ -145,22 +145,22 @@ def check_pixels(image: np.ndarray, name: str) -> None:
 
 
 def looks_like_digital_numbers(image: np.ndarray, in_channels: int | None) -> bool:
-    """Say whether Sentinel-2 pixels come as floats that nobody has divided by 10000."""
+    """Say whether Sentinel-2 pixels are floats that were not divided by 10000."""
     unscaled = image.dtype.kind == "f" and in_channels == SENTINEL2_BANDS
     return unscaled and bool(image.max() > LARGEST_REFLECTANCE)
 
 
 def warn_of_digital_numbers(name: str, largest: float) -> None:
-    """Warn that floats are taken as reflectance."""
+    """Warn that floats are read as reflectance."""
     warn_caller(
         f"{name} has float values up to {largest:g}, which look like Sentinel-2 digital numbers; "
-        "floats are taken as reflectance. Divide by 10000, or convert to an integer type.",
+        "floats are read as reflectance. Divide them by 10000, or convert them to an integer type.",
         UserWarning,
     )
 
 
 def add_missing_band(image: np.ndarray, in_channels: int | None) -> np.ndarray:
-    """Insert a zero B10 where 12 Sentinel-2 bands come and 13 are wanted."""
+    """Insert a zero B10 into 12 Sentinel-2 bands for a tower that takes 13."""
     bands = len(image)
     if in_channels is None or bands == in_channels:
         return image
@@ -169,14 +169,14 @@ def add_missing_band(image: np.ndarray, in_channels: int | None) -> np.ndarray:
     hint = ""
     if in_channels == 13:
         hint = (
-            " It wants the 13 bands of Sentinel-2 L1C (B01-B12 with B8A and B10), or the 12 of L2A "
+            " Pass the 13 bands of Sentinel-2 L1C (B01-B12 with B8A and B10), or the 12 of L2A "
             "(without B10)."
         )
     raise ImageError(f"the image tower takes {in_channels} bands, got images with {bands}.{hint}")
 
 
 def fit_size(image: np.ndarray, image_size: int | None, resize: bool) -> np.ndarray:
-    """Cut the centre out, or resize, where a tower insists on a size."""
+    """Crop the centre, or resize, if a tower takes one size only."""
     height, width = image.shape[1:]
     if image_size is None or (height, width) == (image_size, image_size):
         return image
@@ -189,7 +189,7 @@ def fit_size(image: np.ndarray, image_size: int | None, resize: bool) -> np.ndar
         return scaled[0].numpy()
     if min(height, width) < image_size:
         raise ImageError(
-            f"the image tower takes {image_size} × {image_size} pixels and images of {height} × "
-            f"{width} are too small to cut that out; pass resize=True to enlarge them."
+            f"the image tower takes {image_size} × {image_size} pixels, but the images have "
+            f"{height} × {width}; pass resize=True to enlarge them."
         )
     return crop_centre(image, image_size, image_size)

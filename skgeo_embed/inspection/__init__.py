@@ -1,4 +1,4 @@
-"""Pictures of encoders, of what they find, and of their training."""
+"""Plots of encoders, their predictions, their errors and their training."""
 
 from __future__ import annotations
 

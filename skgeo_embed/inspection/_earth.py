@@ -1,4 +1,4 @@
-"""What the maps have in common: axes in degrees, coasts, grids of an encoder."""
+"""Parts of maps: axes in degrees, coasts, grids of an encoder."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OCEAN = "#e8ecef"
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"  # told apart by colour-blind readers
+N_SAMPLED = 6_000  # places that colours and means are computed from
 
 
 def import_pyplot() -> Any:
-    """Return matplotlib.pyplot, or say how to get it."""
+    """Return matplotlib.pyplot, or say how to install it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -33,7 +35,7 @@ def import_pyplot() -> Any:
 
 
 def figure_size(region: Sequence[float]) -> tuple[float, float]:
-    """Width and height in inches of a figure that a region fills."""
+    """Return the width and height in inches of a figure that a region fills."""
     west, south, east, north = region
     shape = (east - west) * _stretch(region) / (north - south)
     width = float(np.clip(4.6 * shape, 4.5, 10))
@@ -41,7 +43,7 @@ def figure_size(region: Sequence[float]) -> tuple[float, float]:
 
 
 def check_encoder(encoder: Any) -> None:
-    """Say what is missing where `encoder` is no fitted encoder of coordinates."""
+    """Raise if `encoder` is not a fitted encoder of coordinates."""
     if not hasattr(encoder, "transform_grid"):
         raise TypeError(
             f"a map needs an encoder with transform_grid, such as SatCLIPEncoder; got a "
@@ -51,13 +53,18 @@ def check_encoder(encoder: Any) -> None:
 
 
 def warn_of_no_land(on_land: np.ndarray) -> None:
-    """Speak up where a map of land alone is empty."""
+    """Warn if a map of land only is empty."""
     if not on_land.any():
         warnings.warn(
-            "there is no land in this region, so the map is empty; pass land_only=False (--ocean)",
+            "this region has no land, so the map is empty; pass land_only=False (--ocean)",
             UserWarning,
             stacklevel=3,
         )
+
+
+def sample_features(encoder: Any, *, land_only: bool) -> np.ndarray:
+    """Encode places spread evenly over the Earth or its land."""
+    return encode_places(encoder, sphere_sample(N_SAMPLED, land_only=land_only))
 
 
 @functools.cache
@@ -95,7 +102,7 @@ def is_cartopy(ax: Any) -> bool:
 
 
 def in_degrees(ax: Any) -> dict[str, Any]:
-    """Arguments by which data in degrees is drawn on `ax`."""
+    """Return the arguments for drawing degrees on `ax`."""
     if not is_cartopy(ax):
         return {}
     import cartopy.crs as ccrs
@@ -104,7 +111,7 @@ def in_degrees(ax: Any) -> dict[str, Any]:
 
 
 def draw_frame(ax: Axes, region: Sequence[float], title: str | None) -> None:
-    """Coasts, limits, degrees on both axes, and the title."""
+    """Draw coasts, limits, degrees on both axes, and the title."""
     from matplotlib.collections import LineCollection
 
     west, south, east, north = region
@@ -129,7 +136,7 @@ def draw_frame(ax: Axes, region: Sequence[float], title: str | None) -> None:
 
 
 def draw_land(ax: Axes, region: Sequence[float]) -> None:
-    """Fill land and sea in quiet colours, below everything else."""
+    """Fill land and sea in pale colours, below everything else."""
     lon, lat = grid_axes(region, max(region[2] - region[0], 1) / 1440)
     draw_image(
         ax, np.where(land_mask(lon, lat)[..., None], 0.97, (0.88, 0.91, 0.94)), region, zorder=0
@@ -149,7 +156,7 @@ def draw_image(ax: Axes, values: np.ndarray, region: Sequence[float], **options:
 
 
 def degrees(value: float, negative: str, positive: str) -> str:
-    """Write 30.5°W and the like."""
+    """Write degrees as 30.5°W."""
     letter = "" if value == 0 else (negative if value < 0 else positive)
     return f"{abs(value):g}°{letter}"
 
@@ -161,7 +168,7 @@ def _degree_locator() -> Any:
 
 
 def _stretch(region: Sequence[float]) -> float:
-    """East-west scale that shows a region's middle without distortion; the world is left flat."""
+    """Return the east-west scale that is true in a region's middle, and 1 for the world."""
     _, south, _, north = region
     if north - south > 90:
         return 1.0

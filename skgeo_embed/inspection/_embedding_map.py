@@ -17,11 +17,10 @@ from skgeo_embed.inspection._earth import (
     check_encoder,
     draw_frame,
     draw_image,
-    encode_places,
     figure_size,
     import_pyplot,
     root_figure,
-    sphere_sample,
+    sample_features,
     warn_of_no_land,
 )
 from skgeo_embed.streaming.grid import grid_axes, grid_blocks
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-N_SAMPLED = 6_000  # places that the colours are made from
 SPREAD = 2.2  # standard deviations of a component from black to full colour
 
 
@@ -47,9 +45,9 @@ class EmbeddingMapDisplay:
     region : tuple (west, south, east, north)
         What the grid covers, degrees; rows run from north to south.
     label : str, default=None
-        What a single column is called.
+        Name of a single column.
     title : str, default=None
-        The title, which names the model.
+        Title, such as the name of the model.
 
     Attributes
     ----------
@@ -105,9 +103,9 @@ class EmbeddingMapDisplay:
         encoder : SatCLIPEncoder or another fitted encoder with `transform_grid`
             What is shown.
         feature : int or str, default=None
-            Number or name of the column to draw; None draws three principal components. Their
-            axes are those of places spread over the whole Earth, so that a colour means the same in
-            every region and at every resolution.
+            Number or name of the column to draw; None draws three principal components. They are
+            computed from places all over the Earth, so that a colour means the same in every region
+            and at every resolution.
         region : tuple (west, south, east, north), default=the world
             Degrees; across the antimeridian east is greater than 180, or less than west.
         resolution : float, default=1.0
@@ -115,7 +113,7 @@ class EmbeddingMapDisplay:
         land_only : bool, default=True
             Leave the ocean blank.
         ax : matplotlib Axes, default=None
-            Where to draw, possibly with a projection of cartopy's; None makes a figure.
+            Where to draw, possibly with a projection of cartopy; None makes a figure.
 
         Returns
         -------
@@ -125,7 +123,7 @@ class EmbeddingMapDisplay:
         Raises
         ------
         ValueError
-            If the region, the resolution or the feature does not exist.
+            If the region or the resolution is impossible, or the feature does not exist.
         ImportError
             If matplotlib is missing.
         """
@@ -135,12 +133,10 @@ class EmbeddingMapDisplay:
         column = None if feature is None else _column_number(feature, names)
         lon, lat = grid_axes(region, resolution)
         if column is None:
-            colours = _Colours(
-                encode_places(encoder, sphere_sample(N_SAMPLED, land_only=land_only))
-            )
+            colours = _Colours(sample_features(encoder, land_only=land_only))
             values = np.empty((len(lat), len(lon), 3))
             for rows, features in grid_blocks(encoder, lon, lat):
-                values[rows] = colours.of(features)
+                values[rows] = colours.paint(features)
         else:
             values = np.empty((len(lat), len(lon)))
             for rows, features in grid_blocks(encoder, lon, lat):
@@ -206,10 +202,10 @@ class EmbeddingMapDisplay:
         if known.sum() < 4 or embeddings.shape[2] < 3:
             raise ValueError(
                 "three components need at least 4 cells without NaN and 3 columns, got "
-                f"{known.sum()} and {embeddings.shape[2]}; choose one column with feature="
+                f"{known.sum()} and {embeddings.shape[2]}; draw one column by feature="
             )
         values = np.full((*known.shape, 3), np.nan)
-        values[known] = _Colours(embeddings[known]).of(embeddings[known])
+        values[known] = _Colours(embeddings[known]).paint(embeddings[known])
         return cls(values, region, title=title).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> EmbeddingMapDisplay:
@@ -250,11 +246,11 @@ class EmbeddingMapDisplay:
         Parameters
         ----------
         path : str or path-like
-            Where to; written beside it first and renamed.
+            File to write. It is created only when it is complete.
         n_frames : int, default=48
-            Pictures of one turn.
+            Number of pictures.
         size : int, default=360
-            Pixels of a side.
+            Width and height in pixels.
         lat : float, default=20.0
             Latitude at the centre of the view, degrees.
         verbose : bool, default=False
@@ -274,7 +270,7 @@ class EmbeddingMapDisplay:
         from matplotlib.animation import PillowWriter
 
         if tuple(self.region) != WORLD:
-            raise ValueError(f"a globe needs a map of the whole world, this one is {self.region}")
+            raise ValueError(f"a globe needs a map of the whole world, got region={self.region}")
         colours = self._colours()
         figure = plt.figure(figsize=(size / 100, size / 100), dpi=100)
         axis = figure.add_axes((0.02, 0.0, 0.96, 0.96))
@@ -304,7 +300,7 @@ class EmbeddingMapDisplay:
         return np.dstack([np.where(blank[..., None], 0, self.values), ~blank])  # transparent
 
     def _colours(self) -> np.ndarray:
-        """The map as red, green and blue, the ocean's colour where it is blank."""
+        """Return the map as red, green and blue, with blank cells in the ocean's colour."""
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import to_rgb
 
@@ -318,7 +314,7 @@ class EmbeddingMapDisplay:
 def _column_number(feature: int | str, names: list[str]) -> int:
     if isinstance(feature, str):
         if feature not in names:
-            raise ValueError(f"no column is named {feature!r}; they are {names[0]} ...")
+            raise ValueError(f"no column is named {feature!r}; the first is {names[0]!r}.")
         return names.index(feature)
     if not 0 <= feature < len(names):
         raise ValueError(f"feature must be between 0 and {len(names) - 1}, got {feature!r}")
@@ -328,22 +324,22 @@ def _column_number(feature: int | str, names: list[str]) -> int:
 class _Colours:
     """Three principal components as red, green and blue.
 
-    They are in the order of the variance they explain; of each the loading that is largest in
-    magnitude is positive, which is scikit-learn's rule.
+    They are in the order of explained variance. The sign of each makes its largest loading
+    positive, which is scikit-learn's rule.
     """
 
     def __init__(self, features: np.ndarray) -> None:
         features = np.asarray(features, dtype=float)
         self._components = PCA(3, whiten=True, svd_solver="full").fit(features)
 
-    def of(self, features: np.ndarray) -> np.ndarray:
+    def paint(self, features: np.ndarray) -> np.ndarray:
         flat = features.reshape(-1, features.shape[-1])
         scores = self._components.transform(flat)
         return (0.5 + scores / (2 * SPREAD)).clip(0, 1).reshape(*features.shape[:-1], 3)
 
 
 def _draw_globe(axis: Axes, colours: np.ndarray, lon0: float, lat0: float, size: int) -> None:
-    """One orthographic view, from above (lon0, lat0)."""
+    """Draw an orthographic view from above (lon0, lat0)."""
     across = np.linspace(-1, 1, 2 * size)
     x, y = np.meshgrid(across, -across)
     towards = np.sqrt(np.clip(1 - x**2 - y**2, 0, None))

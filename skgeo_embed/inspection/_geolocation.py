@@ -1,4 +1,4 @@
-"""Where images are thought to be from, and where they are."""
+"""Predicted and true places of images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from skgeo_embed._region import WORLD, read_region
 from skgeo_embed._sphere import great_circle_km, lonlat_of, unit_vectors
 from skgeo_embed.inspection._earth import (
+    BLUE,
+    ORANGE,
     draw_frame,
     draw_land,
     figure_size,
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ARC_POINTS = 60
-FLOOR = 1e-3  # shares below this part of the largest look alike
-_TRUE, _PREDICTED = "#0072B2", "#D55E00"
+FLOOR = 1e-3  # the smallest probability drawn, relative to the largest
 
 
 class GeolocationDisplay:
@@ -40,13 +41,13 @@ class GeolocationDisplay:
     predicted : ndarray of shape (n, 2)
         Longitude and latitude, degrees.
     true : ndarray of shape (n, 2), default=None
-        Where the images are from.
+        True places of the images.
     candidates, probability : ndarray of shape (m, 2) and (m,), default=None
-        Places and their share, drawn as a map.
+        Places and their probabilities, drawn as a map.
     region : tuple (west, south, east, north), default=the world
-        What is drawn, degrees.
+        Part of the Earth to draw, in degrees.
     title : str, default=None
-        The title, which names the model.
+        Title, such as the name of the model.
 
     Attributes
     ----------
@@ -100,18 +101,18 @@ class GeolocationDisplay:
         region: Sequence[float] = WORLD,
         ax: Axes | None = None,
     ) -> GeolocationDisplay:
-        """Geolocate images and draw where they are thought to be from.
+        """Geolocate images and draw the predicted places.
 
         Parameters
         ----------
         geolocator : ImageGeolocator
             Fitted.
         images : as for `ImageGeolocator.predict`
-            For a single image the probability of every candidate is drawn too.
+            Images; for a single one the probability of every candidate is drawn too.
         coords : array-like of shape (n, 2), default=None
-            Where the images are from.
+            True places of the images.
         region : tuple (west, south, east, north), default=the world
-            What is drawn, degrees.
+            Part of the Earth to draw, in degrees.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
 
@@ -156,7 +157,7 @@ class GeolocationDisplay:
         true, predicted : array-like of shape (n, 2)
             Longitude and latitude in degrees.
         region : tuple (west, south, east, north), default=the world
-            What is drawn, degrees.
+            Part of the Earth to draw, in degrees.
         title : str, default=None
             The title.
         ax : matplotlib Axes, default=None
@@ -194,9 +195,9 @@ class GeolocationDisplay:
             self._draw_probability(ax)
         if self.true is not None:
             self._draw_arcs(ax)
-        self._draw_places(ax, self.predicted, "o", _PREDICTED, "predicted")
+        self._draw_places(ax, self.predicted, "o", ORANGE, "predicted")
         if self.true is not None:
-            self._draw_places(ax, self.true, "*", _TRUE, "true")
+            self._draw_places(ax, self.true, "*", BLUE, "true")
         draw_frame(ax, self.region, self._title())
         ax.legend(loc="lower left", framealpha=0.9)
         return self
@@ -264,13 +265,13 @@ class GeolocationDisplay:
         )
 
     def _place(self, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Longitudes in the notation of the region, and latitudes."""
+        """Return longitudes in the notation of the region, and latitudes."""
         lon, lat = np.asarray(lonlat, dtype=float).T
         return within(self.region, lon), lat
 
 
 def great_circle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return places on the shortest way between two, (n, 2) degrees."""
+    """Return places on the great circle from one place to another, (n, 2) degrees."""
     first, second = unit_vectors(np.stack([start, end]))
     angle = np.arccos(np.clip(first @ second, -1, 1))
     share = np.linspace(0, 1, ARC_POINTS)[:, None]

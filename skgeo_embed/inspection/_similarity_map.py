@@ -1,4 +1,4 @@
-"""Where on Earth it is like here."""
+"""Maps of similarity to places."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.inspection._earth import (
     OCEAN,
+    ORANGE,
     check_encoder,
     degrees,
     draw_frame,
@@ -20,7 +21,7 @@ from skgeo_embed.inspection._earth import (
     import_pyplot,
     in_degrees,
     root_figure,
-    sphere_sample,
+    sample_features,
     warn_of_no_land,
     within,
 )
@@ -31,26 +32,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-N_SAMPLED = 6_000  # places that the mean is made from
-
-
 class SimilarityMapDisplay:
-    """Cosine similarity of everywhere to one or more places, a map each.
+    """Cosine similarity of the whole Earth to places, with a map for each place.
 
     Use :meth:`from_estimator`.
 
     Parameters
     ----------
     similarity : ndarray of shape (n_places, n_lat, n_lon)
-        In [-1, 1]; NaN is left blank.
+        Similarities in [-1, 1]; NaN is left blank.
     places : ndarray of shape (n_places, 2)
         Longitude and latitude, degrees.
     names : list of str
-        What the places are called.
+        Names of the places.
     region : tuple (west, south, east, north), default=the world
         What the grid covers, degrees; rows run from north to south.
     title : str, default=None
-        The title, which names the model.
+        Title, such as the name of the model.
 
     Attributes
     ----------
@@ -107,11 +105,11 @@ class SimilarityMapDisplay:
         Parameters
         ----------
         encoder : SatCLIPEncoder or another fitted encoder with `transform_grid`
-            What compares.
+            The encoder whose features are compared.
         places : array-like of shape (n_places, 2)
             Longitude and latitude in degrees.
         names : sequence of str, default=None
-            What the places are called; None writes their coordinates.
+            Names of the places; None shows their coordinates.
         region : tuple (west, south, east, north), default=the world
             Degrees.
         resolution : float, default=1.0
@@ -120,10 +118,10 @@ class SimilarityMapDisplay:
             Leave the ocean blank.
         center : bool, default=True
             Subtract the mean features of the Earth (of its land with `land_only`) before the
-            cosine, so that 0 is a place as different as places are on average. Without it what
-            all places have in common makes everything similar.
+            cosine, so that 0 is the average similarity of two places. Otherwise the features that
+            all places share make everything similar.
         axes : sequence of matplotlib Axes, default=None
-            One for each place; None makes a figure.
+            One axes for each place; None makes a figure.
 
         Returns
         -------
@@ -135,7 +133,7 @@ class SimilarityMapDisplay:
         CoordinateError
             If the places cannot be used.
         ValueError
-            If the region, the resolution or the number of names does not fit.
+            If the region or the resolution is impossible, or names and places differ in number.
         """
         check_encoder(encoder)
         import_pyplot()
@@ -147,9 +145,7 @@ class SimilarityMapDisplay:
         lon, lat = grid_axes(region, resolution)
         mean = np.float32(0)
         if center:
-            mean = encode_places(encoder, sphere_sample(N_SAMPLED, land_only=land_only)).mean(
-                axis=0
-            )
+            mean = sample_features(encoder, land_only=land_only).mean(axis=0)
         anchors = _unit(encode_places(encoder, lonlat) - mean)
         similarity = np.empty((len(lonlat), len(lat), len(lon)), dtype=np.float32)
         for rows, features in grid_blocks(encoder, lon, lat):
@@ -168,7 +164,7 @@ class SimilarityMapDisplay:
         Parameters
         ----------
         axes : sequence of matplotlib Axes, default=None
-            One for each place; None makes a figure.
+            One axes for each place; None makes a figure.
 
         Returns
         -------
@@ -178,7 +174,7 @@ class SimilarityMapDisplay:
         Raises
         ------
         ValueError
-            If the number of axes is not that of the places.
+            If axes and places differ in number.
         """
         plt = import_pyplot()
         count = len(self.places)
@@ -199,7 +195,7 @@ class SimilarityMapDisplay:
             axes = grid.ravel()[:count]
         self.axes_ = np.ravel(np.asarray(axes, dtype=object))
         if len(self.axes_) != count:
-            raise ValueError(f"{count} places need {count} axes, got {len(self.axes_)}")
+            raise ValueError(f"{count} places need {count} axes, got {len(self.axes_)}.")
         self.figure_ = root_figure(self.axes_[0])
         known = self.similarity[np.isfinite(self.similarity)]
         low = min(0.0, float(np.quantile(known, 0.01))) if known.size else 0.0
@@ -213,7 +209,7 @@ class SimilarityMapDisplay:
                 lat,
                 "*",
                 markersize=13,
-                color="#D55E00",
+                color=ORANGE,
                 markeredgecolor="white",
                 zorder=4,
                 **in_degrees(axis),

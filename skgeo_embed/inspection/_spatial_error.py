@@ -1,4 +1,4 @@
-"""Where a model of places is wrong, and how its errors hang together."""
+"""Errors of predictions: where they are, and how they are correlated in space."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from skgeo_embed._region import Region
 from skgeo_embed._sphere import EARTH_RADIUS_KM, great_circle_km
 from skgeo_embed.inspection._earth import (
+    BLUE,
+    ORANGE,
     draw_frame,
     draw_land,
     figure_size,
@@ -28,9 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("map", "blocks", "distance", "variogram")
-FEWEST_PLACES = 10  # for a variogram
-N_PAIRS = 200_000  # of rows, for the variogram
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"
+FEWEST_PLACES = 10  # of a variogram
+N_PAIRS = 200_000  # of rows, drawn for the variogram
 
 
 class SpatialErrorDisplay:
@@ -47,14 +49,14 @@ class SpatialErrorDisplay:
     train_lonlat : ndarray of shape (m, 2), default=None
         Places that the model was trained on.
     block_size : float or "auto", default="auto"
-        Side of a block in degrees; "auto" is a tenth of what the places span.
+        Side of a block in degrees; "auto" is a tenth of the extent of the places.
     unit : str, default=None
-        Of the target, for the labels.
+        Unit of the target, for the labels.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes
-        One of each kind.
+        One axes for each kind.
     figure_ : matplotlib Figure
         The figure that holds them.
 
@@ -117,7 +119,7 @@ class SpatialErrorDisplay:
         y : array-like of shape (n,)
             True values.
         coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, degrees, where X does not hold them.
+            Longitude and latitude of the rows in degrees, if X does not hold them.
         train_coords, block_size, unit, kind, axes
             As for `from_predictions`.
 
@@ -163,13 +165,13 @@ class SpatialErrorDisplay:
         train_coords : array-like or frame of shape (m, 2), default=None
             Places that the model was trained on, for the errors by distance.
         block_size : float or "auto", default="auto"
-            Side of a block in degrees; "auto" is a tenth of what the places span.
+            Side of a block in degrees; "auto" is a tenth of the extent of the places.
         unit : str, default=None
-            Of the target, for the labels.
+            Unit of the target, for the labels.
         kind : {"map", "blocks", "distance", "variogram"} or a list of them, default=None
-            What is drawn; None is all that there are data for.
+            Plots to draw; None draws all for which there are data.
         axes : matplotlib Axes or sequence of them, default=None
-            Where to draw, one for each kind; None makes a figure.
+            Where to draw, one axes for each kind; None makes a figure.
 
         Returns
         -------
@@ -194,7 +196,7 @@ class SpatialErrorDisplay:
             rows = np.flatnonzero(~np.isfinite(errors))
             raise ValueError(
                 f"errors are missing or infinite in {len(rows)} row(s) (first: row {rows[0]}); "
-                "drop them."
+                "drop these rows."
             )
         train = None if train_coords is None else find_coordinates(train_coords, None)
         display = cls(lonlat, errors, train_lonlat=train, block_size=block_size, unit=unit)
@@ -226,7 +228,7 @@ class SpatialErrorDisplay:
             _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
         self.axes_ = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
         if len(self.axes_) < len(kinds):
-            raise ValueError(f"{len(kinds)} kinds need as many axes, got {len(self.axes_)}.")
+            raise ValueError(f"{len(kinds)} kinds need {len(kinds)} axes, got {len(self.axes_)}.")
         self.figure_ = root_figure(self.axes_[0])
         for unused in self.axes_[len(kinds) :]:
             unused.set_visible(False)
@@ -253,10 +255,10 @@ class SpatialErrorDisplay:
         if unknown or not kinds:
             raise ValueError(f"kind must be among {', '.join(KINDS)}, got {kind!r}.")
         if "distance" in kinds and self.train_lonlat is None:
-            raise ValueError('kind="distance" needs train_coords, where the model was trained.')
+            raise ValueError('kind="distance" needs train_coords, the places of the training rows.')
         if "variogram" in kinds and self._n_places() < FEWEST_PLACES:
             raise ValueError(
-                f"a variogram needs {FEWEST_PLACES} places, there are {self._n_places()}."
+                f"a variogram needs at least {FEWEST_PLACES} places, got {self._n_places()}."
             )
         return kinds
 
@@ -360,13 +362,13 @@ class SpatialErrorDisplay:
 
 
 def _diverging(values: np.ndarray) -> dict[str, Any]:
-    """Colours about zero that colour-blind readers tell apart; the largest 2 % are beyond them."""
+    """Return colours for both signs, safe for colour-blind readers, up to the 98 % quantile."""
     limit = float(np.quantile(np.abs(values), 0.98)) or 1.0
     return {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
 
 
-def _region(lonlat: np.ndarray) -> tuple[float, float, float, float]:
-    """What holds all places, with a margin; across the antimeridian where that is shorter."""
+def _region(lonlat: np.ndarray) -> Region:
+    """Return a region around all places; across the antimeridian if that is shorter."""
     lon = np.sort(lonlat[:, 0] % 360)
     gaps = np.diff(np.append(lon, lon[0] + 360))
     start = (int(gaps.argmax()) + 1) % len(lon)
@@ -385,14 +387,14 @@ def _region(lonlat: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _bands(distance: np.ndarray) -> list[np.ndarray]:
-    """Rows in order of distance, in bands of equally many."""
+    """Split rows, sorted by distance, into bands of equal size."""
     return np.array_split(
         np.argsort(distance, kind="stable"), int(np.clip(len(distance) // 30, 1, 12))
     )
 
 
 def _nearest_pairs(lonlat: np.ndarray) -> np.ndarray:
-    """Rows and their nearest others, (n, 2) row numbers several times over."""
+    """Return pairs of neighbouring rows, (n, 2) row numbers."""
     count = min(9, len(lonlat))
     places = np.deg2rad(lonlat[:, ::-1])
     neighbor = BallTree(places, metric="haversine").query(places, k=count)[1]

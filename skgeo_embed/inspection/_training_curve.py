@@ -1,4 +1,4 @@
-"""How a pretraining run went."""
+"""Curves of a pretraining run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed.inspection._earth import import_pyplot
+from skgeo_embed.inspection._earth import BLUE, GREEN, ORANGE, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, which colour-blind readers tell apart
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 class TrainingCurveDisplay:
@@ -28,12 +25,12 @@ class TrainingCurveDisplay:
     history : DataFrame
         A pretrainer's `history_`.
     title : str, default=None
-        What was trained.
+        Title, such as the name of the model.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes
-        A panel each of loss, retrieval and error; just the loss without validation.
+        Panels of loss, retrieval and error; of the loss alone without validation.
     figure_ : matplotlib Figure
         The figure that holds them.
 
@@ -98,7 +95,7 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         axes : sequence of matplotlib Axes, default=None
-            Three, or one where the run had no validation; None makes a figure.
+            Three axes, or one if the run had no validation; None makes a figure.
 
         Returns
         -------
@@ -133,16 +130,16 @@ class TrainingCurveDisplay:
         return self
 
     def _draw_loss(self, axis: Axes) -> None:
-        self._line(axis, "train_loss", _BLUE, "training")
+        self._line(axis, "train_loss", BLUE, "training")
         if "val_loss" in self.history:
-            self._line(axis, "val_loss", _ORANGE, "validation")
+            self._line(axis, "val_loss", ORANGE, "validation")
             axis.legend(frameon=False)
         axis.set_ylabel("contrastive loss")
 
     def _draw_retrieval(self, axis: Axes) -> None:
         for prefix, colour, what in (
-            ("val_", _ORANGE, "place of an image"),
-            ("val_place_", _GREEN, "image of a place"),
+            ("val_", ORANGE, "place of an image"),
+            ("val_place_", GREEN, "image of a place"),
         ):
             self._line(axis, f"{prefix}top5", colour, f"{what}, among 5", linestyle="--")
             self._line(axis, f"{prefix}top1", colour, f"{what}, first")
@@ -153,7 +150,7 @@ class TrainingCurveDisplay:
         axis.legend(frameon=False, fontsize="small", loc="upper left")
 
     def _draw_error(self, axis: Axes) -> None:
-        self._line(axis, "val_median_km", _ORANGE, "validation")
+        self._line(axis, "val_median_km", ORANGE, "validation")
         axis.set_ylabel("median geolocation error (km)")
         axis.set_ylim(bottom=0)
 

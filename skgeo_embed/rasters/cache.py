@@ -1,4 +1,4 @@
-"""Blocks of remote rasters on disk, so that none is fetched twice."""
+"""A cache on disk for blocks of remote rasters."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from skgeo_embed._files import cache_folder, write_atomically
 # rows and columns to (bands, height, width), and to scales, (height, width) or with bands first
 Read = Callable[[slice, slice], np.ndarray]
 SECONDS = 30
-KEPT = 0.9  # of the limit, when room is made: not for each block anew
+FILLED = 0.9  # of the limit, after making room: so it is not made for every block
 
 
 class BlockCache:
-    """Blocks in files of their own; the least recently used make room for new ones.
+    """Keeps each block in a file; the least recently used ones make room for new ones.
 
     Parameters
     ----------
     limit : int
-        Bytes of all files together. Processes that write at once count their own, so that the
-        limit may be passed until one of them makes room.
+        Bytes of all files together. Processes that write at the same time count only their own
+        files, so the total may exceed the limit until one of them makes room.
     """
 
     def __init__(self, limit: int) -> None:
@@ -46,9 +46,9 @@ class BlockCache:
         shape: tuple[int, int],
         block: tuple[int, int],
     ) -> Read:
-        """Return a reader of whole blocks, which opens the raster when the first is not kept.
+        """Return a reader that goes through the cache, and opens the raster only for new blocks.
 
-        `raster` says which one it is, in which version.
+        `raster` names the raster and its version.
         """
         (height, width), (down, right) = shape, block
 
@@ -58,7 +58,7 @@ class BlockCache:
             if pixels is None:
                 rows = slice(row * down, min((row + 1) * down, height))
                 pixels = opened()(rows, slice(column * right, min((column + 1) * right, width)))
-                self._keep(path, pixels)
+                self._store(path, pixels)
             return pixels
 
         def read_blocks(rows: slice, columns: slice) -> np.ndarray:
@@ -78,7 +78,7 @@ class BlockCache:
         name = hashlib.sha256(key.encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.npy"
 
-    def _keep(self, path: Path, pixels: np.ndarray) -> None:
+    def _store(self, path: Path, pixels: np.ndarray) -> None:
         content = io.BytesIO()
         np.save(content, np.ma.getdata(pixels), allow_pickle=False)
         if np.ma.isMaskedArray(pixels):
@@ -93,21 +93,21 @@ class BlockCache:
                 self._room -= size
                 path.parent.mkdir(exist_ok=True)
                 write_atomically(path, content.getbuffer())
-            except OSError as error:  # the blocks are here, and only have to be fetched again
+            except OSError as error:  # reading goes on without the cache
                 self._limit = 0
                 _warn_unkept(error)
 
     def _make_room(self, size: int) -> int:
-        """Remove the blocks that were used longest ago, if need be; return what room there is."""
+        """Remove the least recently used blocks if the cache is full; return the free bytes."""
         used = []
-        for path in self._folder.glob("*/*"):  # also what a process that died was writing
+        for path in self._folder.glob("*/*"):  # also unfinished files of processes that died
             with suppress(FileNotFoundError):  # another process makes room as well
                 stat = path.stat()
                 used.append((stat.st_mtime_ns, stat.st_size, path))
         total = sum(entry[1] for entry in used)
         if total + size > self._limit:
             for _, bytes_, path in sorted(used):
-                if total + size <= KEPT * self._limit:
+                if total + size <= FILLED * self._limit:
                     break
                 path.unlink(missing_ok=True)
                 total -= bytes_
@@ -115,7 +115,7 @@ class BlockCache:
 
 
 def open_cache(limit: int) -> BlockCache | None:
-    """Return the cache in the user's folder; None, with a warning, where there can be none."""
+    """Return the cache in the user's folder, or None with a warning if it cannot be written."""
     try:
         return BlockCache(limit)
     except OSError as error:
@@ -125,9 +125,8 @@ def open_cache(limit: int) -> BlockCache | None:
 
 def _warn_unkept(error: OSError) -> None:
     warn_caller(
-        f"blocks of remote rasters cannot be kept on disk ({error}) and are fetched on every call. "
-        "Set the environment variable SKGEO_EMBED_CACHE to a folder that can be written, or pass "
-        "cache_bytes=0.",
+        f"blocks of remote rasters cannot be kept on disk ({error}) and are fetched in every call. "
+        "Set the environment variable SKGEO_EMBED_CACHE to a writable folder, or cache_bytes=0.",
         UserWarning,
     )
 
@@ -140,7 +139,7 @@ def _joined(parts: list[np.ndarray], axis: int) -> np.ndarray:
 
 
 def _load(path: Path) -> np.ndarray | None:
-    """Return a block that is kept, and mark it as used."""
+    """Return a block from its file, and mark it as used; None if it must be fetched."""
     try:
         with path.open("rb") as file:
             pixels = np.load(file, allow_pickle=False)
@@ -158,18 +157,18 @@ def _load(path: Path) -> np.ndarray | None:
 
 
 def version_of(address: str) -> str | None:
-    """Ask the server for what changes with a file's content; None where it does not say.
+    """Ask the server for the version of a file: its ETag or date, and its length.
 
-    That is its ETag, or when it was last modified, and how long it is.
+    None means that the server does not tell.
     """
     if not address.startswith(("http://", "https://")):
         return None
-    # a byte and not HEAD, which addresses that are signed for GET refuse
+    # one byte, because addresses that are signed for GET refuse HEAD
     request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             headers = answer.headers
-    except (urllib.error.URLError, OSError, ValueError):  # GDAL says what is wrong, if it is
+    except (urllib.error.URLError, OSError, ValueError):  # GDAL reports it when it reads the file
         return None
     changes = headers["ETag"] or headers["Last-Modified"]
     length = (headers["Content-Range"] or headers["Content-Length"] or "").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""From what a user names to the tiles there are."""
+"""Lists the tiles of what a user passes: files, folders, STAC collections, tables of footprints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skgeo_embed.rasters.tiles import SCALES, Tile, header
 
 OPENERS = 8
 PATH_COLUMNS = ("path", "location", "href", "url", "file", "filename")
-FOOTPRINTS = {  # and how they begin: what begins otherwise may lead GDAL to a server
+FOOTPRINTS = {  # and their first bytes: GDAL may follow other content to a server
     ".gpkg": b"SQLite format 3\0",
     ".parquet": b"PAR1",
     ".fgb": b"fgb\x03fgb",
@@ -36,10 +36,10 @@ def open_catalogue(
     Raises
     ------
     FileNotFoundError
-        If there is nothing, or no raster.
+        If a path does not exist, or holds no raster.
     ImageError
-        If a tile cannot be opened, is at an address though `remote` is False, or they differ in
-        their bands.
+        If a tile cannot be opened, is at an address though `remote` is False, or if tiles differ
+        in their bands.
     """
     named = list(_named(source, None, quantization))
     if not named:
@@ -106,7 +106,7 @@ def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[
 
 
 def _in_folder(folder: Path, quantization: str | None) -> list[Path]:
-    """All GeoTIFFs, or of Tessera its arrays, whose GeoTIFFs only say where they lie."""
+    """Find all GeoTIFFs; of Tessera the arrays, whose GeoTIFFs give only their position."""
     arrays = folder.rglob("*.npy") if quantization == "tessera" else []
     found = sorted(path for path in arrays if not path.stem.endswith(SCALES))
     if found:
@@ -116,31 +116,50 @@ def _in_folder(folder: Path, quantization: str | None) -> list[Path]:
 
 
 def _items(file: Path, year: int | None) -> Iterator[Named]:
-    """Items of a STAC collection: the asset that is a GeoTIFF, and the year of its time."""
+    """Yield the GeoTIFF of each item of a STAC collection, and the year of the item's time."""
     try:
-        features = json.loads(file.read_text())["features"]
-        for item in features:
-            assets = item["assets"].values()
-            tiffs = [a for a in assets if "tiff" in a.get("type", a["href"]) or len(assets) == 1]
-            data = [a for a in tiffs if "data" in a.get("roles", [])] or tiffs
-            if len(data) != 1:
-                raise ImageError(
-                    f"item {item['id']!r} of {file} has {len(data)} assets that are GeoTIFFs; keep "
-                    "the one that holds the embeddings."
-                )
-            properties = item["properties"]
-            time = properties.get("start_datetime") or properties.get("datetime")
-            taken = _year_of(time) if year is None and time else year
-            yield _beside(file, data[0]["href"]), taken
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{file} is no STAC item collection: {error!r}") from error
+        collection = json.loads(file.read_text())
+    except ValueError as error:
+        raise ImageError(f"{file} is not a STAC item collection: {error}") from error
+    for item in _entry(collection, "features", list, file):
+        assets = list(_entry(item, "assets", dict, file).values())
+        hrefs = [_entry(asset, "href", str, file) for asset in assets]
+        tiffs = [
+            (asset, href)
+            for asset, href in zip(assets, hrefs, strict=True)
+            if len(assets) == 1 or "tiff" in str(asset.get("type", href))
+        ]
+        data = [pair for pair in tiffs if "data" in _roles(pair[0])] or tiffs
+        if len(data) != 1:
+            raise ImageError(
+                f"item {item.get('id')!r} of {file} has {len(data)} assets that are GeoTIFFs; keep "
+                "the one that holds the embeddings."
+            )
+        properties = _entry(item, "properties", dict, file)
+        time = properties.get("start_datetime") or properties.get("datetime")
+        taken = year if year is not None or not time else _year_of(time, file)
+        yield _beside(file, data[0][1]), taken
 
 
-def _year_of(time: Any) -> int:
+def _roles(asset: dict[str, Any]) -> list[Any]:
+    roles = asset.get("roles")
+    return roles if isinstance(roles, list) else []
+
+
+def _entry(holder: Any, key: str, kind: type, file: Path) -> Any:
+    """Return an entry of a STAC document, after checking its kind."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    if not isinstance(value, kind):
+        raise ImageError(
+            f"{file} is not a STAC item collection: {key!r} must be a {kind.__name__}, got "
+            f"{str(value)[:60]}."
+        )
+    return value
+
+
+def _year_of(time: Any, file: Path) -> int:
     if not (isinstance(time, str) and re.match(r"[12]\d{3}(-|$)", time)):
-        raise ValueError(f"the time {time!r} does not begin with a year")
+        raise ImageError(f"an item of {file}: the time {time!r} does not begin with a year.")
     return int(time[:4])
 
 
@@ -152,7 +171,7 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
     try:
         table = read(file)
     except ValueError as error:
-        raise ImageError(f"{file} is no table of footprints: {error}") from error
+        raise ImageError(f"{file} is not a table of footprints: {error}") from error
     columns = [name for name in table.columns if str(name).lower() in PATH_COLUMNS]
     if len(columns) != 1:
         raise ImageError(
@@ -168,7 +187,7 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
 
 
 def _check_beginning(file: Path) -> None:
-    """Refuse tables that are no files of their kind; Parquet may be a folder of files."""
+    """Refuse tables whose content is of another kind; Parquet may be a folder of files."""
     suffix = file.suffix.lower()
     if file.is_dir() and suffix == ".parquet":
         return
@@ -179,8 +198,8 @@ def _check_beginning(file: Path) -> None:
             found = opened.read(len(beginning))
     if found != beginning:
         raise ImageError(
-            f"{file} is no table of footprints: it begins with {found!r}, and a {suffix} file with "
-            f"{beginning!r}."
+            f"{file} is not a table of footprints: it begins with {found!r}, but a {suffix} file "
+            f"begins with {beginning!r}."
         )
 
 

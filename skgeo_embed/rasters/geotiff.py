@@ -1,7 +1,7 @@
-"""GeoTIFFs, opened by GDAL's driver for them and by no other.
+"""Opens GeoTIFFs by GDAL's driver for them, and by no other driver.
 
-GDAL has drivers that read other files, and others that ask servers. It chooses by content, so a
-file of any name, or the answer of a server, would choose for it.
+GDAL chooses a driver by content, and some of its drivers read other files or contact servers. So
+the content of a file, or the answer of a server, could make it do so.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 from skgeo_embed._errors import ImageError
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # what GDAL opens with a file, by any driver
-# GDAL then looks for files beside one by exactly these names
+BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # GDAL opens these with a file, by any driver
+# with this option GDAL looks for files beside one by exactly these names
 EXACT_NAMES = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 ON_DISK = {**EXACT_NAMES, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing"}
 AT_ADDRESSES = {
-    # what a server has beside a file GDAL would open by any driver
+    # GDAL would open files beside one on a server by any driver
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    # what GDAL keeps of a closed file's address it would take for what is there later
+    # GDAL would reuse what it has read of an address after the file there has changed
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",
 }
 
 
 def is_address(path: str) -> bool:
-    """Say whether GDAL would read it over a network, or as one of its virtual files."""
+    """Say whether GDAL would read a path over the network, or as one of its virtual files."""
     return "://" in path or path.startswith("/vsi")
 
 
@@ -44,7 +44,7 @@ def import_rasterio() -> Any:
 
 @contextmanager
 def opened_raster(path: str, document: str | None = None) -> Iterator[Any]:
-    """Open a GeoTIFF; or in the place of a VRT the document that was made of it.
+    """Open a GeoTIFF, or the checked `document` that stands for a VRT.
 
     Raises
     ------
@@ -62,24 +62,24 @@ def opened_raster(path: str, document: str | None = None) -> Iterator[Any]:
         with rasterio.Env(**options), rasterio.open(**target) as file:
             yield file
     except (rasterio.errors.RasterioError, OSError) as error:
-        hint = " What is at an address must be a GeoTIFF." if is_address(path) else ""
+        hint = " Rasters at an address must be GeoTIFFs." if is_address(path) else ""
         shown = str(error) if document is None else str(error).replace(document, path)
         raise ImageError(f"{path} cannot be read as a raster: {shown}.{hint}") from error
 
 
 def has_masks(file: Any) -> bool:
-    """Say whether more than one value of all bands says which pixels are missing."""
+    """Say whether masks, or different values for each band, mark missing pixels."""
     flags = {flag.name for band in file.mask_flag_enums for flag in band}
     return bool(flags & {"per_dataset", "alpha"}) or len(set(map(str, file.nodatavals))) > 1
 
 
 def check_geotiff(path: str) -> None:
-    """See that a file is a GeoTIFF which leads to no other, and so is what lies beside it.
+    """Check that a file, and masks and overviews beside it, are GeoTIFFs that lead to no others.
 
     Raises
     ------
     ImageError
-        If not; it says what was found.
+        If one is not; the message says what was found.
     """
     rasterio = import_rasterio()
     try:
@@ -89,10 +89,10 @@ def check_geotiff(path: str) -> None:
         raise ImageError(f"{path} cannot be read as a raster: {error}") from error
     if start not in TIFF_BEGINNINGS:
         raise ImageError(
-            f"{path} cannot be read as a raster: it is no GeoTIFF, it begins with {start!r}."
+            f"{path} cannot be read as a raster: it is not a GeoTIFF, but begins with {start!r}."
         )
     check_beside(path)
-    with warnings.catch_warnings():  # a mask need not say where it lies
+    with warnings.catch_warnings():  # masks may lack a position
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with opened_raster(path) as raster:
             elsewhere = raster.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
@@ -104,7 +104,7 @@ def check_geotiff(path: str) -> None:
 
 
 def check_beside(path: str) -> None:
-    """See that masks and overviews beside a GeoTIFF are GeoTIFFs themselves.
+    """Check that masks and overviews beside a GeoTIFF are GeoTIFFs themselves.
 
     Raises
     ------

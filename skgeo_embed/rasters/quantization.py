@@ -1,4 +1,4 @@
-"""From what rasters store to what it stands for."""
+"""Values of quantised rasters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ALPHAEARTH_MISSING = -128
 def dequantized(
     raw: np.ndarray, tile: Tile, quantization: str | None, scale: np.ndarray | None
 ) -> np.ndarray:
-    """Return float32 values, (n, bands), of what a tile stores; NaN where one is missing.
+    """Turn stored pixels into float32 values, (n, bands), with NaN for missing ones.
 
-    "alphaearth" is (v / 127.5)² with the sign of v, -128 missing; "tessera" is v times the pixel's
-    scale, missing where that is 0 or not finite. Without a name it is what the file says itself:
-    its scale, offset and missing value.
+    "alphaearth" is (v / 127.5)² with the sign of v, and -128 is missing; "tessera" is v times the
+    pixel's scale, missing if the scale is 0 or not finite. None applies the scale, the offset and
+    the missing value that the file states.
     """
     if isinstance(raw, np.ma.MaskedArray):
         values = dequantized(raw.filled(0), tile, quantization, scale)
@@ -38,7 +38,7 @@ def dequantized(
         assert scale is not None
         usable = np.where(np.isfinite(scale) & (scale != 0), scale, np.nan).astype(np.float32)
         return raw.astype(np.float32) * usable.reshape(len(raw), -1)
-    with np.errstate(over="ignore"):  # an error below, where it is not a missing value
+    with np.errstate(over="ignore"):  # an error is raised below, unless the value is missing
         values = raw.astype(np.float32)
     if tile.nodata is not None and not np.isnan(tile.nodata):
         values[raw == tile.nodata] = np.nan
@@ -49,8 +49,8 @@ def dequantized(
     too_large = np.isinf(values) & np.isfinite(raw)
     if too_large.any():
         raise ImageError(
-            f"{tile.path} holds {raw[too_large][0]:g}, which float32 cannot; if it stands for "
-            "missing values, say so in the file (nodata)."
+            f"{tile.path} holds {raw[too_large][0]:g}, which float32 cannot represent; if it marks "
+            "missing values, declare it as nodata in the file."
         )
     return values
 
@@ -58,6 +58,6 @@ def dequantized(
 def _check_int8(raw: np.ndarray, tile: Tile, quantization: str) -> None:
     if raw.dtype != np.int8:
         raise ImageError(
-            f"{tile.path} holds {raw.dtype}, but quantization={quantization!r} is of int8; leave "
-            "quantization out if its values were converted already."
+            f"{tile.path} holds {raw.dtype}, but quantization={quantization!r} expects int8; leave "
+            "quantization out if the values were converted already."
         )

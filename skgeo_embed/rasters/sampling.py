@@ -1,4 +1,4 @@
-"""Pixels of tiles at places, each block read once."""
+"""Samples tiles at places, and reads each block once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed._region import WORLD, Region
 from skgeo_embed.rasters.cache import BlockCache, Read
 from skgeo_embed.rasters.quantization import dequantized
-from skgeo_embed.rasters.tiles import WORLD, Tile
+from skgeo_embed.rasters.tiles import LONLAT, Tile
 
 WORKERS = min(8, 2 * (os.cpu_count() or 1))
 MOST_BANDS = 8192
@@ -22,7 +23,7 @@ BETWEEN_BANDS = 1000.0  # more than degrees of longitude
 
 
 class Hits(NamedTuple):
-    """Which places lie in which tiles, and where in them."""
+    """Places inside tiles: row numbers of both, and the pixel, for each pair."""
 
     place: np.ndarray
     tile: np.ndarray
@@ -39,10 +40,10 @@ def sample(
     quantization: str | None,
     cache: BlockCache | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield places and their values, (n, bands) float32, a tile at a time.
+    """Yield row numbers of places and their values, (n, bands) float32, tile by tile.
 
-    Values are NaN where there are none. Of tiles that overlap the first in the list that has a
-    value there counts. Blocks of tiles whose version is known are kept in `cache`.
+    Places without a value get NaN. Where tiles overlap, the first in the list with a value counts.
+    Blocks of tiles with a known version are kept in `cache`.
     """
     hits = _hits(tiles, lonlat, years)
     choice = _choices(hits.place)
@@ -64,7 +65,7 @@ def sample(
                 for tile, part in parts
             )
             for _, part in parts:
-                values = jobs.popleft().result()  # which are held no longer than they are needed
+                values = jobs.popleft().result()  # popped, so that they are freed
                 there = ~np.isnan(values).any(axis=1)
                 places = hits.place[part][there]
                 open_ones[places] = False
@@ -75,7 +76,7 @@ def sample(
 
 
 def _choices(place: np.ndarray) -> np.ndarray:
-    """Count the tiles of each place from 0, in their order."""
+    """Number the tiles of each place from 0, in their order."""
     if np.bincount(place).max(initial=0) < 2:
         return np.zeros(len(place), dtype=np.int64)
     order = np.argsort(place, kind="stable")
@@ -97,11 +98,11 @@ def _by(keys: np.ndarray, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 def _hits(tiles: Sequence[Tile], lonlat: np.ndarray, years: np.ndarray | None) -> Hits:
     """Return hits, tile by tile."""
-    bounds = [_bounds(tile) for tile in tiles]
-    places = Places(lonlat, float(np.median([north - south for _, south, _, north in bounds])))
+    regions = [_region(tile) for tile in tiles]
+    places = Places(lonlat, float(np.median([north - south for _, south, _, north in regions])))
     found: list[Hits] = []
-    for number, (tile, box) in enumerate(zip(tiles, bounds, strict=True)):
-        near = places.within(*box)
+    for number, (tile, region) in enumerate(zip(tiles, regions, strict=True)):
+        near = places.within(*region)
         if years is not None and tile.year is not None:
             near = near[years[near] == tile.year]
         if not len(near):
@@ -125,8 +126,8 @@ class Places:
     lonlat : ndarray of shape (n, 2)
         Degrees, longitude in [-180, 180).
     height : float
-        About that of the boxes that will be asked for: then each looks into two or three bands, and
-        at few places that are not inside.
+        Height of a band of latitude: best about that of the boxes to look up, which then touch two
+        or three bands.
     """
 
     def __init__(self, lonlat: np.ndarray, height: float) -> None:
@@ -140,9 +141,9 @@ class Places:
         return np.floor((lat + 90) / self._height)
 
     def within(self, west: float, south: float, east: float, north: float) -> np.ndarray:
-        """Places in a box of up to 360° of longitude, which may go on beyond ±180°."""
+        """Find the places in a box of up to 360° of longitude, which may extend beyond ±180°."""
         band = np.arange(self._band(south), self._band(north) + 1)[:, None] * BETWEEN_BANDS
-        # 181 keeps what rounding moves to 180; clipped spans do not overlap
+        # 181, because rounding may move a longitude to 180; clipped spans do not overlap
         spans = np.clip(np.array([west, east])[:, None] + [-360, 0, 360], -180, 181)
         start, stop = (np.searchsorted(self._key, band + side).ravel() for side in spans)
         parts = [self._order[i:j] for i, j in zip(start, stop, strict=True) if i < j]
@@ -152,11 +153,11 @@ class Places:
 
 
 @lru_cache(maxsize=65_536)
-def _bounds(tile: Tile) -> tuple[float, float, float, float]:
-    """Bounds in degrees, a little wider; all longitudes where a pole may lie inside."""
+def _region(tile: Tile) -> Region:
+    """Return a region around a tile, a little wider; of all longitudes if it may hold a pole."""
     lon, lat = _transformer(tile.crs, "inverse").transform(*tile.corners())
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-        return -180.0, -90.0, 180.0, 90.0
+        return WORLD
     lon = np.unwrap(lon, period=360)
     height = 1e-6 + 0.01 * np.ptp(lat)
     south, north = lat.min() - height, lat.max() + height
@@ -172,7 +173,7 @@ def _transformer(crs: str, direction: str) -> Any:
         from pyproj import Transformer
     except ImportError as error:
         raise ImportError('rasters need pyproj: pip install "skgeo-embed[rasters]"') from error
-    ends = (WORLD, crs) if direction == "forward" else (crs, WORLD)
+    ends = (LONLAT, crs) if direction == "forward" else (crs, LONLAT)
     return Transformer.from_crs(*ends, always_xy=True)
 
 
@@ -181,11 +182,11 @@ def _pixels(tile: Tile, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, y = transformer.transform(*lonlat.T)
     if not transformer.target_crs.is_geographic:
         return tile.pixels(x, y)
-    _, height, width = tile.shape  # which may count longitude from 0 to 360
+    _, height, width = tile.shape  # longitude may run from 0 to 360
     a, c = tile.transform[0], tile.transform[2]
     west = min(c, c + a * width)
     row, column = tile.pixels(west + (x - west) % 360, y)
-    at_end = (np.abs(y) == 90) & (np.abs(row - height) < 1e-6)  # no tile goes on beyond a pole
+    at_end = (np.abs(y) == 90) & (np.abs(row - height) < 1e-6)  # no tile continues beyond a pole
     return np.where(at_end, np.nextafter(height, 0), row), column
 
 
@@ -197,7 +198,7 @@ def _of_tile(
     quantization: str | None,
     cache: BlockCache | None,
 ) -> np.ndarray:
-    """Values of one tile, (n, bands), read block by block."""
+    """Read the values of one tile, (n, bands), block by block."""
     _, height, width = tile.shape
     values = np.empty((len(row), tile.shape[0]), dtype=np.float32)
     if method == "nearest":
@@ -236,18 +237,18 @@ class Window:
         self._pixels = read(rows, columns)
         expected = tile.shape[0], rows.stop - rows.start, columns.stop - columns.start
         if self._pixels.shape != expected:
-            raise ImageError(f"{tile.path} is not what it was in fit; fit again.")
+            raise ImageError(f"{tile.path} has changed since fit; fit again.")
         self._scales = None if read_scales is None else read_scales(rows, columns)
 
     def at(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-        """Values of pixels, (n, bands)."""
+        """Return the values of pixels, (n, bands)."""
         row, column = row - self._first[0], column - self._first[1]
         scale = None if self._scales is None else self._scales[..., row, column].T
         raw = self._pixels[:, row, column].T
         return dequantized(raw, self._tile, self._quantization, scale)
 
     def between(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-        """Bilinear mean of the pixels around, of those that are not missing."""
+        """Return the bilinear mean of the surrounding pixels that are not missing."""
         _, height, width = self._tile.shape
         top, left = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
         total = np.zeros((len(row), self._tile.shape[0]), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""One raster: where it lies, and a reader of its pixels."""
+"""One raster: its header, and a reader of its pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skgeo_embed.rasters.geotiff import check_beside, has_masks, is_address, ope
 from skgeo_embed.rasters.vrt import checked_vrt, is_vrt
 
 SCALES = "_scales"
-WORLD = "EPSG:4326"
+LONLAT = "EPSG:4326"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Tile:
     path : str
         The file, store or address.
     kind : {"gdal", "zarr", "npy"}
-        What reads it.
+        The reader of its pixels.
     crs : str
         Its coordinate reference system.
     transform : tuple of float
@@ -37,21 +37,21 @@ class Tile:
     shape : tuple of int
         Bands, height, width.
     block : tuple of int
-        Height and width of what is stored, and read, together.
+        Height and width of the blocks in which pixels are stored and read.
     nodata : float or None
         The value of missing pixels.
     scales, offsets : tuple of float, or None
-        Of each band, where they say something.
+        Those of each band, if they change values.
     names : tuple of str, or None
-        Of the bands.
+        Names of the bands.
     scales_path : str or None
-        The raster of a scale for each pixel.
+        The raster that holds a scale for each pixel.
     versions : tuple of str or None
-        Of the raster at an address and of its scales, where the server says.
+        Versions of a raster at an address and of its scales, if the server tells them.
     year : int or None
-        What it is of.
+        The year that the raster describes.
     documents : tuple of str or None
-        What is opened in the place of a raster that is a VRT, and of its scales.
+        Checked documents that stand for a VRT, and for the VRT of its scales.
     """
 
     path: str
@@ -70,14 +70,14 @@ class Tile:
     documents: tuple[str | None, str | None] = (None, None)
 
     def pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of coordinates in the tile's system, with fractions."""
+        """Return rows and columns, with fractions, of coordinates in the tile's system."""
         a, b, c, d, e, f = self.transform
         determinant = a * e - b * d
         columns = (e * (x - c) - b * (y - f)) / determinant
         return (a * (y - f) - d * (x - c)) / determinant, columns
 
     def corners(self) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates along the outline, in the tile's system."""
+        """Return coordinates along the outline, in the tile's system."""
         a, b, c, d, e, f = self.transform
         _, height, width = self.shape
         steps = np.linspace(0, 1, 21)
@@ -88,7 +88,7 @@ class Tile:
 
     @contextmanager
     def opened(self, cache: BlockCache | None) -> Iterator[tuple[Read, Read | None]]:
-        """Open the raster, and that of its scales, for reading; with a cache when need be."""
+        """Open the raster and its scales for reading, through the cache if versions are known."""
         with ExitStack() as files:
 
             def reader(path: str, version: str | None, document: str | None) -> Read:
@@ -118,12 +118,12 @@ def header(
     versioned: bool,
     remote: bool,
 ) -> Tile:
-    """Read what a raster says of itself, and if `versioned` what a server says of its version.
+    """Read the header of a raster, and if `versioned` ask the server for its version.
 
     Raises
     ------
     ImageError
-        If it cannot be opened, or does not say where it lies.
+        If it cannot be opened, or has no position.
     """
     if _is_zarr(path):
         return _zarr_header(path, year, decoded)
@@ -150,11 +150,11 @@ def _gdal_header(
     documents = _checked(path, remote), None if scales is None else _checked(scales, remote)
     with opened_raster(path, documents[0]) as file:
         if file.crs is None or file.transform.is_identity:
-            raise ImageError(f"{path} does not say where it lies: it has no CRS or no transform.")
+            raise ImageError(f"{path} has no position: its CRS or its transform is missing.")
         if any(str(kind).startswith("complex") for kind in file.dtypes):
-            raise ImageError(f"{path} holds complex numbers; write their two parts as bands.")
+            raise ImageError(f"{path} holds complex numbers; write both parts as bands.")
         names = tuple(str(name) for name in file.descriptions if name)
-        kept = versioned and file.driver == "GTiff"  # what a VRT leads to changes without it
+        kept = versioned and file.driver == "GTiff"  # sources of a VRT may change
         unscaled = all(scale == 1 for scale in file.scales)
         return Tile(
             path,
@@ -175,7 +175,7 @@ def _gdal_header(
 
 
 def _checked(path: str, remote: bool) -> str | None:
-    """See that a raster leads nowhere that it may not; return what is opened in a VRT's place."""
+    """Check that a raster leads only to allowed files; return the document for a VRT."""
     if is_vrt(path):
         return checked_vrt(path, remote=remote)
     if not is_address(path):
@@ -184,13 +184,13 @@ def _checked(path: str, remote: bool) -> str | None:
 
 
 def _scales_beside(path: str) -> str:
-    """The path of the scales, at an address before what may follow its path."""
+    """Return the path of the scales; at an address the suffix goes before the query."""
     before, mark, query = path.partition("?") if "://" in path else (path, "", "")
     stem, dot, suffix = before.rpartition(".")
     beside = f"{stem}{SCALES}{dot}{suffix}{mark}{query}"
     if not is_address(path) and not Path(beside).exists():
         raise ImageError(
-            f'quantization="tessera" needs the scale of each pixel, and there is no '
+            f'quantization="tessera" needs the scale of each pixel, but there is no '
             f"{Path(beside).name} beside {path}."
         )
     return beside
@@ -216,7 +216,7 @@ def _gdal_reader(path: str, document: str | None = None) -> Iterator[Read]:
 
 @contextmanager
 def _mask_of_address(path: str, document: str | None) -> Iterator[Any]:
-    """Open the mask beside a GeoTIFF at an address, which GDAL is not let to look for; or None."""
+    """Open the mask beside a GeoTIFF at an address, or None: GDAL may not look for it itself."""
     with ExitStack() as files:
         mask = None
         if document is None and is_address(path):
@@ -227,25 +227,25 @@ def _mask_of_address(path: str, document: str | None) -> Iterator[Any]:
 
 
 def _npy_header(path: str, year: int | None) -> Tile:
-    """Read a tile of Tessera: (height, width, bands), its scales, and a GeoTIFF of its place."""
+    """Read the header of a Tessera tile: an array, its scales, and a GeoTIFF with its position."""
     file = Path(path)
     try:
         pixels = np.load(file, mmap_mode="r")
     except (ValueError, EOFError) as error:
-        raise ImageError(f"{path} is no array of numbers: {error}") from error
+        raise ImageError(f"{path} is not an array of numbers: {error}") from error
     if pixels.ndim != 3:
-        raise ImageError(f"{path} has shape {pixels.shape}, not (height, width, bands).")
+        raise ImageError(f"{path} must have shape (height, width, bands), got {pixels.shape}.")
     placed = [file.with_suffix(suffix) for suffix in (".tiff", ".tif")]
     place = next((p for p in placed if p.exists()), None)
     if place is None:
         raise ImageError(
-            f"{path} does not say where it lies; put the GeoTIFF of its place (a land mask of "
-            f"Tessera) beside it as {placed[0].name}."
+            f"{path} has no position; put the GeoTIFF of its land mask, which Tessera publishes, "
+            f"beside it as {placed[0].name}."
         )
     landmask = _gdal_header(str(place), year)
     height, width, bands = pixels.shape
     if landmask.shape[1:] != (height, width):
-        raise ImageError(f"{path} has {height} × {width} pixels, {place} {landmask.shape[1:]}.")
+        raise ImageError(f"{path} has {height} × {width} pixels, {place} has {landmask.shape[1:]}.")
     return Tile(
         path, "npy", landmask.crs, landmask.transform, (bands, height, width), (256, width),
         scales_path=_scales_beside(path), year=year,
@@ -268,14 +268,14 @@ def _zarr_header(path: str, year: int | None, decoded: bool) -> Tile:
     for dim in set(array.dims) - {x, y}:
         if array[dim].dtype.kind == "M":
             raise ImageError(
-                f"{path} has the dimension {dim!r} of times in the place of bands; write a store "
-                "for each time, and pass a dict of years."
+                f"{path} has times in its dimension {dim!r}, where bands are expected; write a "
+                "store for each time, and pass a dict of years."
             )
     bands = array.sizes[next(d for d in array.dims if d not in (y, x))] if array.ndim == 3 else 1
     steps = []
     for axis in (x, y):
         if axis not in array.coords:
-            raise ImageError(f"{path} does not say where it lies: {axis!r} has no coordinates.")
+            raise ImageError(f"{path} has no position: its dimension {axis!r} has no coordinates.")
         values = np.asarray(array[axis], dtype=float)
         step = (values[-1] - values[0]) / max(1, len(values) - 1)
         if len(values) < 2 or not np.allclose(np.diff(values), step, rtol=1e-3):
@@ -320,7 +320,7 @@ def _zarr_array(path: str, decoded: bool) -> tuple[Any, tuple[str, str]]:
 
 def _zarr_crs(array: Any, path: str, x: str) -> str:
     if x != "x":
-        return WORLD
+        return LONLAT
     reference = array.coords.get("spatial_ref")
     if reference is not None and "crs_wkt" in reference.attrs:
         return str(reference.attrs["crs_wkt"])

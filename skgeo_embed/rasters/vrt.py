@@ -1,8 +1,8 @@
-"""VRTs: descriptions of rasters made of others, followed only as far as their reader allows.
+"""Checks VRTs, which describe rasters made of others, before GDAL follows them.
 
 GDAL opens the sources of a VRT by any of its drivers, and no setting forbids that. So GDAL never
-sees the file: it is read here, what is not known to be harmless is refused, each source is looked
-at, and GDAL gets a document made of what is left.
+sees the file itself: it is read here, everything that is not known to be harmless is refused, each
+source is checked, and GDAL gets a document made of the rest.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from xml.etree import ElementTree
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.geotiff import check_geotiff, has_masks, is_address, opened_raster
 
-DEEPEST = 8  # VRTs in one another
-LARGEST = 2**26  # bytes of a description, with those inside
+DEEPEST = 8  # levels of VRTs inside VRTs
+LARGEST = 2**26  # bytes of a VRT, with the VRTs inside
 SECONDS = 30.0
 CURL = "/vsicurl/"
-GTIFF = "GTIFF_DIR:1:"  # which no driver but that of GeoTIFFs opens; it sees no masks
+GTIFF = "GTIFF_DIR:1:"  # a prefix that only the GeoTIFF driver opens; it ignores masks
 SOURCES = ("SourceFilename", "SourceDataset")
 SYSTEMS = ("SRS", "SourceSRS", "TargetSRS")
 UNUSED = ("OverviewList", "Overview")  # pixels are read as they are
@@ -57,24 +57,26 @@ def is_vrt(path: str) -> bool:
 
 
 def checked_vrt(path: str, *, remote: bool, depth: int = 1) -> str:
-    """Return a document that stands for a VRT and leads nowhere that it may not.
+    """Return a document that stands for a VRT and leads only to allowed files.
 
     Parameters
     ----------
     path : str
-        A file, or an http or https address: then all sources must be of the same server.
+        A file, or an http or https address, whose sources must all be on the same server.
     remote : bool
         Whether sources may be at addresses.
     depth : int, default=1
-        Of the VRT among those that lead to it.
+        Level of the VRT among those that lead to it.
 
     Raises
     ------
     ImageError
-        If it cannot be read, or would lead elsewhere.
+        If it cannot be read, or leads to anything else.
     """
     if depth > DEEPEST:
-        raise ImageError(f"{path} lies inside {DEEPEST} other VRTs, or in itself; name its files.")
+        raise ImageError(
+            f"{path} lies inside {DEEPEST} other VRTs, or in itself; pass its GeoTIFFs."
+        )
     root = _parsed(path)
     _check_known(root, path)
     checked: dict[str, str] = {}
@@ -92,26 +94,28 @@ def checked_vrt(path: str, *, remote: bool, depth: int = 1) -> str:
             element.attrib = {"relativeToVRT": "0"}
             length += len(checked[source])
             if length > LARGEST:
-                raise ImageError(f"{path} describes more than {LARGEST >> 20} MiB of sources.")
+                raise ImageError(
+                    f"{path} needs more than {LARGEST >> 20} MiB to describe its sources."
+                )
     return ElementTree.tostring(root, encoding="unicode")
 
 
 class _WithoutDoctype(ElementTree.TreeBuilder):
     def doctype(self, *_: Any) -> None:
-        raise ValueError("it declares a document type, whose entities may stand for anything")
+        raise ValueError("it declares a document type, and entities are not allowed")
 
 
 def _parsed(path: str) -> ElementTree.Element:
     try:
         content = _fetched(path) if is_address(path) else _read(path)
         if len(content) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST >> 20} MiB")
+            raise ImageError(f"{path} is a VRT of more than {LARGEST >> 20} MiB.")
         parser = ElementTree.XMLParser(target=_WithoutDoctype())
         parser.feed(content)
         root = parser.close()
+    except ImageError:  # a ValueError too
+        raise
     except (OSError, ValueError, ElementTree.ParseError) as error:
-        if isinstance(error, ImageError):
-            raise
         raise ImageError(f"{path} cannot be read as a VRT: {error}.") from error
     if root.tag != "VRTDataset":
         raise ImageError(f"{path} cannot be read as a VRT: it begins with <{root.tag}>.")
@@ -128,7 +132,7 @@ class _SameServer(urllib.request.HTTPRedirectHandler):
         self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, url: str
     ) -> Any:
         if _server(url) != _server(req.full_url):
-            raise ImageError(f"{req.full_url} leads to another server, {_server(url)}.")
+            raise ImageError(f"{req.full_url} redirects to another server, {_server(url)}.")
         return super().redirect_request(req, fp, code, msg, headers, url)
 
 
@@ -136,8 +140,8 @@ def _fetched(address: str) -> bytes:
     url = address.removeprefix(CURL)
     if not url.startswith(("http://", "https://")):
         raise ImageError(
-            f"{address} is a VRT at an address that is not http or https; download it and name the "
-            "file, or name its GeoTIFFs."
+            f"{address} is a VRT at an address that is not http or https; download it and pass the "
+            "file, or pass its GeoTIFFs."
         )
     opener = urllib.request.build_opener(_SameServer)
     with opener.open(url, timeout=SECONDS) as answer:
@@ -158,15 +162,14 @@ def _check_known(root: ElementTree.Element, path: str) -> None:
                 parent.remove(element)
     elements, attributes = set(ELEMENTS.split()), set(ATTRIBUTES.split())
     for element in root.iter():
-        odd = [element.tag] * (element.tag not in elements)
-        odd += sorted(set(element.keys()) - attributes)
+        odd = sorted(({element.tag} - elements) | (set(element.keys()) - attributes))
         odd += [kind for kind in [element.get("subClass")] if kind and kind not in KINDS]
         if element.tag in SOURCES and len(element):
             odd.append(element[0].tag)
         if odd:
             raise ImageError(
                 f"{path} is a VRT with {odd[0]!r} in <{element.tag}>, which may lead to other "
-                "files or servers; name its GeoTIFFs, or write it as a GeoTIFF (gdal_translate)."
+                "files or servers; pass its GeoTIFFs, or convert it by gdal_translate."
             )
         text = (element.text or "").strip()
         if element.tag in SYSTEMS and text and not re.match(r"EPSG:\d+$|[A-Z_a-z0-9]+\[", text):
@@ -177,22 +180,22 @@ def _check_known(root: ElementTree.Element, path: str) -> None:
 
 
 def _resolved(element: ElementTree.Element, path: str, remote: bool) -> str:
-    """Return the file or address of a source, if it may be one."""
+    """Return the file or address of a source, after checking that it is allowed."""
     name = (element.text or "").strip()
     if "<" in name:  # GDAL takes it for a document itself
-        raise ImageError(f"{path} has another document inside, {name[:60]}; write it to a file.")
+        raise ImageError(f"{path} contains another document, {name[:60]}; write that to a file.")
     relative = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
     if name.startswith(("http://", "https://")):
         name = CURL + name
     if is_address(path) and not is_address(name):
         if not relative or Path(name).is_absolute():
-            raise ImageError(f"{path} is at an address, and leads to a file on this disk: {name}.")
+            raise ImageError(f"{path} is at an address, but leads to a file on this disk: {name}.")
         name = path.partition("?")[0].rpartition("/")[0] + "/" + name
         name = name if name.startswith(CURL) else CURL + name
     if not is_address(name):
         return str(Path(path).parent / name if relative else Path(name).absolute())
     if not name.startswith("/vsi"):
-        raise ImageError(f"{path} leads to {name[:80]}, which is no address of a GeoTIFF.")
+        raise ImageError(f"{path} leads to {name[:80]}, which is not the address of a GeoTIFF.")
     if not remote:
         raise ImageError(
             f"{path} leads to addresses or virtual files, such as {name[:80]}; pass remote=True to "
@@ -204,7 +207,7 @@ def _resolved(element: ElementTree.Element, path: str, remote: bool) -> str:
 
 
 def _safe(source: str, path: str, remote: bool, depth: int) -> str:
-    """Return what GDAL is told in the place of a source."""
+    """Check a source, and return what GDAL gets in its place."""
     if is_vrt(source):
         return checked_vrt(source, remote=remote, depth=depth + 1)
     try:
@@ -213,14 +216,14 @@ def _safe(source: str, path: str, remote: bool, depth: int) -> str:
                 return GTIFF + source
         check_geotiff(source)
     except ImageError as error:
-        raise ImageError(f"{path} leads to a file that is no GeoTIFF: {error}") from error
+        raise ImageError(f"{path} leads to a file that is not a GeoTIFF: {error}") from error
     return source
 
 
 def _check_plain(
     parent: ElementTree.Element, element: ElementTree.Element, source: str, path: str
 ) -> None:
-    """Refuse masks of sources at addresses, and resampling, for which GDAL would open more."""
+    """Refuse masks of sources at addresses, and resampling: GDAL would open more files for them."""
     if element.tag == "SourceDataset":
         masked = False
         if not is_vrt(source):
@@ -233,13 +236,13 @@ def _check_plain(
     if masked or not (element.tag == "SourceDataset" or _is_whole(parent)):
         what = "the mask" if masked else "pixels of another size"
         raise ImageError(
-            f"{path} takes {what} of a source at an address, {source[:80]}; name its GeoTIFFs in a "
+            f"{path} takes {what} of a source at an address, {source[:80]}; pass its GeoTIFFs as a "
             "list, or download them."
         )
 
 
 def _is_whole(parent: ElementTree.Element) -> bool:
-    """Say whether pixels are taken one by one."""
+    """Say whether a source is read without resampling."""
     read, written = parent.find("SrcRect"), parent.find("DstRect")
     if read is None or written is None:
         return False

@@ -151,7 +151,7 @@ def test_impossible_regions():
     for region, message in (
         ((0, 50, 10, 40), "south below north"),
         ((0, -80, 10, 40), "from -60 to 84"),
-        ((-150, -30, -145, -28), "no land in region"),
+        ((-150, -30, -145, -28), "has no land"),
     ):
         with pytest.raises(ValueError, match=message):
             load_earth_tiles(5, tile_size=2, region=region, random_state=0)

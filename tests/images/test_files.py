@@ -35,9 +35,9 @@ def test_a_vrt_is_not_followed(tmp_path, image, monkeypatch):
         assert file.driver == "VRT"
     opened = []
     monkeypatch.setattr(rasterio, "open", lambda *a, **k: opened.append(a))
-    with pytest.raises(ImageError, match=r"image\.tif is no GeoTIFF: it begins with b'<VRT'"):
+    with pytest.raises(ImageError, match=r"image\.tif is not a GeoTIFF: it begins with b'<VRT'"):
         read_geotiff(vrt)
-    with pytest.raises(ImageError, match="is no GeoTIFF"):
+    with pytest.raises(ImageError, match="is not a GeoTIFF"):
         read_geotiff("shard.tif", vrt.read_bytes())
     assert opened == []
 

@@ -79,7 +79,7 @@ def test_resize(geotiffs):
     means = SatCLIPImageEncoder(tower(image_size=32), resize=True).fit().transform(flat)
     np.testing.assert_allclose(np.delete(means, 10, axis=1), 0.5, rtol=1e-5)
     with pytest.raises(
-        ImageError, match=r"takes 32 × 32 pixels and images of 20 × 24.*resize=True"
+        ImageError, match=r"takes 32 × 32 pixels and the images have 20 × 24.*resize=True"
     ):
         SatCLIPImageEncoder(tower(image_size=32)).fit().transform(images)
 
@@ -124,7 +124,7 @@ def test_images_of_different_sizes(geotiffs, tmp_path):
 def test_unreadable_file_is_named(tmp_path):
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"not an image")
-    with pytest.raises(ImageError, match=r"broken\.tif is no GeoTIFF: it begins with"):
+    with pytest.raises(ImageError, match=r"broken\.tif is not a GeoTIFF: it begins with"):
         SatCLIPImageEncoder(tower()).fit().transform([broken])
 
 

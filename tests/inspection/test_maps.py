@@ -146,14 +146,16 @@ def test_a_region_across_the_antimeridian_in_either_notation():
 
 
 def test_a_region_without_land(encoder):
-    with pytest.warns(UserWarning, match="no land in this region"):
+    with pytest.warns(UserWarning, match="this region has no land"):
         EmbeddingMapDisplay.from_estimator(encoder, region=(-40, 20, -35, 25))
 
 
 def test_features_by_name(encoder):
     display = EmbeddingMapDisplay.from_estimator(encoder, feature="satclip003", resolution=20)
     assert display.label == "satclip003"
-    with pytest.raises(ValueError, match="no column is named 'satclip_3'; they are satclip000"):
+    with pytest.raises(
+        ValueError, match="no column is named 'satclip_3'; the first is 'satclip000'"
+    ):
         EmbeddingMapDisplay.from_estimator(encoder, feature="satclip_3")
 
 

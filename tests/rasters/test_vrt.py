@@ -259,7 +259,7 @@ def test_nobody_is_asked(tmp_path, server, name, door):
 def test_nobody_is_asked_for_an_image(tmp_path, server, door):
     write(server.folder / "x.tif")
     door(tmp_path, f"{server.url}/x.tif")
-    with pytest.raises(ImageError, match=r"a\.tif\.(msk|MSK) cannot be read.*it is no GeoTIFF"):
+    with pytest.raises(ImageError, match=r"a\.tif\.(msk|MSK) cannot be read.*it is not a GeoTIFF"):
         read_geotiff(tmp_path / "a.tif")
     assert server.requests == 0
 
@@ -323,11 +323,11 @@ def test_an_address_that_answers_with_a_vrt(tmp_path, servers):
     answers = [vrt_of(str(secret)), vrt_of(f"/vsicurl/{two.url}/x.tif"), wms_of(f"{two.url}/x.tif")]
     for answer in answers:
         (one.folder / "tile.tif").write_text(answer)
-        with pytest.raises(ImageError, match=r"tile\.tif cannot be read.*must be a GeoTIFF"):
+        with pytest.raises(ImageError, match=r"tile\.tif cannot be read.*must be GeoTIFFs"):
             RasterEncoder(f"{one.url}/tile.tif", remote=True).fit()
         (tmp_path / "mine.vrt").write_text(vrt_of(f"/vsicurl/{one.url}/tile.tif"))
         with pytest.raises(
-            ImageError, match=r"mine\.vrt leads to a file that is no GeoTIFF.*tile\.tif"
+            ImageError, match=r"mine\.vrt leads to a file that is not a GeoTIFF.*tile\.tif"
         ):
             values(tmp_path / "mine.vrt", remote=True)
     assert two.requests == 0
@@ -376,15 +376,15 @@ def test_a_vrt_of_another_server(tmp_path, servers):
         ("/vsis3/bucket/x.tif", "another server"),
         (f"{two.url}/y.vrt", "another server"),
         (str(secret), "leads to a file on this disk"),
-        (escape(vrt_of(str(secret))), "another document inside"),
-        (f"vrt://{secret}", "no address of a GeoTIFF"),
+        (escape(vrt_of(str(secret))), "contains another document"),
+        (f"vrt://{secret}", "not the address of a GeoTIFF"),
         (f"/vsizip/{secret}", "another server"),
     ]:
         (one.folder / "a.vrt").write_text(vrt_of(name))
         with pytest.raises(ImageError, match=told):
             values(f"{one.url}/a.vrt", remote=True)
     (one.folder / "a.vrt.moved").write_text(f"{two.url}/y.vrt")
-    with pytest.raises(ImageError, match="leads to another server"):
+    with pytest.raises(ImageError, match="redirects to another server"):
         RasterEncoder(f"{one.url}/a.vrt", remote=True).fit()
     assert two.requests == 0
     with pytest.raises(ImageError, match="not http or https; download it"):
@@ -437,5 +437,5 @@ def test_a_table_of_footprints_in_a_folder(tmp_path):
         (tmp_path / name).mkdir()
         frame.to_parquet(tmp_path / name / "0.parquet")
     np.testing.assert_array_equal(values(tmp_path / "a.parquet"), expected())
-    with pytest.raises(ImageError, match=r"a\.gpkg is no table of footprints"):
+    with pytest.raises(ImageError, match=r"a\.gpkg is not a table of footprints"):
         RasterEncoder(tmp_path / "a.gpkg").fit()
