@@ -1,4 +1,4 @@
-"""Where was this image taken: matching images with candidate places."""
+"""Geolocation of images, by matching them with candidate places."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ class ImageGeolocator(ModelMixin, NotebookMixin, BaseEstimator):
     ----------
     model : str, path-like, SatCLIP module or fitted SatCLIPPretrainer, \
 default="bluemarble-l10"
-        A model with both towers: a bundled or published name, a hub repository, a folder, a
-        checkpoint, or what a pretrainer has fitted (in `clone` and searches pass its
-        `model_`, which keeps its weights).
+        A model with both towers: a name, a hub repository, a folder, a SatCLIP checkpoint, or a
+        fitted pretrainer. Where estimators are cloned, as in searches, pass the pretrainer's
+        `model_`, which keeps its weights.
     n_candidates : int, default=100_000
-        Size of the equal-area lattice that `fit` lays when no candidates are given;
+        Number of places that `fit` spreads evenly over the Earth if it is given no candidates;
         neighbours are about ``22_600 / sqrt(n_candidates)`` km apart.
     radius_km : float, default=None
-        `score` is the share of images within this distance; None makes it the negated median
-        great-circle error.
+        `score` returns the share of images within this distance; with None it returns the negated
+        median great-circle error.
     vision_tower : torch.nn.Module, default=None
         As for :class:`SatCLIPImageEncoder`.
     resize : bool, default=False
         As for :class:`SatCLIPImageEncoder`.
     device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
+        Where to compute; None takes the first available of cuda, mps and cpu.
     batch_size : int, default=64
         Images encoded at a time.
     revision, cache_dir, token, local_files_only, allow_pickle
@@ -66,9 +66,9 @@ default="bluemarble-l10"
     candidates_ : ndarray of shape (n_candidates, 2)
         Longitude and latitude of the candidates, degrees.
     location_encoder_, image_encoder_ : SatCLIPEncoder, SatCLIPImageEncoder
-        The towers.
+        Encoders of places and of images.
     temperature_ : float
-        What similarities are divided by.
+        Divisor of the similarities.
 
     Examples
     --------
@@ -130,7 +130,7 @@ default="bluemarble-l10"
         Parameters
         ----------
         candidates : array-like of shape (n_candidates, 2), default=None
-            Longitude and latitude in degrees; None lays an equal-area lattice over the Earth.
+            Longitude and latitude in degrees; None spreads `n_candidates` evenly over the Earth.
         y : None
             Ignored.
 
@@ -172,7 +172,7 @@ default="bluemarble-l10"
         images : array-like of shape (n, bands, height, width) or list of paths
             Images, as for :class:`SatCLIPImageEncoder`.
         k : int, default=5
-            How many places.
+            Number of places.
 
         Returns
         -------
@@ -238,7 +238,7 @@ default="bluemarble-l10"
         truth = read_coordinates(coords).lonlat
         predicted = self.predict(images)
         if len(truth) != len(predicted):
-            raise ValueError(f"{len(predicted)} images, {len(truth)} coordinates")
+            raise ValueError(f"there are {len(predicted)} images and {len(truth)} coordinates")
         error = great_circle_km(predicted, truth)
         if self._radius_km is None:
             return -float(np.median(error))
@@ -251,13 +251,13 @@ default="bluemarble-l10"
         if isinstance(model, BaseEstimator):
             if not hasattr(type(model), "save_pretrained") or not hasattr(type(model), "score"):
                 raise TypeError(
-                    f"model is a {type(model).__name__}, which has no two towers; pass a fitted "
+                    f"a {type(model).__name__} does not have two towers; pass a fitted "
                     "SatCLIPPretrainer or its model_, or the name, folder or file of a model."
                 )
             check_is_fitted(
                 model,
-                msg="this %(name)s is not fitted; fit it, and where it is cloned (searches, "
-                "pipelines) pass its model_ instead, which keeps its weights.",
+                msg="this %(name)s is not fitted; fit it first. Where estimators are cloned, as in "
+                "searches, pass its model_ instead, which keeps its weights.",
             )
             model = model.model_
         found: Any = find_model(model, self._hub_options(), allow_pickle=self.allow_pickle)
@@ -279,7 +279,7 @@ default="bluemarble-l10"
             **options,
         ).fit()
         for tower in (self.location_encoder_, self.image_encoder_):
-            tower.model = self.model  # what can be cloned and pickled
+            tower.model = self.model  # can be cloned and pickled
 
     def _embeddings_to_keep(self) -> np.ndarray | None:
         width = len(self.location_encoder_.get_feature_names_out())
@@ -299,7 +299,7 @@ default="bluemarble-l10"
             yield np.concatenate(held)
 
     def _best(self, embedded: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Candidates and probabilities of the k best places, each (n, k)."""
+        """Return the candidates and probabilities of the k best places, each (n, k)."""
         best = np.full((len(embedded), k), -np.inf, dtype=np.float32)
         index = np.zeros((len(embedded), k), dtype=np.int64)
         total = np.full(len(embedded), -np.inf)
@@ -317,9 +317,9 @@ default="bluemarble-l10"
         return index, np.exp(best - total[:, None])
 
     def _logit_chunks(self, embedded: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield similarities over temperature, (n, chunk), for one chunk of candidates at a time.
+        """Yield similarities over temperature, (n, chunk), chunk by chunk of the candidates.
 
-        More candidates than are kept are embedded again.
+        Candidates are embedded again if there are too many to keep their embeddings.
         """
         scaled = embedded / np.float32(self.temperature_)
         for start in range(0, len(self.candidates_), ENCODED_CHUNK):

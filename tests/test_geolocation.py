@@ -112,7 +112,7 @@ def test_bad_requests(pretrainer, pairs):
     geolocator = ImageGeolocator(pretrainer, n_candidates=10).fit()
     with pytest.raises(ValueError, match="between 1 and 10 candidates, got 11"):
         geolocator.predict_top_k(pairs[0], k=11)
-    with pytest.raises(ValueError, match="120 images, 5 coordinates"):
+    with pytest.raises(ValueError, match="120 images and 5 coordinates"):
         geolocator.score(pairs[0], pairs[1][:5])
     with pytest.raises(ValueError, match=r"must be an integer.*got 2\.0"):
         geolocator.predict_top_k(pairs[0], k=2.0)

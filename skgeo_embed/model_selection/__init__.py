@@ -1,4 +1,4 @@
-"""Splits that keep neighbours together, so that scores do not flatter."""
+"""Splitters that keep neighbouring rows together, so that scores are not too optimistic."""
 
 from __future__ import annotations
 

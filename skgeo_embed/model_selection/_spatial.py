@@ -18,16 +18,16 @@ from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 from skgeo_embed.places.reading import find_coordinates, read_coordinates
 
 Split = tuple[np.ndarray, np.ndarray]
-SMALLEST = 1e-6  # of a block, degrees or km
+SMALLEST = 1e-6  # side of a block, in degrees or km
 
 
 class SpatialSplitter(BaseCrossValidator):
-    """What both splitters share: coordinates from X or on their own, and a buffer."""
+    """Base of the splitters: a buffer between test and training points."""
 
     buffer_km: float
 
     def _without_buffer(self, train: np.ndarray, test: np.ndarray, lonlat: np.ndarray) -> Split:
-        """Leave out of training what lies within `buffer_km` of a test point."""
+        """Drop the training points that lie within `buffer_km` of a test point."""
         if self.buffer_km:
             radians = np.deg2rad(lonlat[:, ::-1])  # haversine takes (lat, lon)
             tree = BallTree(radians[test], metric="haversine")
@@ -35,8 +35,8 @@ class SpatialSplitter(BaseCrossValidator):
             train = train[distance > self.buffer_km]
             if not len(train):
                 raise ValueError(
-                    f"buffer_km={self.buffer_km} leaves no training point: every one lies that "
-                    "close to a test point; make it smaller."
+                    f"buffer_km={self.buffer_km} leaves no training point: all lie that close to a "
+                    "test point; choose a smaller buffer."
                 )
         return train, test
 
@@ -48,37 +48,36 @@ class SpatialSplitter(BaseCrossValidator):
 class SpatialBlockKFold(SpatialSplitter):
     """K folds of whole blocks of the Earth's surface.
 
-    Points that are near each other are alike, so a test point with training points around it
-    tells how well a model interpolates; a block that was left out whole tells how well it does
-    where nobody has measured (Roberts et al. 2017 [1]_). Blocks are dealt to the folds so that
-    these hold about equally many points.
+    Points near each other are alike. So a test point among training points measures how well a
+    model interpolates, and a block that is held out as a whole measures how well it predicts far
+    from all training points (Roberts et al. 2017 [1]_). Blocks are dealt so that folds hold about
+    equally many points.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds.
     block_size : float or "auto", default=10.0
-        Side of a block, in `unit`. "auto" is a tenth of what the places span, or less where they
-        lie so close together that this makes fewer than three blocks a fold; of nearly equal areas.
+        Side of a block, in `unit`. "auto" is a tenth of the extent of the places, or less if that
+        makes fewer than three blocks for each fold, and blocks have nearly equal areas.
     unit : {"degrees", "km"}, default="degrees"
-        Of `block_size`; 1° of latitude is 111.2 km.
+        Unit of `block_size`; 1° of latitude is 111.2 km.
     equal_area : bool, default=False
-        False cuts longitude in as many parts at any latitude: squares in degrees, which narrow
-        towards the poles. True cuts it in fewer parts towards the poles, so that blocks have
-        nearly equal areas (the band at each pole is cut in three where blocks are small).
-        Blocks in km are always so.
+        False makes squares of degrees, which narrow towards the poles. True cuts longitude into
+        fewer parts towards the poles, so that blocks have nearly equal areas. Blocks in km always
+        have.
     buffer_km : float, default=0.0
         Training points within this great-circle distance of a test point are left out.
     shuffle : bool, default=False
-        Deal the blocks in random order; else the fullest come first, which balances best.
+        Deal the blocks in random order; otherwise the fullest first, which balances folds best.
     random_state : int, RandomState instance or None, default=None
         Seeds the order, if `shuffle`.
 
     Notes
     -----
-    Coordinates are taken from X: two columns, or the columns of a frame that are named as
-    longitude and latitude. Or pass them as `coords`; cross-validation functions do so with
-    ``SpatialBlockKFold().set_split_request(coords=True)`` and scikit-learn's metadata routing.
+    X holds the coordinates: as its two columns, or in columns that are named longitude and
+    latitude. Otherwise pass `coords`; in cross-validation functions use scikit-learn's metadata
+    routing and ``SpatialBlockKFold().set_split_request(coords=True)``.
 
     References
     ----------
@@ -130,7 +129,7 @@ class SpatialBlockKFold(SpatialSplitter):
         Returns
         -------
         n_splits : int
-            As given.
+            Number of folds.
         """
         return self.n_splits
 
@@ -146,12 +145,12 @@ class SpatialBlockKFold(SpatialSplitter):
         y, groups : object
             Not used.
         coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, where X does not hold them.
+            Longitude and latitude of the rows, if X does not hold them.
 
         Yields
         ------
         train, test : ndarray of int
-            Rows; training rows within the buffer are in neither.
+            Row numbers; training rows within the buffer are in neither.
 
         Raises
         ------
@@ -179,8 +178,8 @@ class SpatialBlockKFold(SpatialSplitter):
         Returns
         -------
         block : ndarray of shape (n,), int
-            Equal for places in one block. A pole has one block, whatever its longitude, and the
-            antimeridian is a border like any other whichever way it is written.
+            Equal for places in one block. A pole lies in one block whatever its longitude, and both
+            notations of the antimeridian lie in one block.
         """
         self._check_parameters()
         lonlat = read_coordinates(coords).lonlat
@@ -196,7 +195,7 @@ class SpatialBlockKFold(SpatialSplitter):
         return block
 
     def _deal(self, block: np.ndarray) -> np.ndarray:
-        """Fold of each row: block by block to the fold that holds fewest rows."""
+        """Return the fold of each row: each block goes to the fold with the fewest rows so far."""
         _, member, counts = np.unique(block, return_inverse=True, return_counts=True)
         if len(counts) < self.n_splits:
             if self.block_size == "auto":
@@ -205,8 +204,8 @@ class SpatialBlockKFold(SpatialSplitter):
                 )
             raise ValueError(
                 f"the points lie in {len(counts)} block(s) of {self.block_size} {self.unit}, but "
-                f'n_splits={self.n_splits}; make block_size smaller ("auto" fits it to them), or '
-                "n_splits."
+                f'n_splits={self.n_splits}; choose a smaller block_size ("auto" fits it to the '
+                "points), or a smaller n_splits."
             )
         order = np.argsort(-counts, kind="stable")
         if self.shuffle:
@@ -249,7 +248,7 @@ def _number_blocks(lonlat: np.ndarray, degrees: float, equal_area: bool) -> np.n
 
 
 def _span(lonlat: np.ndarray) -> float:
-    """Degrees of a great circle from end to end of the places, the longer of both directions."""
+    """Return the extent of the places in degrees of a great circle, east-west or north-south."""
     lon, lat = np.sort(lonlat[:, 0] % 360), lonlat[:, 1]
     gap = np.diff(np.append(lon, lon[0] + 360)).max()  # the rest of the circle holds all places
     width = (360 - gap) * np.cos(np.deg2rad((lat.min() + lat.max()) / 2))
@@ -257,13 +256,13 @@ def _span(lonlat: np.ndarray) -> float:
 
 
 class LeaveOneRegionOut(SpatialSplitter):
-    """Each region in turn is the test set, such as a country or a continent.
+    """One fold for each region, such as a country or a continent, as the test set.
 
     Parameters
     ----------
     buffer_km : float, default=0.0
-        Training points within this great-circle distance of the region's points are left out;
-        it needs coordinates, found as by :class:`SpatialBlockKFold`.
+        Training points within this great-circle distance of the region's points are left out.
+        It needs coordinates, as in :class:`SpatialBlockKFold`.
 
     Examples
     --------
@@ -296,7 +295,7 @@ class LeaveOneRegionOut(SpatialSplitter):
         Returns
         -------
         n_splits : int
-            How many regions there are.
+            Number of regions.
         """
         return len(np.unique(_read_regions(groups)))
 
@@ -314,18 +313,17 @@ class LeaveOneRegionOut(SpatialSplitter):
         groups : array-like of shape (n,)
             The region of each row.
         coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, where X does not hold them and there is a
-            buffer.
+            Longitude and latitude of the rows, if there is a buffer and X does not hold them.
 
         Yields
         ------
         train, test : ndarray of int
-            Rows.
+            Row numbers.
 
         Raises
         ------
         ValueError
-            If there is one region, or none are given.
+            If `groups` is missing, or names one region only.
         """
         self._check_buffer()
         regions = _read_regions(groups)
@@ -343,10 +341,10 @@ class LeaveOneRegionOut(SpatialSplitter):
 
 def _read_regions(groups: Any) -> np.ndarray:
     if groups is None:
-        raise ValueError("pass groups, the region of each row.")
+        raise ValueError("groups is missing; pass the region of each row.")
     values = np.ma.getdata(groups) if isinstance(groups, np.ma.MaskedArray) else np.asarray(groups)
     if values.ndim != 1:
-        raise ValueError(f"groups must be one region a row, (n,), got shape {values.shape}.")
+        raise ValueError(f"groups must be one region for each row, (n,), got shape {values.shape}.")
     missing = pd.isna(values) | (values == "") if values.dtype.kind in "OU" else pd.isna(values)
     if isinstance(groups, np.ma.MaskedArray):
         missing = missing | np.ma.getmaskarray(groups)
@@ -354,12 +352,12 @@ def _read_regions(groups: Any) -> np.ndarray:
         rows = np.flatnonzero(missing)
         raise ValueError(
             f"groups are missing (NaN, None or masked) in {len(rows)} row(s) (first: row {rows[0]})"
-            "; name or drop them."
+            "; name these regions, or drop the rows."
         )
     return values.astype(str) if values.dtype.kind == "O" else values
 
 
 def coords_for(method: Any, coords: Any) -> dict[str, Any]:
-    """The argument `coords`, where it is given and the method of an estimator takes it."""
+    """Return `coords` as an argument, if it is given and the method takes it."""
     taken = coords is not None and "coords" in signature(method).parameters
     return {"coords": coords} if taken else {}

@@ -1,1 +1,1 @@
-"""From features to predictions that can be trusted."""
+"""Predictions from features: corrections, intervals, applicability, pipelines, comparisons."""

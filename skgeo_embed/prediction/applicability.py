@@ -1,4 +1,4 @@
-"""Where a model of places should not be believed."""
+"""The area in which a model of places may be trusted."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from skgeo_embed._fitting import whole_fit
 from skgeo_embed.model_selection._spatial import SpatialSplitter
 from skgeo_embed.places.reading import find_coordinates
 
-PAIRED_ROWS = 5000  # of more rows the mean distance is that of a sample
+PAIRED_ROWS = 5000  # the mean distance of more rows is estimated from a sample of so many
 
 
 class AreaOfApplicability(OutlierMixin, BaseEstimator):
-    r"""How unlike its training data a model's features are, and from where on that is too much.
+    r"""Finds rows whose features are too unlike a model's training data.
 
     The dissimilarity index of a row is its distance to the nearest training row over the mean
     distance between training rows, in features that are standardised and weighted by their
-    importance [1]_. Training rows themselves are compared with those of other folds; the largest
-    of their indices that is no outlier (at most 1.5 interquartile ranges above the third quartile)
-    is the threshold: within it, errors like those of the cross-validation may be expected.
+    importance [1]_. Each training row is compared with those of other folds. The threshold is the
+    largest of these indices that is not an outlier (at most 1.5 interquartile ranges above the
+    third quartile): below it, expect errors like those of the cross-validation.
 
     Parameters
     ----------
     importance : array-like of shape (d,), default=None
         Weight of each feature, not negative, such as a forest's `feature_importances_` or the
-        absolute coefficients of a linear model of standardised features. None weighs all alike.
+        absolute coefficients of a linear model of standardised features. None gives equal weights.
     cv : int, splitter or None, default=None
         The folds of the model's cross-validation. None is five shuffled folds.
 
     Attributes
     ----------
     threshold_ : float
-        The largest dissimilarity index inside of the area.
+        Largest dissimilarity index inside the area.
     train_dissimilarity_ : ndarray of shape (n,)
         Indices of the training rows, to the nearest row of another fold.
     mean_distance_ : float
-        Between training rows, in weighted standardised features.
+        Mean distance between training rows, in weighted standardised features.
     offset_ : float
         ``-threshold_``, in scikit-learn's words: ``decision_function = score_samples - offset_``.
     n_features_in_ : int
-        Features.
+        Number of features.
     feature_names_in_ : ndarray of shape (d,)
-        Their names, where they are all text.
+        Names of the features, if all are strings.
 
     References
     ----------
@@ -86,7 +86,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, d)
-            The model's features, as it was trained on.
+            Features that the model was trained on.
         y : None
             Ignored.
         coords : array-like of shape (n, 2), default=None
@@ -100,7 +100,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than two rows, or `importance` does not weigh the features.
+            If there are fewer than two rows, or `importance` does not match the features.
         """
         with whole_fit(self):
             features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
@@ -133,7 +133,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Returns
         -------
         index : ndarray of shape (n,)
-            0 for a row of the training data; 1 is as far from all as these are from each other.
+            0 for a training row, 1 at the mean distance between training rows.
         """
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False)
@@ -156,7 +156,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         return -self.dissimilarity(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the threshold less the dissimilarity index: negative outside of the area.
+        """Return the threshold less the dissimilarity index: negative outside the area.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:
-        """Say which rows the model is applicable to.
+        """Say to which rows the model is applicable.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Returns
         -------
         inside : ndarray of shape (n,), int
-            1 inside of the area, -1 outside.
+            1 inside the area, -1 outside.
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
@@ -189,14 +189,14 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         return (features - self._mean) * self._weights
 
     def _to_other_folds(self, scaled: np.ndarray, coords: Any) -> np.ndarray:
-        """Distance of each training row to the nearest row that is not of its fold."""
+        """Return the distance of each training row to the nearest row of another fold."""
         n_rows = len(scaled)
         cv = self.cv
         if cv is None:
             cv = KFold(min(5, n_rows), shuffle=True, random_state=0)
         if coords is None and isinstance(cv, SpatialSplitter):
             raise CoordinateError(
-                f"cv={type(cv).__name__} needs places, and X are features; pass coords."
+                f"cv={type(cv).__name__} needs places, but X holds features; pass coords."
             )
         places = scaled if coords is None else find_coordinates(scaled, coords)
         distance = np.full(n_rows, np.nan)
@@ -205,7 +205,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             distance[test] = nearest.kneighbors(scaled[test])[0][:, 0]
         if np.isnan(distance).any():
             raise ValueError(
-                f"cv leaves {np.isnan(distance).sum()} row(s) in no test fold; each must be in one."
+                f"cv leaves {np.isnan(distance).sum()} row(s) out of all test folds; each needs one."
             )
         return distance
 
@@ -216,7 +216,7 @@ def _checked_importance(importance: Any, n_features: int) -> np.ndarray:
     weights = np.asarray(importance, dtype=np.float64)
     if weights.shape != (n_features,):
         raise ValueError(
-            f"importance must be a weight for each of the {n_features} features, got shape "
+            f"importance must hold a weight for each of the {n_features} features, got shape "
             f"{weights.shape}."
         )
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
@@ -225,7 +225,7 @@ def _checked_importance(importance: Any, n_features: int) -> np.ndarray:
 
 
 def _mean_distance(scaled: np.ndarray) -> float:
-    """Mean distance between two different rows."""
+    """Return the mean distance between two different rows."""
     if len(scaled) > PAIRED_ROWS:
         rows = check_random_state(0).choice(len(scaled), PAIRED_ROWS, replace=False)
         scaled = scaled[rows]

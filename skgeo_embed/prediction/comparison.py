@@ -1,4 +1,4 @@
-"""Encoders and baselines, side by side on a table of the user's own."""
+"""Comparison of encoders and baselines on a table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C of logistic regression
 N_NEIGHBORS = 5
 N_FOLDS = 5
 FEWEST_ROWS = 20
-MOST_NUMBERED_CLASSES = 20  # more different numbers than these are a quantity
+MOST_NUMBERED_CLASSES = 20  # more different integers are a quantity
 
 
 def compare_encoders(
@@ -43,76 +43,75 @@ def compare_encoders(
     each_fold: bool = False,
     verbose: bool = True,
 ) -> pd.DataFrame:
-    """Score encoders and baselines on a table of yours, in folds of yours.
+    """Score encoders and baselines on your table, in your folds.
 
     Each row of the result is one way to describe a place: raw coordinates, the labels of the
-    nearest places, the default encoder untrained and trained, its content columns, whatever is
-    given as `encoders`, and :func:`~skgeo_embed.spatial_pipeline`, which also takes the table's
-    other columns. Each is fitted and scored in the same folds, so that you see what an encoder is
-    worth on your data, and what of that is training.
+    nearest places, the default encoder untrained and trained, its content columns, your
+    `encoders`, and :func:`~skgeo_embed.spatial_pipeline`, which also uses the other columns of the
+    table. All are fitted and scored in the same folds, so you see how much an encoder helps on your
+    data, and how much of that is due to its training.
 
     Parameters
     ----------
     X : array-like of shape (n, 2), or frame of shape (n, d)
-        Longitude and latitude in degrees, a frame with columns that are named so, or points. Other
-        columns are for `spatial_pipeline` and whole models alone.
+        Longitude and latitude in degrees, a frame with columns of these names, or points. Only
+        `spatial_pipeline` and whole models use other columns.
     y : array-like of shape (n,)
-        Numbers or classes. Text, truth values and at most 20 different whole numbers are classes;
+        Numbers or classes. Text, booleans and at most 20 different integers are classes, unless
         `estimator` says otherwise.
     cv : int, splitter or iterable of pairs, default=None
-        Folds; splitters are given the places. None scores twice: on five random folds, which tell
-        how well a model fills in between your rows, and on five folds of whole blocks,
-        ``SpatialBlockKFold(5, block_size="auto")``, which tell how well it does where you have
-        none. An int is scikit-learn's, which does not shuffle.
+        Folds; splitters get the places. None scores twice: on five random folds, which measure
+        predictions between your rows, and on five folds of whole blocks,
+        ``SpatialBlockKFold(5, block_size="auto")``, which measure predictions far from them. An int
+        means scikit-learn's folds without shuffling.
     groups : array-like of shape (n,), default=None
-        For splitters by group, such as the region of each row for
+        Groups for the splitter, such as the region of each row for
         :class:`~skgeo_embed.model_selection.LeaveOneRegionOut`.
     encoders : dict of str to estimator, default=None
-        Rows to add, or to replace where they have a name that is there already; None in the place
-        of an estimator leaves that row out. A transformer is given a frame of the places, with the
-        columns "lon" and "lat", and the learner is put behind it. A whole model, which has
-        `predict`, is given the table.
+        Rows to add, by name. A known name replaces that row, and None as its estimator leaves the
+        row out. A transformer gets a frame of the places, with the columns "lon" and "lat", and
+        is followed by the learner. A whole model, which has `predict`, gets the table.
     estimator : {"regressor", "classifier"} or estimator object, default=None
-        What learns from the features. "regressor" is a ridge on standardised features, its
-        strength by leave-one-out; "classifier" is a logistic regression, its strength by folds of
-        the training rows. None takes the one that suits y. Neighbours and `spatial_pipeline` have
-        their own learners.
+        Learner behind the features. "regressor" is a ridge on standardised features, tuned by
+        leave-one-out; "classifier" is a logistic regression, tuned by folds of the training rows.
+        None chooses by y. Neighbours and `spatial_pipeline` have their own learners.
     lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell.
+        Names of the longitude and latitude columns, if they are not recognised.
     each_fold : bool, default=False
         Add a column for each fold.
     verbose : bool, default=True
-        Show a bar after a second. A table of a few thousand rows takes minutes, most of them in
-        `spatial_pipeline`.
+        Show a progress bar after a second. A table of a few thousand rows takes minutes, most of
+        them in `spatial_pipeline`.
 
     Returns
     -------
     table : DataFrame
-        A row for each encoder or baseline, by name. Without `cv` the columns are "random" and
-        "blocks", with it "score": the mean over folds of R², or of accuracy for classes. Beside
-        each is its standard deviation over folds, such as "score_std", and with `each_fold` each
-        fold's, such as "score_1". The last column is "fit_seconds", the mean time of one fit.
+        One row for each encoder or baseline, by name. The columns are "random" and "blocks", or
+        "score" if `cv` is given: the mean over folds of R², or of accuracy for classes. Each is
+        followed by its standard deviation over folds, such as "score_std", and with `each_fold` by
+        the score of each fold, such as "score_1". The last column is "fit_seconds", the mean time
+        of a fit.
 
     Raises
     ------
     CoordinateError
         If there are no coordinates, or they cannot be read; a ValueError.
     ValueError
-        If y is missing or infinite somewhere, is the same everywhere, or has another number of
-        rows; if the table has fewer than 20 rows, or a fold too few to fit or to score.
+        If y has missing, infinite or only equal values, or another number of rows than X; if the
+        table has fewer than 20 rows, or a fold has too few to fit or to score.
     TypeError
-        If something of `encoders` is neither a transformer nor a model, or `estimator` does not
+        If a value of `encoders` is neither a transformer nor a model, or `estimator` does not
         predict.
 
     See Also
     --------
-    SatCLIPEncoder : Its parameter `untrained` is the baseline for what training is worth.
+    SatCLIPEncoder : Its parameter `untrained` gives the baseline for the value of training.
 
     Notes
     -----
-    Differences that are smaller than the standard deviation over folds say little. Strengths that
-    are chosen by leave-one-out suit random folds; a learner that is tuned on blocks may do better
-    in blocks (the guide's page on evaluation).
+    Differences below the standard deviation over folds mean little. Tuning by leave-one-out suits
+    random folds; a learner that is tuned on blocks may do better in blocks (see the guide's page on
+    evaluation).
 
     Examples
     --------
@@ -159,27 +158,26 @@ class _Scores:
 
 
 def _read_table(X: Any, lon: Any, lat: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table for whole models, and its places as a frame of two columns."""
+    """Return the table for whole models, and its places as a frame of two columns."""
     lonlat = read_coordinates(X, lon=lon, lat=lat, wide=True).lonlat
     if len(lonlat) < FEWEST_ROWS:
         raise ValueError(
-            f"X has {len(lonlat)} row(s), too few to compare encoders (at least {FEWEST_ROWS}): "
-            "scores of so few would be chance. Collect more, or choose by what is known of the "
-            "encoders."
+            f"X has {len(lonlat)} row(s), too few to compare encoders: scores of fewer than "
+            f"{FEWEST_ROWS} rows would be chance."
         )
     places = pd.DataFrame(lonlat, columns=["lon", "lat"])
     return places if recognise(X).names is None else as_pandas(X), places
 
 
 def _read_target(y: Any, n_rows: int) -> np.ndarray:
-    """Numbers or classes, (n,), none of them missing."""
+    """Return numbers or classes, (n,), without missing ones."""
     missing = np.ma.getmaskarray(y) if isinstance(y, np.ma.MaskedArray) else False
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values, missing = values[:, 0], np.ravel(missing)
     if values.ndim != 1:
         raise ValueError(
-            f"y must be one number or class a row, (n,), got shape {values.shape}; compare on one "
+            f"y must be one number or class for each row, got shape {values.shape}; compare on one "
             "target at a time."
         )
     if len(values) != n_rows:
@@ -228,7 +226,7 @@ def _are_classes(y: np.ndarray, estimator: Any) -> bool:
 def _make_folds(
     cv: Any, places: pd.DataFrame, y: np.ndarray, groups: Any, classes: bool
 ) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """Training and test rows of each fold of each kind."""
+    """Return the training and test rows of each fold of each kind."""
     splitters = {
         "random": KFold(N_FOLDS, shuffle=True, random_state=0),
         "blocks": SpatialBlockKFold(N_FOLDS, block_size="auto"),
@@ -254,7 +252,7 @@ def _check_folds(kind: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
 
 
 def _learner(estimator: Any, classes: bool) -> BaseEstimator:
-    """What is put behind features."""
+    """Return the learner behind features."""
     if estimator is not None and not isinstance(estimator, str):
         return estimator
     if not classes:
@@ -265,7 +263,7 @@ def _learner(estimator: Any, classes: bool) -> BaseEstimator:
 
 
 def _make_rows(pipeline: Any, learner: BaseEstimator, classes: bool) -> dict[str, _Row]:
-    """What is always compared, by name."""
+    """Return the rows that are always compared, by name."""
     neighbors = KNeighborsClassifier if classes else KNeighborsRegressor
     nearest = neighbors(N_NEIGHBORS, weights="distance", metric="haversine")
     rows = {
@@ -288,7 +286,7 @@ def _make_rows(pipeline: Any, learner: BaseEstimator, classes: bool) -> dict[str
 def _with_own(
     rows: dict[str, _Row], encoders: Mapping[str, Any], learner: BaseEstimator, classes: bool
 ) -> dict[str, _Row]:
-    """The rows, with the user's own added, in place of others, or left out."""
+    """Add, replace and leave out rows as the user says."""
     rows = dict(rows)
     for name, chosen in encoders.items():
         if chosen is not None:
@@ -306,7 +304,7 @@ def _with_own(
 
 
 def _own_row(name: str, chosen: Any, learner: BaseEstimator, classes: bool) -> _Row:
-    """A row of the user's: a transformer of places, or a whole model of the table."""
+    """Make a row of the user's transformer of places, or whole model of the table."""
     if not isinstance(chosen, type) and hasattr(chosen, "transform"):
         return _Row(make_pipeline(chosen, learner), of_places=True)
     if isinstance(chosen, type) or not hasattr(chosen, "predict"):
@@ -324,7 +322,7 @@ def _own_row(name: str, chosen: Any, learner: BaseEstimator, classes: bool) -> _
 
 
 def _lat_lon_radians(places: pd.DataFrame) -> np.ndarray:
-    """Places as the haversine distance takes them."""
+    """Convert places for the haversine distance."""
     return np.deg2rad(places[["lat", "lon"]].to_numpy())
 
 
@@ -336,7 +334,7 @@ def _score(
     folds: dict[str, list[tuple[np.ndarray, np.ndarray]]],
     bar: Any,
 ) -> _Scores:
-    """Score of each fold, and the seconds of each fit."""
+    """Return the score of each fold, and the seconds of each fit."""
     from skgeo_embed.nn.inference.thread_choice import worthwhile_threads
 
     scores = _Scores({kind: [] for kind in folds}, [])
@@ -369,7 +367,7 @@ def _progress(shown: bool, total: int) -> Any:
 
 
 def _frame_of(scores: dict[str, _Scores], each_fold: bool) -> pd.DataFrame:
-    """A row for each name: means, deviations, folds where asked for, and seconds."""
+    """Make the table: means and deviations, if asked for each fold, and seconds."""
     return pd.DataFrame(
         [_cells(row, each_fold) for row in scores.values()],
         index=pd.Index(list(scores), name="features"),

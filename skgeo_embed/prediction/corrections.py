@@ -1,4 +1,4 @@
-"""What the nearest places tell about the error of a prediction."""
+"""Corrections of predictions by the residuals of the nearest places."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sklearn.neighbors import BallTree
 from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
 
 N_NEIGHBORS = (2, 4, 8, 16, 32)
-SOFTENINGS = (0.05, 0.5, 2.0)  # of the distance, in typical distances between places
-SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # how much weight "no correction" has
+SOFTENINGS = (0.05, 0.5, 2.0)  # added to distances, in typical distances between places
+SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # weight of "no correction"
 MIN_DISTANCE_KM = 1e-3
 REACHES = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0, np.inf)  # in the same unit
 QUERIES = 16_384  # at a time
@@ -23,7 +23,7 @@ Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Weighting(NamedTuple):
-    """How neighbours correct a prediction; `label_share` 0 adds residuals, 1 averages labels."""
+    """How neighbours correct a prediction: `label_share` 0 adds residuals, 1 averages labels."""
 
     n_neighbors: int
     softening: float
@@ -32,7 +32,7 @@ class Weighting(NamedTuple):
 
 
 class KnownPlaces:
-    """Distinct training places, with the means over their rows of what is known there.
+    """Distinct training places, with means over the rows of each.
 
     Targets and out-of-fold predictions have shape (n, k): one column, or one for each class.
     """
@@ -54,16 +54,16 @@ class KnownPlaces:
         self.spacing_km = max(spacing, MIN_DISTANCE_KM)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sums over the rows of each place, (n_places, k)."""
+        """Sum values over the rows of each place, (n_places, k)."""
         columns = (np.bincount(self.place, column, len(self.lonlat)) for column in values.T)
         return np.column_stack(list(columns))
 
     def mean(self, values: np.ndarray) -> float:
-        """Mean of a value of each place over all rows."""
+        """Average a value of each place over all rows."""
         return float(np.average(values, weights=self.counts))
 
     def tell_more_than_chance(self, gain: np.ndarray) -> bool:
-        """Say whether a gain of each place is more than its standard error."""
+        """Say whether the mean of the places' gains exceeds its standard error."""
         if len(gain) < 2:
             return False
         spread = (gain - self.mean(gain)) * self.counts / self.counts.mean()
@@ -71,9 +71,9 @@ class KnownPlaces:
 
 
 class NeighborCorrection:
-    """Averages of the nearest places' residuals, chosen by leaving out one place at a time.
+    """Averages of the nearest places' residuals, tuned by leaving out one place at a time.
 
-    Where places come several times, what their own rows have in common is added.
+    A place with several rows also adds the mean of what its rows have left.
     """
 
     def __init__(self, known: KnownPlaces) -> None:
@@ -90,10 +90,9 @@ class NeighborCorrection:
         far: np.ndarray,
         folds: list[tuple[np.ndarray, np.ndarray]],
     ) -> None:
-        """Follow neighbours as far as it pays, near and in blocks that were held out.
+        """Choose how far neighbours are followed, by errors near them and in held-out blocks.
 
-        `near` and `far` are predictions of rows that were held out at random, and in the blocks of
-        `folds`.
+        `near` predicts rows that were held out at random, `far` those of the blocks in `folds`.
         """
         if self.weighting is None:
             return
@@ -122,7 +121,7 @@ class NeighborCorrection:
         self._own = self._own_effects()
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Return what is to be added to the predictions (n, k) of places."""
+        """Return the correction to add to the predictions (n, k) of places."""
         correction = np.zeros(predicted.shape)
         if self.weighting is None and self._own is None:
             return correction
@@ -163,7 +162,7 @@ class NeighborCorrection:
         return hold * (residual - label_share * apart)
 
     def _own_effects(self) -> np.ndarray | None:
-        """Shrunk means of what rows of a place have left in common, (n_places, k), if anything."""
+        """Return shrunk means of the residuals after neighbours, (n_places, k), if they help."""
         known = self._known
         left = known.row_residuals
         if self.weighting is not None:
@@ -184,7 +183,7 @@ class NeighborCorrection:
         return sums / (counts + best)
 
     def _choose(self) -> Weighting | None:
-        """The weighting of least squared error, if it is better than none by more than chance."""
+        """Choose the weighting of least squared error; None if its gain may be chance."""
         known = self._known
         distance = known.distance / known.spacing_km
         alone = (known.residuals**2).sum(axis=1)
@@ -210,9 +209,9 @@ class NeighborCorrection:
 
 
 class SurfaceCorrection:
-    """A regressor of the residuals on places, kept if it predicts those of other folds.
+    """A regressor of residuals on places, used if it predicts the residuals of held-out folds.
 
-    It is given points of a sphere, (n, 3), in units of the typical distance between places.
+    Its features are points of a sphere, (n, 3), in units of the typical distance between places.
     """
 
     def __init__(self, regressor: Any, known: KnownPlaces) -> None:
@@ -233,7 +232,7 @@ class SurfaceCorrection:
             self.regressor = clone(regressor).fit(points, residuals)
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Return what is to be added to the predictions (n, k) of places."""
+        """Return the correction to add to the predictions (n, k) of places."""
         if self.regressor is None:
             return np.zeros(predicted.shape)
         return np.reshape(self.regressor.predict(self._points(lonlat)), predicted.shape)
@@ -243,12 +242,12 @@ class SurfaceCorrection:
 
 
 def _within(distance: np.ndarray, reach: float) -> np.ndarray:
-    """How much of a correction is left at a distance from the nearest place, both in one unit."""
+    """Return the share of a correction that remains at a distance from the nearest place."""
     return np.exp(-distance / reach) if reach else np.zeros_like(distance)
 
 
 def _error_within(part: Part, reach: float, spacing_km: float) -> float:
-    """Squared error that a correction leaves where it ends at `reach`."""
+    """Return the squared error that remains if corrections fall over `reach`."""
     residuals, around, distance_km, counts = part
     left = residuals - around * _within(distance_km[:, None] / spacing_km, reach)
     return float((left**2).sum(axis=1) @ counts)
@@ -259,18 +258,18 @@ def _radians(lonlat: np.ndarray) -> np.ndarray:
 
 
 def _mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Weighted mean over neighbours, (n, neighbours) and (n, neighbours, k) to (n, k)."""
+    """Average over neighbours: (n, neighbours) and (n, neighbours, k) to (n, k)."""
     return np.einsum("nj,njk->nk", weights, values) / weights.sum(axis=1, keepdims=True)
 
 
 def _hold(weights: np.ndarray, shrinkage: float) -> np.ndarray:
-    """How far neighbours are followed: 1 where they are near, 0 far away; (n, 1)."""
+    """Return the trust in neighbours, (n, 1): towards 1 if they are near, 0 if they are far."""
     total = weights.sum(axis=1, keepdims=True)
     return total / (total + shrinkage)
 
 
 def _least_squares_share(left: np.ndarray, pull: np.ndarray, counts: np.ndarray) -> float:
-    """The share in [0, 1] of `pull` that makes ``left + share * pull`` least."""
+    """Return the share in [0, 1] that minimises the squares of ``left + share * pull``."""
     weighted = pull * counts[:, None]
     size = float((weighted * pull).sum())
     return float(np.clip(-(left * weighted).sum() / size, 0, 1)) if size > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Several learners of a table with places, their neighbours, and how much each of them counts."""
+"""A weighted mean of learners of a table with places, corrected by neighbours."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal o
 class SpatialEnsemble(CorrectedEstimator):
     """A weighted mean of learners, corrected by the labels of the nearest places.
 
-    How much each learner counts, and how far neighbours are followed, is chosen on rows that are
-    held out in two ways: at random, which shows how a model does among its neighbours, and in
-    whole blocks, which shows how it does where nobody has measured. Each kind counts half, so that
+    The weights of learners, and how far neighbours are followed, are chosen on rows that are held
+    out in two ways: at random, which measures predictions among training places, and in whole
+    blocks, which measures predictions far from them. Each kind counts half, so that
     neither is improved at the cost of the other.
 
     Parameters
@@ -38,7 +38,7 @@ class SpatialEnsemble(CorrectedEstimator):
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
-        Processes for the folds.
+        Number of processes for the folds.
 
     Attributes
     ----------

@@ -20,54 +20,54 @@ from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
 from skgeo_embed.prediction.base import PlacesMetaEstimator
 
 N_NEAREST = 5
-ROWS_IN_A_BAND = 100  # of remoteness, at least
+ROWS_IN_A_BAND = 100  # at least, in a band of remoteness
 MOST_BANDS = 16
 MIN_DISTANCE_KM = 1e-3
 
 
 class SpatialConformalRegressor(PlacesMetaEstimator):
-    r"""A regressor with intervals that hold what they promise near labels and far from them.
+    r"""A regressor with prediction intervals that are valid both near and far from labels.
 
-    Cross-conformal intervals [1]_ promise a share of rows that are like those they were made from:
-    with random folds places among known ones, with blocks places where nobody has measured. Here
-    both kinds of folds are predicted, and each absolute error is kept with how remote its row is
-    from the places that the fold was trained on: the mean distance to the five nearest, and the
-    distance to their centre, which is large where they all lie on one side. Within bands of
-    remoteness the interval's half-width is the conformal quantile of the errors, made to grow:
+    Cross-conformal intervals [1]_ cover a given share of rows that are like the held-out ones: with
+    random folds rows among known places, with blocks rows far from them. Here both kinds of folds
+    are predicted, and each absolute error is kept with the remoteness of its row from the training
+    places of the fold: the mean distance to the five nearest, plus the distance to their centre,
+    which is large if they all lie on one side. In bands of remoteness the half-width of the
+    interval is the conformal quantile of the errors, made to increase with remoteness:
 
     .. math::
         q(d) = \text{the } \lceil (m + 1)\, c \rceil \text{-th smallest of the } m
         \text{ errors around } d
 
-    for confidence level c; between the bands' medians it is interpolated, and beyond the last it
-    stays: further away than any fold reached, nothing is promised
-    (:class:`~skgeo_embed.AreaOfApplicability` says where).
+    for confidence level c. It is interpolated between the medians of bands, and constant beyond the
+    last: rows that are more remote than all held-out ones have no guarantee
+    (:class:`~skgeo_embed.AreaOfApplicability` finds rows of that kind).
 
     Parameters
     ----------
     estimator : estimator object
-        Any regressor, such as a :class:`~skgeo_embed.ResidualInterpolator` or what
-        :func:`~skgeo_embed.spatial_pipeline` returns.
+        Any regressor, such as a :class:`~skgeo_embed.ResidualInterpolator` or a
+        :func:`~skgeo_embed.spatial_pipeline`.
     confidence_level : float, default=0.9
-        Share of true values that lie within, in (0, 1).
+        Share of true values inside their intervals, in (0, 1).
     cv : splitter or list of them, default=None
-        Each must put every row into one test fold; they are given the places. None is five random
-        folds, and five of blocks of a tenth of what the places span.
+        Splitters of places; each must put every row into one test fold. None is five random folds,
+        and five folds of blocks of a tenth of the extent of the places.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
-        Processes for the folds.
+        Number of processes for the folds.
 
     Attributes
     ----------
     estimator_ : estimator object
         Fitted on all rows.
     remoteness_km_ : ndarray of shape (n_bands,)
-        Middles of the bands.
+        Median remoteness of each band.
     half_widths_ : ndarray of shape (n_bands,)
-        Of the interval there, in the units of y.
+        Half-width of the interval in each band, in the units of y.
     n_features_in_, feature_names_in_
-        Of the estimator, where it has them.
+        Those of the estimator, if it has them.
 
     References
     ----------
@@ -141,7 +141,7 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         self.estimator_.fit(X, y, **coords_for(self.estimator_.fit, coords))
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
-        """Predict, as the regressor does.
+        """Predict by the regressor.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ def _errors(
 
 
 def _nearest(lonlat: np.ndarray) -> tuple[np.ndarray, NearestNeighbors]:
-    """Points on the unit sphere, and what finds the five nearest of them."""
+    """Return points on the unit sphere, and the search for the five nearest."""
     points = unit_vectors(lonlat)
     return points, NearestNeighbors(n_neighbors=min(N_NEAREST, len(points))).fit(points)
 
@@ -218,12 +218,12 @@ def _remoteness_km(known: tuple[np.ndarray, NearestNeighbors], lonlat: np.ndarra
 def _quantiles_in_bands(
     distance: np.ndarray, error: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of bands of equally many rows, and the conformal quantile of each, not falling."""
-    least = int(np.ceil(level / (1 - level)))  # below, no error is large enough for the level
+    """Return middles of bands of equal size, and their conformal quantiles, made to increase."""
+    least = int(np.ceil(level / (1 - level)))  # of fewer, no quantile reaches the level
     if len(error) < least:
         raise ValueError(
-            f"confidence_level={level} needs at least {least} errors of held-out rows, there are "
-            f"{len(error)}; lower it, or give more rows."
+            f"confidence_level={level} needs at least {least} errors of held-out rows, got "
+            f"{len(error)}; choose a lower level, or pass more rows."
         )
     n_bands = int(np.clip(len(error) // max(ROWS_IN_A_BAND, least), 1, MOST_BANDS))
     middles, quantiles = [], []
@@ -231,7 +231,7 @@ def _quantiles_in_bands(
         rank = min(int(np.ceil((len(rows) + 1) * level)), len(rows))
         middles.append(np.median(distance[rows]))
         quantiles.append(np.sort(error[rows])[rank - 1])
-    middle, first = np.unique(middles, return_inverse=True)  # many rows at one distance
+    middle, first = np.unique(middles, return_inverse=True)  # bands may share a middle
     together = np.bincount(first, quantiles) / np.bincount(first)
     rising = isotonic_regression(together, sample_weight=np.bincount(first))
     return middle, rising

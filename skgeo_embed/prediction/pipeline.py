@@ -1,4 +1,4 @@
-"""One call from a table with places to a model of it."""
+"""A pipeline for a table with places."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from skgeo_embed.prediction.ridge_path import RidgePath
 N_COMPONENTS = 256
 PLACE = ["(longitude)", "(latitude)"]  # no column of a table has such a name
 NAME_THEM = "name them with spatial_pipeline(lon=..., lat=...), or rename them to 'lon' and 'lat'"
-N_FOR_FEW = 64  # of a linear model that cannot learn where a place is by heart
+N_FOR_FEW = 64  # of a linear model that cannot memorise places
 N_FOR_TREES = 20  # they split one column at a time: few columns, among which place and others
 MOST_CATEGORIES = 40
 STRENGTHS = (0.01, 1.0)  # of logistic regression, the inverse of its penalty
@@ -51,30 +51,30 @@ def spatial_pipeline(
 ) -> Pipeline:
     """Build a pipeline for a table with places and columns of any kind.
 
-    A plain scikit-learn pipeline of three steps, which can be changed like any other:
+    It is a plain scikit-learn pipeline of three steps, which can be changed like any other:
 
-    - "table" makes a pandas frame of whatever holds the table;
-    - "features", a ColumnTransformer: longitude and latitude, the encoder's features, what the
-      place looks like (``layer="content"``), numbers (dates in days, truth values as 0 and 1, the
-      median for what is missing, and a column that says so), and categories as columns of 0 and
-      1, the rare ones together;
-    - "model", a :class:`~skgeo_embed.prediction.ensemble.SpatialEnsemble`: a linear model on the
-      encoder's mixed columns, gradient boosting and extra trees on the columns of content. How
-      much each counts, the linear model's strength, and how far the labels of neighbours are
-      followed, is chosen on rows held out at random and in whole blocks.
+    - "table" converts the table to a pandas frame;
+    - "features" is a ColumnTransformer: longitude and latitude, the encoder's features, what the
+      place looks like (``layer="content"``), numbers (dates in days, booleans as 0 and 1, missing
+      values replaced by the median and marked in a further column), and categories as columns of 0
+      and 1, with the rare ones in one column;
+    - "model" is a :class:`~skgeo_embed.prediction.ensemble.SpatialEnsemble`: a linear model on the
+      encoder's mixed columns, gradient boosting and extra trees on the columns of content. Their
+      weights, the strength of the linear model, and how far neighbours are followed are chosen on
+      rows held out at random and in whole blocks.
 
     Parameters
     ----------
     estimator : {"regressor", "classifier"} or estimator object, default="regressor"
-        What learns. An estimator of your own is given all columns but those of content, in a
+        Learner. Your own estimator gets all columns except those of content, inside a
         :class:`~skgeo_embed.ResidualInterpolator`.
     encoder : transformer of places, default=None
-        None is the bundled :class:`~skgeo_embed.SatCLIPEncoder`, and its content beside it. Of
-        another one trees read the first 20 columns.
+        None is the bundled :class:`~skgeo_embed.SatCLIPEncoder` with its content columns. Trees
+        read the first 20 columns of another encoder.
     lon, lat : str, default=None
-        Columns of longitude and latitude where their names do not tell.
+        Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
-        Processes for the folds of the residuals.
+        Number of processes for the folds.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def spatial_pipeline(
     Raises
     ------
     ValueError
-        If `estimator` is another word.
+        If `estimator` is another string.
 
     Examples
     --------
@@ -141,27 +141,27 @@ def named_lonlat(X: pd.DataFrame) -> pd.DataFrame:
 
 
 def number_columns(X: pd.DataFrame) -> list[Any]:
-    """Names of the other columns that are numbers, truth values, dates or durations."""
+    """Name the other columns that are numbers, booleans, dates or durations."""
     return [name for name in X if name not in PLACE and _is_numeric(X[name])]
 
 
 def text_columns(X: pd.DataFrame) -> list[Any]:
-    """Names of the columns that are neither the place nor numbers."""
+    """Name the columns that are neither the place nor numbers."""
     return [name for name in X if name not in PLACE and not _is_numeric(X[name])]
 
 
 def numbers_of(X: pd.DataFrame) -> pd.DataFrame:
-    """Columns as float64: dates and durations in days, truth values as 0 and 1."""
+    """Convert columns to float64: dates and durations to days, booleans to 0 and 1."""
     return X.apply(_numbers)
 
 
 def text_of(X: pd.DataFrame) -> pd.DataFrame:
-    """Columns as text; what is missing is a category too, and 1.0 is the category 1."""
+    """Convert columns to text; missing values are a category too, and 1.0 is the category 1."""
     return X.apply(lambda column: column.astype(object).map(_word).astype(object))
 
 
 def category_name(column: str, category: Any) -> str:
-    """Name of the column of a category."""
+    """Name the column of a category."""
     return f"{column}={category}"
 
 
@@ -237,13 +237,13 @@ class TableReader(  # type: ignore[call-arg]
 
 
 def as_pandas(X: Any) -> pd.DataFrame:
-    """A table of any kind as a pandas frame; an array's first columns are lon and lat."""
+    """Convert a table of any kind to a pandas frame; an array's first columns are lon and lat."""
     names = recognise(X).names
     if names is not None:
         flat = [flat_name(name) for name in names]
         twice = sorted({name for name in flat if flat.count(name) > 1})
         if twice:
-            raise ValueError(f"columns are named twice: {', '.join(twice)}; rename one of them.")
+            raise ValueError(f"several columns have one name: {', '.join(twice)}; rename them.")
         if isinstance(X, pd.DataFrame):
             return X if flat == names else X.set_axis(flat, axis=1)
         return pd.DataFrame(
@@ -262,12 +262,12 @@ def as_pandas(X: Any) -> pd.DataFrame:
 
 
 def flat_name(name: Any) -> str:
-    """A column's name as text; levels of a MultiIndex are joined."""
+    """Return a column's name as text; levels of a MultiIndex are joined."""
     return ".".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
 def _kind(column: pd.Series) -> str:
-    """What a column holds, in pandas' words, whatever it is kept in; "empty" of no values."""
+    """Return pandas' word for the values of a column, or "empty", whatever its dtype."""
     if not isinstance(column.dtype, np.dtype):
         column = column.astype(object)
     return pd.api.types.infer_dtype(column, skipna=True)
@@ -300,8 +300,7 @@ def _numbers(column: pd.Series) -> pd.Series:
         return column.dt.total_seconds() / 86_400
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"the column {column.name!r} was numbers in fitting, and now holds something else: "
-            f"{error}"
+            f"the column {column.name!r} held numbers in fit, and now holds something else: {error}"
         ) from error
 
 
@@ -369,30 +368,30 @@ def _first(few: Any, count: int) -> FunctionTransformer:
 
 
 def first_columns(X: Any, count: int) -> np.ndarray:
-    """The first columns of an encoder."""
+    """Return the first columns of an encoder."""
     return np.asarray(X, dtype=np.float64)[:, :count]
 
 
 def first_components(X: Any, count: int) -> np.ndarray:
-    """The first principal components of the default encoder, whose columns mix all of them."""
+    """Return the first principal components of the default encoder, which its columns mix."""
     return dct(np.asarray(X, dtype=np.float64), norm="ortho", axis=1)[:, :count]
 
 
 def encoder_columns(X: pd.DataFrame) -> list[str]:
-    """The encoder's columns."""
+    """Name the encoder's columns."""
     return [name for name in map(str, X) if name.startswith("encoder__")]
 
 
 def linear_columns(X: pd.DataFrame) -> list[str]:
-    """All columns but those of content, which carry a linear model too far."""
+    """Name all columns except those of content, on which a linear model extrapolates badly."""
     return [name for name in map(str, X) if not name.startswith("content__")]
 
 
 def other_columns(X: pd.DataFrame) -> list[str]:
-    """The columns of the table itself."""
+    """Name the columns of the table itself."""
     return [name for name in linear_columns(X) if not name.startswith("encoder__")]
 
 
 def tree_columns(X: pd.DataFrame) -> list[str]:
-    """The columns of the table itself, and those of content."""
+    """Name the columns of the table itself, and those of content."""
     return [name for name in map(str, X) if not name.startswith("encoder__")]

@@ -15,9 +15,9 @@ from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, 
 
 
 class ResidualInterpolator(CorrectedEstimator):
-    r"""A regressor or classifier whose predictions the nearest places correct.
+    r"""A regressor or classifier whose predictions are corrected by the nearest places.
 
-    A model of features knows what carries over to other places; its neighbours know the rest. The
+    A model of features learns what carries over to other places; neighbours add the rest. The
     estimator's out-of-fold predictions p and their residuals r = y - p, means of the rows of a
     place, are averaged over the k nearest training places by great circle, with weights that fall
     with the distance d, and the prediction f of a new place becomes
@@ -30,12 +30,11 @@ class ResidualInterpolator(CorrectedEstimator):
     where :math:`\bar d` is the median distance between a place and its nearest other one. With
     b = 0 neighbours' residuals are added [1]_, with b = 1 their labels are averaged. Far from all
     training places the correction vanishes. k, c, s and b are chosen by leaving out one place at a
-    time; where neighbours do not tell more than chance would, there is no correction, and the
-    estimator stands as it is. Where places come several times, what their own rows then have left
-    in common is added there, shrunk likewise.
+    time. If their gain may be chance, predictions are not corrected. If places have several rows,
+    the mean of what those rows have left is added there, shrunk in the same way.
 
-    Of a classifier the probabilities are corrected in the same way, each class a column, by least
-    Brier score, and brought back to sum to 1.
+    Of a classifier the probabilities are corrected, each class as a column, by least Brier score,
+    and then rescaled to sum to 1.
 
     Parameters
     ----------
@@ -43,37 +42,36 @@ class ResidualInterpolator(CorrectedEstimator):
         Any regressor, or classifier with `predict_proba`, such as a pipeline of an encoder and a
         ridge.
     interpolator : regressor, default=None
-        What interpolates residuals in place of neighbours, such as
+        Regressor that interpolates residuals in place of neighbours, such as
         :class:`~sklearn.gaussian_process.GaussianProcessRegressor` (up to a few thousand rows). It
         is fitted on points of a sphere, (n, 3), in units of the typical distance between places,
-        and used if it predicts residuals of folds that it has not seen.
+        and used if it predicts the residuals of held-out folds.
     cv : int, splitter or None, default=None
-        Folds of the out-of-fold predictions; they are given the places. None is five shuffled
-        folds, stratified for a classifier.
-        :class:`~skgeo_embed.model_selection.SpatialBlockKFold` makes residuals what they are where
-        nobody has measured.
+        Folds of the out-of-fold predictions; splitters get the places. None is five shuffled folds,
+        stratified for a classifier. With
+        :class:`~skgeo_embed.model_selection.SpatialBlockKFold` residuals are those of predictions
+        far from training places.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
-        Processes for the folds.
+        Number of processes for the folds.
 
     Attributes
     ----------
     estimator_ : estimator object
         Fitted on all rows.
     residuals_ : ndarray of shape (n,), or (n, n_classes) of a classifier
-        Out of fold: in the units of y, or 1 for the class of the row less the probabilities.
+        Out-of-fold residuals: in the units of y, or 1 for the class of the row less probabilities.
     weighting_ : Weighting or None
-        Neighbours k, softening c, shrinkage s and share of labels b; None where neighbours tell
-        nothing.
+        Neighbours k, softening c, shrinkage s and share of labels b; None without a correction.
     interpolator_ : regressor or None
-        Fitted on all residuals, where an `interpolator` was given; None for no correction.
+        The `interpolator`, fitted on all residuals; None without a correction.
     spacing_km_ : float
         Median distance between a place and the nearest other one.
     classes_ : ndarray of shape (n_classes,)
-        Of a classifier.
+        Classes of a classifier.
     n_features_in_, feature_names_in_
-        Of the estimator, where it has them.
+        Those of the estimator, if it has them.
 
     References
     ----------

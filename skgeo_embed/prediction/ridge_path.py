@@ -1,4 +1,4 @@
-"""Ridges of several strengths for the work of one."""
+"""Ridge regressions of several strengths at the cost of one."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 class RidgePath(RegressorMixin, BaseEstimator):
     """Ridge regressions of several strengths from one eigendecomposition.
 
-    Columns are standardised first. `predict` is that of the middle strength; `predict_path` gives
-    all of them, so that whoever holds out rows can choose.
+    Columns are standardised first. `predict` uses the middle strength; `predict_path` uses all of
+    them, so that the best can be chosen on held-out rows.
 
     Parameters
     ----------
     alphas : tuple of float, default=(1, 10, 100, 1000, 10000)
-        Strengths, each the penalty of squared coefficients.
+        Strengths: penalties of squared coefficients.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_alphas, d)
-        Coefficients of the columns as they are given.
+        Coefficients of the columns before standardisation.
     intercept_ : ndarray of shape (n_alphas,)
-        Constants.
+        Intercepts.
 
     Examples
     --------

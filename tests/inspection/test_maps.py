@@ -153,9 +153,7 @@ def test_a_region_without_land(encoder):
 def test_features_by_name(encoder):
     display = EmbeddingMapDisplay.from_estimator(encoder, feature="satclip003", resolution=20)
     assert display.label == "satclip003"
-    with pytest.raises(
-        ValueError, match="no column is named 'satclip_3'; the first is 'satclip000'"
-    ):
+    with pytest.raises(ValueError, match="is named 'satclip_3'; the first is 'satclip000'"):
         EmbeddingMapDisplay.from_estimator(encoder, feature="satclip_3")
 
 

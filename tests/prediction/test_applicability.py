@@ -110,7 +110,7 @@ def test_a_column_that_only_rounding_varies_counts_as_constant():
 def test_features_are_not_read_as_places():
     features = np.random.RandomState(0).randn(100, 2)
     area = AreaOfApplicability(cv=SpatialBlockKFold(3, block_size=1))
-    with pytest.raises(CoordinateError, match="SpatialBlockKFold needs places, and X are features"):
+    with pytest.raises(CoordinateError, match="SpatialBlockKFold needs places, but X holds"):
         area.fit(features)
 
 
