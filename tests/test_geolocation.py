@@ -118,7 +118,7 @@ def test_bad_requests(pretrainer, pairs):
         geolocator.predict_top_k(pairs[0], k=2.0)
     with pytest.raises(NotFittedError):
         ImageGeolocator().predict(pairs[0])
-    with pytest.raises(TypeError, match="has no two towers"):
+    with pytest.raises(TypeError, match="does not have two towers"):
         ImageGeolocator(geolocator.location_encoder_).fit()
 
 

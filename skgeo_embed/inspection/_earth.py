@@ -52,14 +52,28 @@ def check_encoder(encoder: Any) -> None:
     check_is_fitted(encoder)
 
 
-def warn_of_no_land(on_land: np.ndarray) -> None:
-    """Warn if a map of land only is empty."""
+def map_axes(ax: Axes | None, region: Sequence[float]) -> tuple[Axes, Figure]:
+    """Return axes for a map, new ones if `ax` is None, and their figure."""
+    if ax is None:
+        _, ax = import_pyplot().subplots(figsize=figure_size(region), layout="constrained")
+    return ax, root_figure(ax)
+
+
+def model_name(encoder: Any) -> str:
+    """Return the name of an encoder's model, or of its class."""
+    return str(getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__))
+
+
+def ocean_mask(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """Say which cells are not on land, and warn if none is."""
+    on_land = land_mask(lon, lat)
     if not on_land.any():
         warnings.warn(
             "this region has no land, so the map is empty; pass land_only=False (--ocean)",
             UserWarning,
             stacklevel=3,
         )
+    return ~on_land
 
 
 def sample_features(encoder: Any, *, land_only: bool) -> np.ndarray:

@@ -11,17 +11,17 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from skgeo_embed._region import WORLD, read_region
-from skgeo_embed.datasets import land_mask, load_coastlines
+from skgeo_embed.datasets import load_coastlines
 from skgeo_embed.inspection._earth import (
     OCEAN,
     check_encoder,
     draw_frame,
     draw_image,
-    figure_size,
     import_pyplot,
-    root_figure,
+    map_axes,
+    model_name,
+    ocean_mask,
     sample_features,
-    warn_of_no_land,
 )
 from skgeo_embed.streaming.grid import grid_axes, grid_blocks
 from skgeo_embed.streaming.progress import Progress
@@ -142,13 +142,10 @@ class EmbeddingMapDisplay:
             for rows, features in grid_blocks(encoder, lon, lat):
                 values[rows] = features[..., column]
         if land_only:
-            on_land = land_mask(lon, lat)
-            warn_of_no_land(on_land)
-            values[~on_land] = np.nan
-        name = getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__)
+            values[ocean_mask(lon, lat)] = np.nan
         layer = getattr(encoder, "encoder_info_", {}).get("layer")
         what = "three principal components" if column is None else f"column {names[column]}"
-        title = f"{name}{f', {layer} layer' if layer else ''}: {what}"
+        title = f"{model_name(encoder)}{f', {layer} layer' if layer else ''}: {what}"
         label = None if column is None else str(names[column])
         return cls(values, region, label=label, title=title).plot(ax=ax)
 
@@ -221,10 +218,8 @@ class EmbeddingMapDisplay:
         self : EmbeddingMapDisplay
             With `ax_`, `figure_` and `image_`.
         """
-        plt = import_pyplot()
-        if ax is None:
-            _, ax = plt.subplots(figsize=figure_size(self.region), layout="constrained")
-        self.ax_, self.figure_ = ax, root_figure(ax)
+        ax, self.figure_ = map_axes(ax, self.region)
+        self.ax_ = ax
         ax.set_facecolor(OCEAN)
         self.image_ = draw_image(ax, self._picture(), self.region, cmap="cividis")
         draw_frame(ax, self.region, self.title)

@@ -15,10 +15,9 @@ from skgeo_embed.inspection._earth import (
     ORANGE,
     draw_frame,
     draw_land,
-    figure_size,
     import_pyplot,
     in_degrees,
-    root_figure,
+    map_axes,
     within,
 )
 from skgeo_embed.places.reading import read_coordinates
@@ -186,10 +185,8 @@ class GeolocationDisplay:
         self : GeolocationDisplay
             With `ax_` and `figure_`.
         """
-        plt = import_pyplot()
-        if ax is None:
-            _, ax = plt.subplots(figsize=figure_size(self.region), layout="constrained")
-        self.ax_, self.figure_ = ax, root_figure(ax)
+        ax, self.figure_ = map_axes(ax, self.region)
+        self.ax_ = ax
         draw_land(ax, self.region)
         if self.probability is not None:
             self._draw_probability(ax)

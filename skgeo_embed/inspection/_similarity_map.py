@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skgeo_embed._region import WORLD, read_region
-from skgeo_embed.datasets import land_mask
 from skgeo_embed.inspection._earth import (
     OCEAN,
     ORANGE,
@@ -20,9 +19,10 @@ from skgeo_embed.inspection._earth import (
     figure_size,
     import_pyplot,
     in_degrees,
+    model_name,
+    ocean_mask,
     root_figure,
     sample_features,
-    warn_of_no_land,
     within,
 )
 from skgeo_embed.places.reading import read_coordinates
@@ -151,11 +151,8 @@ class SimilarityMapDisplay:
         for rows, features in grid_blocks(encoder, lon, lat):
             similarity[:, rows] = np.moveaxis(_unit(features - mean) @ anchors.T, -1, 0)
         if land_only:
-            on_land = land_mask(lon, lat)
-            warn_of_no_land(on_land)
-            similarity[:, ~on_land] = np.nan
-        name = getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__)
-        display = cls(similarity, lonlat, list(names), region, title=name)
+            similarity[:, ocean_mask(lon, lat)] = np.nan
+        display = cls(similarity, lonlat, list(names), region, title=model_name(encoder))
         return display.plot(axes=axes)
 
     def plot(self, *, axes: Any = None) -> SimilarityMapDisplay:

@@ -204,9 +204,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             nearest = NearestNeighbors(n_neighbors=1).fit(scaled[train])
             distance[test] = nearest.kneighbors(scaled[test])[0][:, 0]
         if np.isnan(distance).any():
-            raise ValueError(
-                f"cv leaves {np.isnan(distance).sum()} row(s) out of all test folds; each needs one."
-            )
+            raise ValueError(f"cv leaves {np.isnan(distance).sum()} row(s) out of all test folds.")
         return distance
 
 

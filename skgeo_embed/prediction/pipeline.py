@@ -136,7 +136,7 @@ def spatial_pipeline(
 
 
 def named_lonlat(X: pd.DataFrame) -> pd.DataFrame:
-    """The two columns of the place under their usual names."""
+    """Give the two columns of the place their usual names."""
     return X.set_axis(["lon", "lat"], axis=1)
 
 

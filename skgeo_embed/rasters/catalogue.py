@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,19 @@ def open_catalogue(
     for path, _ in named:
         if is_address(path) and not remote:
             raise ImageError(f"{path} is an address; pass remote=True to read over the network.")
-    read = partial(_header, quantization=quantization, versioned=versioned, remote=remote)
+
+    def read(path: str, year: int | None) -> Tile:
+        return header(
+            path,
+            year=year,
+            with_scales=quantization == "tessera",
+            decoded=quantization is None,
+            versioned=versioned and is_address(path),
+            remote=remote,
+        )
+
     with ThreadPoolExecutor(OPENERS) as pool:
-        tiles = list(pool.map(read, named))
+        tiles = list(pool.map(read, *zip(*named, strict=True)))
     widths = {tile.shape[0] for tile in tiles}
     if len(widths) > 1:
         other = next(tile for tile in tiles if tile.shape[0] != tiles[0].shape[0])
@@ -58,18 +67,6 @@ def open_catalogue(
             f"{other.path} {other.shape[0]}."
         )
     return tiles
-
-
-def _header(named: Named, quantization: str | None, versioned: bool, remote: bool) -> Tile:
-    path, year = named
-    return header(
-        path,
-        year=year,
-        with_scales=quantization == "tessera",
-        decoded=quantization is None,
-        versioned=versioned and is_address(path),
-        remote=remote,
-    )
 
 
 def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[Named]:

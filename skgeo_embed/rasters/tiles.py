@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache as once
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -341,15 +342,9 @@ def _zarr_reader(path: str, decoded: bool = True) -> Iterator[Read]:
     yield read
 
 
-@contextmanager
-def _raw_zarr_reader(path: str) -> Iterator[Read]:
-    with _zarr_reader(path, decoded=False) as read:
-        yield read
-
-
 READERS: dict[str, Any] = {
     "gdal": _gdal_reader,
     "npy": _npy_reader,
     "zarr": _zarr_reader,
-    "raw zarr": _raw_zarr_reader,
+    "raw zarr": partial(_zarr_reader, decoded=False),
 }

@@ -40,7 +40,7 @@ def encode_grid(
     output : path-like
         A .npy file to be written, of shape (n_lat, n_lon, d) and the encoder's dtype, rows from
         north to south; ``numpy.load(output, mmap_mode="r")`` opens it. The axes are written
-        beside it, as OUTPUT.lon.npy and OUTPUT.lat.npy. It appears when it is whole.
+        beside it, as OUTPUT.lon.npy and OUTPUT.lat.npy. They are created only when complete.
     region : (west, south, east, north), default=(-180, -90, 180, 90)
         Degrees; across the antimeridian east is greater than 180, or less than west.
     resolution : float, default=1.0

@@ -594,9 +594,20 @@ def test_what_rasters_cannot_be(tmp_path):
     table.to_parquet(tmp_path / "tiles.parquet")
     with pytest.raises(ImageError, match="no path in row 0 of its column 'path'"):
         RasterEncoder(tmp_path / "tiles.parquet").fit()
-    (tmp_path / "items.json").write_text('{"features": 3}')
-    with pytest.raises(ImageError, match="is not a STAC item collection"):
-        RasterEncoder(tmp_path / "items.json").fit()
+    for content, told in (
+        ("no JSON", "is not a STAC item collection"),
+        ("[]", "'features' must be a list, got None"),
+        ('{"features": 3}', "'features' must be a list, got 3"),
+        ('{"features": ["a"]}', "'assets' must be a dict"),
+        ('{"features": [{"assets": {"a": null}}]}', "'href' must be a str"),
+        (
+            '{"features": [{"assets": {"a": {"href": "a.tif", "roles": 3}}}]}',
+            "'properties' must be",
+        ),
+    ):
+        (tmp_path / "items.json").write_text(content)
+        with pytest.raises(ImageError, match=told):
+            RasterEncoder(tmp_path / "items.json").fit()
     for wrong in ({"method": "cubic"}, {"quantization": "int4"}):
         with pytest.raises(ValueError, match="must be a str among"):
             RasterEncoder(floats, **wrong).fit()
