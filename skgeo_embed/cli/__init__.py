@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # the parser's: --help, or wrong arguments
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt as interruption:
-        print("; ".join(["interrupted", *map(str, interruption.args)]), file=sys.stderr)
+        said = [str(argument) for argument in interruption.args]  # `map` is a command here
+        print("; ".join(["interrupted", *said]), file=sys.stderr)
         return 130
     except Exception as error:
         from skgeo_embed._errors import UsageError

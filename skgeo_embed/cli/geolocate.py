@@ -60,7 +60,7 @@ def run(settings: argparse.Namespace) -> None:
     names = settings.images
     if arrays and len(settings.images) > 1:
         raise UsageError(
-            f"pass one .npy file, or GeoTIFF files only; got {len(settings.images)} files."
+            f"pass one .npy file or GeoTIFFs; {arrays[0]} is one of {len(settings.images)} files."
         )
     missing = [name for name in settings.images if not Path(name).is_file()]
     if missing:

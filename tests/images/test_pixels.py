@@ -79,7 +79,7 @@ def test_resize(geotiffs):
     means = SatCLIPImageEncoder(tower(image_size=32), resize=True).fit().transform(flat)
     np.testing.assert_allclose(np.delete(means, 10, axis=1), 0.5, rtol=1e-5)
     with pytest.raises(
-        ImageError, match=r"takes 32 × 32 pixels and the images have 20 × 24.*resize=True"
+        ImageError, match=r"takes 32 × 32 pixels, but the images have 20 × 24.*resize=True"
     ):
         SatCLIPImageEncoder(tower(image_size=32)).fit().transform(images)
 

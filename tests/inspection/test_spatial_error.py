@@ -110,7 +110,7 @@ def test_bad_arguments(table):
     with pytest.raises(ValueError, match="needs train_coords"):
         SpatialErrorDisplay.from_predictions(y, y, coords=X, kind="distance")
     axis = mpl.pyplot.figure().subplots()
-    with pytest.raises(ValueError, match="2 kinds need as many axes"):
+    with pytest.raises(ValueError, match="2 kinds need 2 axes"):
         SpatialErrorDisplay.from_predictions(y, y, coords=X, kind=["map", "blocks"], axes=axis)
 
 
@@ -119,7 +119,7 @@ def test_few_places_have_no_variogram_and_masks_are_missing(table):
     for n in (1, 2, 3):
         display = SpatialErrorDisplay.from_predictions(y[:n], y[:n] + 1e200, coords=X[:n])
         assert len(display.axes_) == 2
-    with pytest.raises(ValueError, match="a variogram needs 10 places, there are 2"):
+    with pytest.raises(ValueError, match="needs at least 10 places, got 2"):
         SpatialErrorDisplay.from_predictions(y[:2], y[:2], coords=X[:2], kind="variogram")
     masked = np.ma.masked_array(y, np.arange(len(y)) == 4)
     with pytest.raises(ValueError, match=r"missing or infinite in 1 row\(s\) \(first: row 4\)"):

@@ -161,7 +161,7 @@ def test_regions(stations):
     plain = [len(train) for train, _ in splitter.split(X, groups=regions)]
     buffered = LeaveOneRegionOut(buffer_km=1500).split(X, groups=regions)
     assert any(len(train) < n for (train, _), n in zip(buffered, plain, strict=True))
-    with pytest.raises(ValueError, match="pass groups"):
+    with pytest.raises(ValueError, match="groups is missing"):
         next(splitter.split(X))
     with pytest.raises(ValueError, match="one region, 'here'"):
         next(splitter.split(X, groups=["here"] * len(X)))
