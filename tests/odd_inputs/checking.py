@@ -34,16 +34,19 @@ class Odd:
     options: dict = dataclasses.field(default_factory=dict)
     tolerance: float = 1e-5
 
-    def value(self):
-        return quietly(self.make)
+    def value(self, *given):
+        return quietly(lambda: self.make(*given))
 
     def places_or(self, usual):
         return usual if self.places is None else self.places
 
-    def check(self, act, right):
-        """Give the input to `act`, whose value must be that of `right` if the input is read."""
+    def check(self, act, right, *given):
+        """Give the input to `act`, whose value must be that of `right` if the input is read.
+
+        `given` is what makes the input, if it takes anything.
+        """
         check(
-            lambda: act(self.value()),
+            lambda: act(self.value(*given)),
             right if self.readable else None,
             self.words,
             tolerance=self.tolerance,
