@@ -97,7 +97,10 @@ ENCODERS = list(CLASSES)
 
 def make(name, **options):
     """Make an encoder that is not fitted yet."""
-    return CLASSES[name](**{**_usual_options(name), **options})
+    usual = _usual_options(name)
+    if name == "RANGEEncoder":  # a new one each time: a test may change its parameters
+        usual = {**usual, "location_encoder": keys_encoder()}
+    return CLASSES[name](**{**usual, **options})
 
 
 @cache
@@ -110,8 +113,7 @@ def _usual_options(name):
         write_zone(folder / "model_31 N.h5")
         return {"model": folder}
     if name == "RANGEEncoder":
-        path = other_recipe.range_database(folder / "recipe.npz", n=40, k=256, d=12)
-        return {"database": path, "location_encoder": keys_encoder()}
+        return {"database": other_recipe.range_database(folder / "db.npz", n=40, k=256, d=12)}
     if name not in OF_ONE_FILE:
         return {}
     save_file(OF_ONE_FILE[name][1](), folder / "model.safetensors")
