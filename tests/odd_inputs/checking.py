@@ -82,6 +82,14 @@ def by_name(arguments, table):
     return pytest.mark.parametrize(arguments, list(table.values()), ids=list(table))
 
 
+def entries(table, key="key"):
+    """Run a test for each key of a table with each of its values."""
+    rows = [(name, value) for name, values in table.items() for value in values]
+    return pytest.mark.parametrize(
+        (key, "value"), [pytest.param(*row, id=f"{row[0]}={row[1]!r}"[:70]) for row in rows]
+    )
+
+
 def shown(value):
     """Write a value into a test's id."""
     return repr(value)[:40]

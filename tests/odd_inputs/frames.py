@@ -49,6 +49,16 @@ def dataset(dims=("place", "place")):
     return xr.Dataset({"lat": (dims[0], LAT), "lon": (dims[1], LON)})
 
 
+def arrow(lon):
+    return pa.table({"lon": lon, "lat": LAT})
+
+
+def polars(**columns):
+    """Make a polars frame with odd columns."""
+    return POLARS.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+
+
+POINTS = shapely.points(PLACES)
 ARROW = pa.table({"lat": LAT, "lon": LON})
 POLARS = pl.DataFrame({"lat": LAT, "lon": LON})
 NAMES = [  # of latitude and longitude
@@ -64,13 +74,11 @@ SEXAGESIMAL = [
 
 PANDAS = [
     reads("lon, lat", lambda: frame(LON)),
-    *(reads(f"{names[0]}, {names[1]}", partial(swapped, *names))
-        for names in NAMES),
+    *(reads(f"{names[0]}, {names[1]}", partial(swapped, *names)) for names in NAMES),
     reads("MultiIndex", lambda: swapped(("p", "lat"), ("p", "lon"))),
-    reads("MultiIndex of three levels",
-        lambda: swapped(("a", "p", "lat"), ("a", "p", "lon"))),
-    either("MultiIndex, names on the first level",
-        lambda: swapped(("lat", "deg"), ("lon", "deg")), "told apart"),
+    reads("MultiIndex of three levels", lambda: swapped(("a", "p", "lat"), ("a", "p", "lon"))),
+    either("MultiIndex, names on the first level", lambda: swapped(("lat", "deg"), ("lon", "deg")),
+        "told apart"),
     either("MultiIndex with an empty last level", lambda: swapped(("lat", ""), ("lon", "")),
         "told apart"),
     reads("categorical names",
@@ -130,10 +138,9 @@ PANDAS = [
     refuses("texts of numbers", lambda: cells("2.5", "str"), "text", "to_numeric"),
     *(refuses(f"decimal comma {text}", partial(cells, text), 'decimal=","')
         for text in ("2,5", " -2,5 ", "+12,25", "−2,5", "1.234,5")),
-    *(refuses(f"degrees {text}", partial(cells, text), "/ 60")
-        for text in SEXAGESIMAL),
-    refuses("arrow texts, decimal comma", lambda: cells("2,5",
-        "string[pyarrow]").astype({"lon": "string[pyarrow]"}), 'decimal=","'),
+    *(refuses(f"degrees {text}", partial(cells, text), "/ 60") for text in SEXAGESIMAL),
+    refuses("arrow texts, decimal comma",
+        lambda: cells("2,5", "string[pyarrow]").astype({"lon": "string[pyarrow]"}), 'decimal=","'),
     refuses("categories of decimal commas", lambda: swapped().map(
         lambda v: str(v).replace(".", ",")).astype("category"), 'decimal=","'),
     refuses("dates", lambda: frame(pd.date_range("2020", periods=3)), "dates"),
@@ -178,13 +185,12 @@ TABLES = [
         lambda: pa.table({n: ARROW[n].dictionary_encode() for n in ("lat", "lon")})),
     refuses("arrow null", lambda: pa.table({"lon": [None, 2.5], "lat": [1.0, 2.0]}), "NaN",
         "row 0"),
-    refuses("arrow column of nulls", lambda: pa.table({"lon": pa.nulls(3), "lat": LAT}), "NaN"),
-    refuses("arrow booleans", lambda: pa.table({"lon": LON > 2, "lat": LAT}), "booleans"),
+    refuses("arrow column of nulls", lambda: arrow(pa.nulls(3)), "NaN"),
+    refuses("arrow booleans", lambda: arrow(LON > 2), "booleans"),
     refuses("arrow booleans with null", lambda: pa.table({"lon": [True, None], "lat": [1.0, 2.0]}),
         "True"),
     refuses("arrow texts", lambda: pa.table({"lon": ["2,5"], "lat": [5.5]}), 'decimal=","'),
-    refuses("arrow dates", lambda: pa.table(
-        {"lon": pa.array([1, 2, 3], pa.timestamp("s")), "lat": LAT}), "degrees"),
+    refuses("arrow dates", lambda: arrow(pa.array([1, 2, 3], pa.timestamp("s"))), "degrees"),
     refuses("arrow names twice", lambda: pa.table([LON, LAT], names=["lon", "lon"]),
         "several are lon"),
     either("arrow array of pairs", lambda: pa.FixedSizeListArray.from_arrays(PLACES.ravel(), 2),
@@ -196,15 +202,13 @@ TABLES = [
     refuses("polars column_0, column_1", lambda: pl.DataFrame(PLACES), "column_0"),
     reads("polars x, y", lambda: POLARS.rename({"lat": "y", "lon": "x"}), options=XY),
     refuses("polars LazyFrame", POLARS.lazy, "LazyFrame", "collect()"),
-    refuses("polars null", lambda: POLARS.with_columns(lon=pl.Series([None, 2.5, 1.0])), "NaN",
-        "row 0"),
+    refuses("polars null", lambda: polars(lon=[None, 2.5, 1.0]), "NaN", "row 0"),
     refuses("polars integers with null", lambda: pl.DataFrame({"lon": [2, None], "lat": [5, 1]}),
         "NaN", "row 1"),
     reads("polars Decimal", lambda: POLARS.cast(pl.Decimal(9, 4))),
     reads("polars Float32", lambda: POLARS.cast(pl.Float32)),
     refuses("polars Boolean", lambda: POLARS.with_columns(lon=pl.col("lon") > 2), "booleans"),
-    refuses("polars Boolean with null",
-        lambda: POLARS.with_columns(lon=pl.Series([True, None, False]))),
+    refuses("polars Boolean with null", lambda: polars(lon=[True, None, False])),
     refuses("polars String", lambda: POLARS.cast(pl.String), "degrees"),
     refuses("polars Categorical", lambda: POLARS.cast(pl.String).cast(pl.Categorical), "degrees"),
     refuses("polars Date", lambda: POLARS.cast(pl.Int32).cast(pl.Date), "degrees"),
@@ -233,8 +237,7 @@ CHOSEN = [
         options=SECOND_FIRST),
     reads("integer names by number", lambda: pd.DataFrame(PLACES[:, ::-1]), options=SECOND_FIRST),
     either("integer names, lon alone", lambda: pd.DataFrame(PLACES[:, ::-1]), options={"lon": 1}),
-    reads("last level of a MultiIndex", lambda: swapped(("p", "y"), ("p", "x")),
-        options=XY),
+    reads("last level of a MultiIndex", lambda: swapped(("p", "y"), ("p", "x")), options=XY),
     reads("a tuple of a MultiIndex", lambda: swapped(("p", "y"), ("p", "x")),
         options={"lon": ("p", "x"), "lat": ("p", "y")}),
     reads("bytes names chosen as bytes", lambda: swapped(b"y", b"x"),
@@ -247,6 +250,6 @@ CHOSEN = [
     reads("arrow table", lambda: ARROW.append_column("z", [LON]).rename_columns(["y", "x", "z"]),
         options=XY),
     reads("Dataset", lambda: dataset().rename({"lon": "x", "lat": "y"}), options=XY),
-    either("list of points", lambda: list(shapely.points(PLACES)), "lon", options=XY),
+    either("list of points", lambda: list(POINTS), "lon", options=XY),
     refuses("another case", lambda: swapped("Y", "X"), "X", "no such column", options=XY),
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import shapely
 
 from tests.odd_inputs.checking import either, reads, refuses
 from tests.odd_inputs.encoders import LAT, LON, PLACES
-from tests.odd_inputs.frames import XY
+from tests.odd_inputs.frames import POINTS, XY
 
 ENGINEERING = (
     'ENGCRS["local",EDATUM["here"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],UNIT["m",1]]'
@@ -19,24 +19,21 @@ def points(crs=None):
 
 
 GEOMETRIES = [
-    reads("shapely points", lambda: list(shapely.points(PLACES))),
-    reads("array of points", lambda: shapely.points(PLACES)),
-    reads("tuple of points", lambda: tuple(shapely.points(PLACES))),
-    reads("Series of points", lambda: pd.Series(shapely.points(PLACES))),
+    reads("shapely points", lambda: list(POINTS)),
+    reads("array of points", lambda: POINTS),
+    reads("tuple of points", lambda: tuple(POINTS)),
+    reads("Series of points", lambda: pd.Series(POINTS)),
     reads("points with heights", lambda: list(shapely.points(np.column_stack([PLACES, LON])))),
-    refuses("points, one missing", lambda: [*shapely.points(PLACES), None], "NaN", "row 3"),
-    refuses("points, one empty", lambda: [*shapely.points(PLACES), shapely.Point()], "NaN",
-        "row 3"),
-    refuses("points with NaN", lambda: [*shapely.points(PLACES), shapely.Point(np.nan, 1)], "NaN",
-        "row 3"),
-    refuses("points after a hundred missing", lambda: [None] * 100 + list(shapely.points(PLACES)),
-        "NaN"),
+    refuses("points, one missing", lambda: [*POINTS, None], "NaN", "row 3"),
+    refuses("points, one empty", lambda: [*POINTS, shapely.Point()], "NaN", "row 3"),
+    refuses("points with NaN", lambda: [*POINTS, shapely.Point(np.nan, 1)], "NaN", "row 3"),
+    refuses("points after a hundred missing", lambda: [None] * 100 + list(POINTS), "NaN"),
     refuses("points out of range", lambda: [shapely.Point(5, 100)], "[-90, 90]"),
-    refuses("several kinds at once", lambda: [*shapely.points(PLACES),
+    refuses("several kinds at once", lambda: [*POINTS,
         shapely.GeometryCollection([shapely.Point(1, 2)])], "GeometryCollection", "row 3"),
     reads("several points of one place",
         lambda: [shapely.MultiPoint([place, place]) for place in PLACES], tolerance=1e-6),
-    reads("small polygons", lambda: shapely.buffer(shapely.points(PLACES), 1e-7), tolerance=1e-3),
+    reads("small polygons", lambda: shapely.buffer(POINTS, 1e-7), tolerance=1e-3),
     reads("short lines", lambda: [shapely.LineString([place, place + 1e-7]) for place in PLACES],
         tolerance=1e-3),
     reads("small boxes", lambda: pd.DataFrame(
@@ -48,18 +45,17 @@ GEOMETRIES = [
     refuses("an H3 cell and a text", lambda: ["85283473fffffff", "Paris"], "Paris", "row 1"),
     refuses("a single point", lambda: shapely.Point(2.5, 5.5), "list"),
     refuses("a multipoint", lambda: shapely.MultiPoint(PLACES), "list"),
-    refuses("points and numbers", lambda: [*shapely.points(PLACES), 7], "mixed"),
+    refuses("points and numbers", lambda: [*POINTS, 7], "mixed"),
     refuses("points and texts", lambda: [shapely.Point(1, 2), "POINT (1 2)"], "mixed"),
     refuses("texts of points", lambda: ["POINT (2.5 5.5)"], "(n, 2)"),
-    refuses("bytes of points", lambda: list(shapely.to_wkb(shapely.points(PLACES)))),
-    refuses("column of points", lambda: shapely.points(PLACES)[:, None]),
-    either("frame with points", lambda: pd.DataFrame({"geometry": shapely.points(PLACES)}),
-        "geometry"),
-    reads("GeoSeries", lambda: points("EPSG:4326")),
-    reads("GeoSeries in Mercator", lambda: points("EPSG:4326").to_crs("EPSG:3857"), tolerance=1e-3),
-    reads("GeoSeries in UTM", lambda: points("EPSG:4326").to_crs("EPSG:32631"), tolerance=1e-3),
+    refuses("bytes of points", lambda: list(shapely.to_wkb(POINTS))),
+    refuses("column of points", lambda: POINTS[:, None]),
+    either("frame with points", lambda: pd.DataFrame({"geometry": POINTS}), "geometry"),
+    reads("GeoSeries", lambda: points(4326)),
+    reads("GeoSeries in Mercator", lambda: points(4326).to_crs(3857), tolerance=1e-3),
+    reads("GeoSeries in UTM", lambda: points(4326).to_crs(32631), tolerance=1e-3),
     reads("GeoSeries in OGC:CRS84", lambda: points("OGC:CRS84")),
-    reads("GeoSeries in latitude order", lambda: points("EPSG:4326").to_crs("EPSG:4979")),
+    reads("GeoSeries in latitude order", lambda: points(4326).to_crs(4979)),
     refuses("GeoSeries without CRS", points, "no CRS", "set_crs"),
     refuses("GeoSeries with a local CRS", lambda: points(ENGINEERING), "CRS", "set_crs"),
     refuses("GeoSeries, not placed in UTM",
@@ -78,7 +74,7 @@ GEOMETRIES = [
     refuses("GeoDataFrame without geometry", lambda: gpd.GeoDataFrame({"price": LON})),
     either("GeoDataFrame of lon, lat without geometry",
         lambda: gpd.GeoDataFrame({"lat": LAT, "lon": LON}), "geometry"),
-    either("geometry array", lambda: points("EPSG:4326").values, "GeoSeries"),
+    either("geometry array", lambda: points(4326).values, "GeoSeries"),
     either("geometry array in Mercator", lambda: points(4326).to_crs(3857).values, "GeoSeries",
         tolerance=1e-3),
     either("pandas Series of a geometry array in Mercator",

@@ -9,20 +9,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
-import shapely
 import torch
 import xarray as xr
 
 from skgeo_embed.nn.encodings import KINDS
 from tests.odd_inputs.checking import by_name, check, each, either, reads, refuses
-from tests.odd_inputs.encoders import (
-    ENCODERS,
-    OF_ONE_FILE,
-    PLACES,
-    features_of_pairs,
-    fitted,
-)
-from tests.odd_inputs.frames import POLARS
+from tests.odd_inputs.encoders import ENCODERS, OF_ONE_FILE, features_of_pairs, fitted
+from tests.odd_inputs.frames import POINTS, POLARS
 
 pytestmark = pytest.mark.slow
 every_encoder = pytest.mark.parametrize("encoder", ENCODERS)
@@ -73,7 +66,7 @@ LON_AXES = [
     either("dask array", lambda: dask.array.from_array(np.array(AXIS["lon"])), "compute"),
     refuses("polars LazyFrame", POLARS.lazy, "collect"),
     refuses("frame", lambda: pd.DataFrame({"lon": AXIS["lon"]}), "lon axis"),
-    refuses("points", lambda: list(shapely.points(PLACES)), "lon axis"),
+    refuses("points", lambda: list(POINTS), "lon axis"),
     refuses("the latitude axis", lambda: xr.DataArray(AXIS["lat"], dims="lat", name="lat"), "lat"),
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from skgeo_embed import SatCLIPEncoder
-from tests.odd_inputs.checking import BAD_FILE, by_name, check, check_file, quietly
+from tests.odd_inputs.checking import BAD_FILE, by_name, check, check_file, entries, quietly
 from tests.odd_inputs.encoders import PLACES
 
 pytestmark = pytest.mark.slow
@@ -84,17 +84,6 @@ ODD_CONFIG = {  # what changes no number: opened all the same, or refused
     "location.n_frequencies": ("x",),
     "location.spectral_decay": (3.0,),
 }
-
-
-def entries(table):
-    return pytest.mark.parametrize(
-        ("key", "value"),
-        [
-            pytest.param(key, value, id=f"{key}={value!r}"[:70])
-            for key, values in table.items()
-            for value in values
-        ],
-    )
 
 
 @entries(BAD_CONFIG)

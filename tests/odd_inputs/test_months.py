@@ -1,4 +1,4 @@
-"""Odd months of Climplicit: a number for all places, or a column of theirs."""
+"""Odd months of Climplicit and years of MIND: a number for all places, or a column of theirs."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -15,10 +15,13 @@ import pytest
 import scipy.sparse
 import shapely
 import torch
+from safetensors.torch import save_file
 
+from skgeo_embed import MINDEncoder
+from tests import other_recipe
 from tests.odd_inputs.checking import check, each, either, reads, refuses, shown
 from tests.odd_inputs.encoders import LAT, LON, PLACES, features, fitted, make
-from tests.odd_inputs.frames import POLARS, XY, data_array, dataset, swapped
+from tests.odd_inputs.frames import POINTS, POLARS, XY, data_array, dataset, polars, swapped
 from tests.odd_inputs.geometries import points
 from tests.odd_inputs.test_places import each_notation
 
@@ -30,6 +33,10 @@ TIMED = np.column_stack([PLACES, MONTHS])
 
 def months_frame(months=MONTHS, **more):
     return pd.DataFrame({"lat": LAT, "month": months, "lon": LON, **more})
+
+
+def arrow_months(months):
+    return pa.table({"lat": LAT, "month": months, "lon": LON})
 
 
 def geo_frame(**columns):
@@ -72,7 +79,7 @@ MONTH_TABLES = [
     refuses("one row", lambda: TIMED[0], "(n, 3)"),
     refuses("no rows", lambda: TIMED[:0], "0 sample"),
     refuses("None", lambda: None, "month"),
-    refuses("list of points", lambda: list(shapely.points(PLACES)), "month"),
+    refuses("list of points", lambda: list(POINTS), "month"),
     refuses("points with the month as height", lambda: list(shapely.points(TIMED)), "month"),
     refuses("masked", lambda: np.ma.masked_equal(TIMED, 7.0), "month", "row 1"),
     refuses("masked places", lambda: np.ma.masked_equal(TIMED, 1.75), "NaN", "row 1"),
@@ -128,29 +135,22 @@ MONTH_TABLES = [
         "lon="),
     reads("structured", structured_months),
     refuses("structured, masked month", lambda: structured_months(masked=True), "month", "row 1"),
-    reads("arrow", lambda: pa.table({"lat": LAT, "month": [1, 7, 12], "lon": LON})),
-    refuses("arrow, null", lambda: pa.table({"lat": LAT, "month": [1, None, 12], "lon": LON}),
-        "month", "row 1"),
-    refuses("arrow, booleans", lambda: pa.table({"lat": LAT, "month": MONTHS < 9, "lon": LON}),
-        "month"),
-    reads("polars", lambda: POLARS.with_columns(month=pl.Series([1, 7, 12]))),
-    refuses("polars, null", lambda: POLARS.with_columns(month=pl.Series([1, None, 12])), "month",
-        "row 1"),
+    reads("arrow", lambda: arrow_months([1, 7, 12])),
+    refuses("arrow, null", lambda: arrow_months([1, None, 12]), "month", "row 1"),
+    refuses("arrow, booleans", lambda: arrow_months(MONTHS < 9), "month"),
+    reads("polars", lambda: polars(month=[1, 7, 12])),
+    refuses("polars, null", lambda: polars(month=[1, None, 12]), "month", "row 1"),
     refuses("polars, booleans", lambda: POLARS.with_columns(month=pl.col("lon") > 2), "month"),
-    refuses("polars, texts", lambda: POLARS.with_columns(month=pl.Series(["1", "7", "12"])),
-        "month"),
-    refuses("polars LazyFrame", lambda: POLARS.with_columns(month=pl.Series([1, 7, 12])).lazy(),
-        "collect"),
+    refuses("polars, texts", lambda: polars(month=["1", "7", "12"]), "month"),
+    refuses("polars LazyFrame", lambda: polars(month=[1, 7, 12]).lazy(), "collect"),
     reads("DataArray", lambda: data_array(("lat", "lon", "month"), TIMED[:, [1, 0, 2]])),
     reads("Dataset", lambda: dataset().assign(month=("place", MONTHS))),
     refuses("Dataset, month along another dimension",
         lambda: dataset().assign(month=("time", MONTHS)), "grid"),
     reads("GeoDataFrame", lambda: geo_frame(month=MONTHS)),
     reads("GeoDataFrame in Mercator", lambda: geo_frame(month=MONTHS).to_crs(3857), tolerance=1e-3),
-    refuses("GeoDataFrame, booleans",
-        lambda: geo_frame(month=MONTHS < 9), "month"),
-    refuses("GeoDataFrame, no month",
-        lambda: geo_frame(x=MONTHS), "month"),
+    refuses("GeoDataFrame, booleans", lambda: geo_frame(month=MONTHS < 9), "month"),
+    refuses("GeoDataFrame, no month", lambda: geo_frame(x=MONTHS), "month"),
     refuses("GeoSeries", lambda: points(4326), "month"),
     refuses("dict", lambda: {"lon": LON, "lat": LAT, "month": MONTHS}, "DataFrame"),
 ]  # fmt: skip
@@ -172,7 +172,7 @@ MISSING = [
     reads("frame", lambda: months_frame(GAP_MONTHS)),
     reads("month 13", lambda: months_frame(np.where(MONTHS == 7, 13, MONTHS))),
     reads("Int64", lambda: months_frame(pd.array([1, None, 12], "Int64"))),
-    reads("polars null", lambda: POLARS.with_columns(month=pl.Series([1, None, 12]))),
+    reads("polars null", lambda: polars(month=[1, None, 12])),
     reads("masked", lambda: np.ma.masked_equal(TIMED, 7.0)),
     reads("GeoDataFrame", lambda: geo_frame(month=GAP_MONTHS)),
     reads("a missing place", lambda: np.where(TIMED == 1.75, np.nan, TIMED)),
@@ -241,3 +241,37 @@ def test_lazy_months(odd):
             return np.asarray(with_months().transform(X).compute())
 
     odd.check(act, monthly)
+
+
+# --- MIND's networks with a year, of which none is released
+
+
+@pytest.fixture
+def of_years(tmp_path):
+    path = tmp_path / "years.safetensors"
+    save_file(other_recipe.mind(16, 2, 10, year=True), path)
+    return lambda year: MINDEncoder(path, year=year)
+
+
+def test_a_year_is_needed(of_years):
+    check(lambda: of_years(None).fit(), words=("year",))
+
+
+def test_a_column_of_one_year(of_years):
+    table = np.column_stack([PLACES, [2020] * 3])
+    check(
+        lambda: of_years("year").fit_transform(table), lambda: of_years(2020).fit_transform(PLACES)
+    )
+
+
+@pytest.mark.parametrize("year", [1899, 2101, np.nan, 20.2, "2020"], ids=shown)
+def test_years(of_years, year):
+    check(
+        lambda: of_years(year).fit_transform(PLACES),
+        words=("2020",) if year == "2020" else ("year",),
+    )
+
+
+def test_years_of_two_digits_in_a_column(of_years):
+    table = np.column_stack([PLACES, [20, 21, 22]])
+    check(lambda: of_years("year").fit_transform(table), words=("year", "row 0"))

@@ -20,13 +20,13 @@ from tests.odd_inputs.encoders import ENCODERS, GAP, LAT, LON, PLACES, features,
 from tests.odd_inputs.frames import (
     CHOSEN,
     PANDAS,
-    POLARS,
     SECOND_FIRST,
     TABLES,
     XY,
     cells,
     data_array,
     frame,
+    polars,
     swapped,
 )
 from tests.odd_inputs.geometries import GEOMETRIES, points
@@ -69,7 +69,7 @@ GAPS = [  # NaN rows where nothing is known; what is no number is refused all th
     reads("Float64", lambda: pd.DataFrame(GAP[:, ::-1], columns=["lat", "lon"], dtype="Float64")),
     reads("objects with NA", lambda: pd.DataFrame(GAP[:, ::-1],
         columns=["lat", "lon"]).astype(object).fillna(pd.NA)),
-    reads("polars null", lambda: POLARS.with_columns(lon=pl.Series([2.5, None, 0.5]))),
+    reads("polars null", lambda: polars(lon=[2.5, None, 0.5])),
     reads("arrow null", lambda: pa.table({"lat": LAT, "lon": [2.5, None, 0.5]})),
     reads("DataArray", lambda: data_array(values=GAP[:, ::-1])),
     reads("tensor", lambda: torch.tensor(GAP)),

@@ -13,7 +13,7 @@ import shapely
 import torch
 
 from skgeo_embed.model_selection import LeaveOneRegionOut, SpatialBlockKFold
-from tests.odd_inputs.checking import check, each, reads, refuses
+from tests.odd_inputs.checking import check, each, entries, reads, refuses
 from tests.odd_inputs.frames import data_array
 
 pytestmark = pytest.mark.slow
@@ -119,17 +119,10 @@ BAD_PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        pytest.param(name, value, id=f"{name}={value!r}")
-        for name, values in BAD_PARAMETERS.items()
-        for value in values
-    ],
-)
-def test_parameters(name, value):
-    splitter = SpatialBlockKFold(**{"n_splits": 3, "shuffle": True, name: value})
-    check(lambda: folds(WIDE, splitter), words=(name,))
+@entries(BAD_PARAMETERS)
+def test_parameters(key, value):
+    splitter = SpatialBlockKFold(**{"n_splits": 3, "shuffle": True, key: value})
+    check(lambda: folds(WIDE, splitter), words=(key,))
 
 
 NOTATIONS = {
