@@ -81,7 +81,7 @@ from skgeo_embed.nn.vision.small_cnn import SmallConvNet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests import other_recipe
+from tests import third_party_recipe
 
 SPACE2VEC = Path(__file__).parent.parent / "tests/data/weights/space2vec_grid_yfcc.pth.tar"
 # Inside UTM zone 31 N whichever of the two numbers comes first, so that a swap is no error, and
@@ -1965,16 +1965,16 @@ TAXABIND = json.dumps({"sigma": [1, 16, 256], "encoded_size": 12})
 
 
 def taxabind_weights():
-    return other_recipe.weights({key: tuple(t.shape) for key, t in geoclip_weights().items()})
+    return third_party_recipe.weights({key: tuple(t.shape) for key, t in geoclip_weights().items()})
 
 
 OTHERS = {  # the class, small weights in its layout, and what it is made with
     "ClimplicitEncoder": (
-        ClimplicitEncoder, lambda: other_recipe.climplicit(32, 16, 4), {"month": 7},
+        ClimplicitEncoder, lambda: third_party_recipe.climplicit(32, 16, 4), {"month": 7},
     ),
-    "SINREncoder": (SINREncoder, lambda: other_recipe.sinr(32), {}),
-    "TTEEncoder": (TTEEncoder, lambda: other_recipe.tte(64, 16, 32, 8), {}),
-    "MINDEncoder": (MINDEncoder, lambda: other_recipe.mind(48, 3, 24), {}),
+    "SINREncoder": (SINREncoder, lambda: third_party_recipe.sinr(32), {}),
+    "TTEEncoder": (TTEEncoder, lambda: third_party_recipe.tte(64, 16, 32, 8), {}),
+    "MINDEncoder": (MINDEncoder, lambda: third_party_recipe.mind(48, 3, 24), {}),
     "GeoCLIPEncoder of TaxaBind": (GeoCLIPEncoder, taxabind_weights, {}),
 }  # fmt: skip
 
@@ -2100,7 +2100,7 @@ def year_cases(folder):
     path = folder / (numbered("years") + ".safetensors")
 
     def encoder(year):
-        save_file(other_recipe.mind(16, 2, 10, year=True), path)
+        save_file(third_party_recipe.mind(16, 2, 10, year=True), path)
         return MINDEncoder(path, year=year)
 
     yield Case(
@@ -3327,7 +3327,7 @@ def prepare_encoders(folder):
         if encoder is GeoCLIPEncoder:
             (target / "config.json").write_text(TAXABIND)
         ENCODERS[name] = partial(encoder, target, **more)
-    database = other_recipe.range_database(folder / "recipe.npz", n=40, k=256, d=12)
+    database = third_party_recipe.range_database(folder / "recipe.npz", n=40, k=256, d=12)
     ENCODERS["RANGEEncoder"] = lambda **more: RANGEEncoder(
         database, **{"location_encoder": looks(), **more}
     )

@@ -14,7 +14,7 @@ from skgeo_embed.geolocation import equal_area_lattice
 from skgeo_embed.places.sphere import great_circle_km
 from tests.peak_memory import PEAK_MIB
 from tests.pretraining.flat import flat_pretrainer
-from tests.published import checkpoint, to_bytes
+from tests.satclip_checkpoint import checkpoint, to_bytes
 
 
 @pytest.fixture(scope="module")

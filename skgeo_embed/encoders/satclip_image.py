@@ -31,7 +31,7 @@ from skgeo_embed.images.pixels import (
 if TYPE_CHECKING:
     import torch
 
-    from skgeo_embed.models.sharing import LoadedTower
+    from skgeo_embed.models.loaded import LoadedTower
 
 
 class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstimator):

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from skgeo_embed._errors import ModelFormatError
 from skgeo_embed._files import file_sha256
+from skgeo_embed.models.checks import checked_logit_scale
 from skgeo_embed.models.folder import WEIGHTS_NAME, read_config, read_weights
 from skgeo_embed.models.model_file import (
     ModelFile,
@@ -17,7 +17,6 @@ from skgeo_embed.models.model_file import (
     build_image_tower,
     build_location,
 )
-from skgeo_embed.models.parsing import checked_logit_scale
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.location import LocationEncoder
 
@@ -62,9 +61,7 @@ class FolderModel(ModelFile):
         """Build the image tower."""
         description: dict[str, Any] | None = self._config.get("image")
         if not description:
-            raise ModelFormatError(
-                f"{self._folder} holds a location tower only, images cannot be encoded with it."
-            )
+            return super().image(vision_tower)
         weights = read_weights(self._folder, "image.")
         return build_image_tower(description, weights, vision_tower, self._folder)
 
@@ -97,9 +94,7 @@ class FolderModel(ModelFile):
         """Read the temperature."""
         weights = read_weights(self._folder, "logit_scale")
         if "" not in weights:
-            raise ModelFormatError(
-                f"{self._folder} holds no logit_scale, so it is no two-tower model."
-            )
+            return super().logit_scale()
         return checked_logit_scale(weights[""], self._folder)
 
 

@@ -47,9 +47,9 @@ class HubOptions:
     def __post_init__(self) -> None:
         check_token(self.token)
 
-    def without_token(self) -> HubOptions:
-        """Return the options as they may be pickled."""
-        return replace(self, token=None)
+    def pinned(self, revision: str | None) -> HubOptions:
+        """Return options for a pickle: they open a commit again, and hold no token."""
+        return replace(self, revision=revision or self.revision, token=None)
 
 
 def check_token(token: str | bool | None) -> None:

@@ -1,4 +1,4 @@
-"""Lightning checkpoints in the original's format, published or trained with its code."""
+"""SatCLIP checkpoints, and those of this library's own runs, which have the same format."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.checks import (
+    READING_ERRORS,
+    as_format_error,
+    checked_logit_scale,
+    network_sizes,
+)
 from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
-from skgeo_embed.models.parsing import DAMAGE, checked_logit_scale, network_sizes, parsing
-from skgeo_embed.models.registry import PublishedModel
+from skgeo_embed.models.registry import SatCLIPCheckpoint
 from skgeo_embed.models.towers import tower_of_checkpoint
 from skgeo_embed.nn.location import LocationEncoder
 
@@ -24,34 +29,34 @@ _VISUAL_PREFIX = "model.visual."
 
 
 class LightningModel(ModelFile):
-    """A checkpoint in the original's format; read when first asked for a tower."""
+    """A SatCLIP checkpoint, read when it is first asked for a tower."""
 
     def __init__(
-        self, origin: Origin, published: PublishedModel | None, *, allow_pickle: bool
+        self, origin: Origin, known: SatCLIPCheckpoint | None, *, allow_pickle: bool
     ) -> None:
         self.origin = origin
         assert origin.path is not None
         self._path = origin.path
-        self._published = published
+        self._known = known
         self._allow_pickle = allow_pickle
         self._content: dict[str, Any] | None = None
         self.details = {}
-        if published is not None:
-            self.licence, self.trained_on = published.licence, "S2-100K"
-            self.harmonics = published.harmonics
+        if known is not None:
+            self.licence, self.trained_on = known.licence, "S2-100K"
+            self.harmonics = known.harmonics
 
     def location(self, harmonics: str) -> LocationEncoder:
         """Build the location tower."""
-        with parsing(self._path, "a Lightning checkpoint"):
+        with as_format_error(self._path, "a Lightning checkpoint"):
             config, weights = location_of_checkpoint(self._read(), self._path)
-            self._check_published(config)
+            self._check_name(config)
             # read from the map into memory of their own: the file may go away
             weights = {key: value.clone() for key, value in weights.items()}
         return build_location(config, weights, harmonics, self._path)
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower."""
-        with parsing(self._path, "a Lightning checkpoint"):
+        with as_format_error(self._path, "a Lightning checkpoint"):
             description, weights = vision_of_checkpoint(
                 self._read(), self._path, own=vision_tower is not None
             )
@@ -62,9 +67,7 @@ class LightningModel(ModelFile):
         """Read the temperature."""
         scale = self._read()["state_dict"].get("model.logit_scale")
         if scale is None:
-            raise ModelFormatError(
-                f"{self._path} holds no logit_scale, so it is no two-tower model."
-            )
+            return super().logit_scale()
         return checked_logit_scale(scale, self._path)
 
     def _read(self) -> dict[str, Any]:
@@ -72,13 +75,13 @@ class LightningModel(ModelFile):
             self._content = read_checkpoint(self._path, allow_pickle=self._allow_pickle)
         return self._content
 
-    def _check_published(self, config: dict[str, Any]) -> None:
-        """Compare a published checkpoint with the registry; one may be another renamed."""
+    def _check_name(self, config: dict[str, Any]) -> None:
+        """Compare a checkpoint with what the registry knows by its name; it may be renamed."""
         found = config.get("legendre_polys")
-        if self._published is not None and found != self._published.legendre_polys:
+        if self._known is not None and found != self._known.legendre_polys:
             raise ModelFormatError(
-                f"{self._path} is named like {self._published.name}, whose L is "
-                f"{self._published.legendre_polys}, but holds an encoder with L = {found}; rename "
+                f"{self._path} is named like {self._known.name}, whose L is "
+                f"{self._known.legendre_polys}, but holds an encoder with L = {found}; rename "
                 "it."
             )
 
@@ -103,7 +106,7 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         # only zip files, which torch writes since 1.6, can be mapped
         mapped = zipfile.is_zipfile(path)
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
-    except DAMAGE as error:
+    except READING_ERRORS as error:
         unsafe = re.search(r"GLOBAL (\S+)", str(error))
         if unsafe:
             raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
@@ -125,7 +128,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Read a plain torch file without running code from it."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGE as error:
+    except READING_ERRORS as error:
         raise ModelFormatError(
             f"{path} was not opened: it is damaged, or holds objects that only running code from "
             f"the file could rebuild ({type(error).__name__}). Fetch it again."

@@ -96,7 +96,7 @@ def test_geoclip_real_weights_against_the_original():
 
 
 def test_geoclip_projection_against_the_original():
-    from skgeo_embed.nn.location.geoclip import equal_earth
+    from skgeo_embed.models.third_party.geoclip import equal_earth
 
     data = reference("geoclip")
     points = torch.from_numpy(data["input_latlon_float32"][:, ::-1].astype(np.float64))
@@ -306,7 +306,7 @@ def test_gps2vec_missing_zones(zone_folder):
 
 def test_gps2vec_keeps_few_zones(zone_folder, monkeypatch):
     kind, folder = zone_folder
-    monkeypatch.setattr("skgeo_embed.encoders.gps2vec.ZONE_CACHE", 2)
+    monkeypatch.setattr("skgeo_embed.models.third_party.gps2vec.ZONE_CACHE", 2)
     data = reference("gps2vec")
     encoder = GPS2VecEncoder(folder, kind=kind).fit()
     features = encoder.transform(data["points_lonlat"])
@@ -344,6 +344,7 @@ class FoldingCSP(Folding, CSPEncoder):
 class FoldingGeoCLIP(Folding, GeoCLIPEncoder):
     def _prepare(self):
         from skgeo_embed.models.geoclip_file import open_geoclip
+
         from skgeo_embed.models.hub import HubOptions
 
         folder = Path(tempfile.gettempdir()) / f"skgeo-embed-test-geoclip-{os.getpid()}"

@@ -27,7 +27,7 @@ from skgeo_embed.models.registry import BUNDLED, WEIGHTS_FOLDER
 from tests.boxes import read_boxes
 from tests.content import rain, small_tower
 from tests.hub_server import WRITE_TOKEN
-from tests.published import checkpoint, to_bytes, without_vision
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
 
 PLACES = np.array([[2.35, 48.86], [7.76, 46.02], [-78.5, -0.2], [25.0, 0.0], [128.0, 69.0]])
 HALF_MERIDIAN_KM = 20_015.1

@@ -20,7 +20,7 @@ from skgeo_embed import (
     TTEEncoder,
 )
 from skgeo_embed.nn.location import LocationEncoder
-from tests import other_recipe
+from tests import third_party_recipe
 from tests.encoders.test_baselines import SPACE2VEC, geoclip_weights, write_zone
 
 _FOLDER = tempfile.TemporaryDirectory(prefix=f"skgeo-embed-zoo-{os.getpid()}-")
@@ -59,13 +59,13 @@ def _original(name, weights):
 
 
 def _climplicit():
-    return _original("climplicit", lambda: other_recipe.climplicit(16, 8, 4))
+    return _original("climplicit", lambda: third_party_recipe.climplicit(16, 8, 4))
 
 
 def _database():
     path = Path(_FOLDER.name) / "database.npz"
     if not path.exists():
-        other_recipe.range_database(path, n=20, k=256, d=6)
+        third_party_recipe.range_database(path, n=20, k=256, d=6)
     return path
 
 
@@ -78,9 +78,13 @@ MAKERS = {
     "csp": lambda **kw: CSPEncoder(SPACE2VEC, **kw),
     "climplicit": lambda **kw: ClimplicitEncoder(_climplicit(), **kw),
     "july": lambda **kw: ClimplicitEncoder(_climplicit(), month=7, **kw),
-    "sinr": lambda **kw: SINREncoder(_original("sinr", lambda: other_recipe.sinr(8)), **kw),
-    "tte": lambda **kw: TTEEncoder(_original("tte", lambda: other_recipe.tte(20, 6, 8, 5)), **kw),
-    "mind": lambda **kw: MINDEncoder(_original("mind", lambda: other_recipe.mind(16, 2, 10)), **kw),
+    "sinr": lambda **kw: SINREncoder(_original("sinr", lambda: third_party_recipe.sinr(8)), **kw),
+    "tte": lambda **kw: TTEEncoder(
+        _original("tte", lambda: third_party_recipe.tte(20, 6, 8, 5)), **kw
+    ),
+    "mind": lambda **kw: MINDEncoder(
+        _original("mind", lambda: third_party_recipe.mind(16, 2, 10)), **kw
+    ),
     "range": lambda **kw: RANGEEncoder(
         _database(), location_encoder=SatCLIPEncoder(layer="embedding", dtype="float64"), **kw
     ),

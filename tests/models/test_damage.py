@@ -22,7 +22,7 @@ from skgeo_embed.models.folder import write_folder
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.vision.small_cnn import SmallConvNet
 from tests.encoders.test_baselines import SPACE2VEC, geoclip_weights, write_zone
-from tests.published import checkpoint, to_bytes, without_vision
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from skgeo_embed._errors import (
     ModelNotFoundError,
 )
 from skgeo_embed.models.opening import open_backbone, open_location_encoder
-from skgeo_embed.models.registry import BACKBONES, PUBLISHED
+from skgeo_embed.models.registry import BACKBONES, SATCLIP_CHECKPOINTS
 from tests.hub_server import WRITE_TOKEN, Repository
 from tests.pretraining.flat import flat_pretrainer
-from tests.published import checkpoint, to_bytes, without_vision
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
 
 NAME = "microsoft/SatCLIP-ResNet18-L10"
 FILE = "satclip-resnet18-l10.ckpt"
@@ -237,8 +237,8 @@ def test_published_encoder_is_pickled_by_name(published):
 
 
 def test_the_registry_holds_the_six(hub):
-    assert len(PUBLISHED) == 6
-    for name, model in PUBLISHED.items():
+    assert len(SATCLIP_CHECKPOINTS) == 6
+    for name, model in SATCLIP_CHECKPOINTS.items():
         assert model.file == f"{name}.ckpt"
         assert model.repository.lower() == f"microsoft/{name}"
         assert (model.harmonics == "published") == (model.legendre_polys == 40)

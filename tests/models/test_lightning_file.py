@@ -12,8 +12,8 @@ from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.nn.encodings import KINDS
 from skgeo_embed.nn.location import LocationEncoder
 from tests.peak_memory import PEAK_MIB
-from tests.published import checkpoint, to_bytes, without_vision
 from tests.recipe import checkpoints_json
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
 
 
 def saved(path, *args, **kwargs):

@@ -17,7 +17,7 @@ from skgeo_embed import (
     SatCLIPEncoder,
 )
 from skgeo_embed.models.hub import HubOptions
-from skgeo_embed.models.range_database import open_database
+from skgeo_embed.models.third_party.range_ import open_database
 
 OPTIONS = HubOptions(None, None, None, True)
 N = 20
@@ -92,9 +92,9 @@ def test_a_header_that_claims_more_than_there_is(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", ">f8"])
 def test_either_order_in_memory(tmp_path, dtype, monkeypatch):
-    from skgeo_embed.models import range_database
+    from skgeo_embed.models.third_party import range_
 
-    monkeypatch.setattr(range_database, "NUMBERS", 7)  # at a time: pieces end within rows
+    monkeypatch.setattr(range_, "NUMBERS", 7)  # at a time: pieces end within rows
     plain, fortran = tmp_path / "plain.npz", tmp_path / "fortran.npz"
     content = {key: value.astype(dtype) for key, value in arrays().items()}
     np.savez(plain, **content)
