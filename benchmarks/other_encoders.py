@@ -1,9 +1,9 @@
-"""Speed of other authors' encoders, each against its own matrix products.
+"""Speed of third-party encoders, each against its own matrix products.
 
     python benchmarks/other_encoders.py [--points 20480]
 
-Networks have the published sizes and random weights (tests/third_party_recipe.py): what is measured does
-not depend on them. A floor is what the network's matrix products alone take, of TTE with the
+Networks have the published sizes and random weights (tests/third_party_recipe.py): what is
+measured does not depend on them. A floor is the time of the matrix products alone, for TTE with the
 softmax over its 4,096 sites; ratios are of the same run, the median of rounds in turn.
 """
 

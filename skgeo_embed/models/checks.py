@@ -74,9 +74,9 @@ def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
         if tensor.is_floating_point() and not (tensor.abs() < LARGEST_WEIGHT).all():
             bad = int((~(tensor.abs() < LARGEST_WEIGHT)).sum())
             raise ModelFormatError(
-                f"{where}: {bad} of {tensor.numel()} numbers of {key!r} are NaN, infinite or too "
-                "large to multiply; the training that wrote them diverged, or the file is damaged. "
-                "Use another checkpoint of the run."
+                f"{where}: {bad} of {tensor.numel()} numbers of {key!r} are NaN or infinite, or "
+                "too large to multiply; the training that wrote them diverged, or the file is "
+                "damaged. Use another checkpoint of the run."
             )
 
 

@@ -26,6 +26,7 @@ _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
 TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights where it is frozen
 _VISUAL_PREFIX = "model.visual."
+LOADING_ERRORS = (*READING_ERRORS, AssertionError, AttributeError)  # torch.load raises these too
 
 
 class LightningModel(ModelFile):
@@ -106,7 +107,7 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         # only zip files, which torch writes since 1.6, can be mapped
         mapped = zipfile.is_zipfile(path)
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
-    except READING_ERRORS as error:
+    except LOADING_ERRORS as error:
         unsafe = re.search(r"GLOBAL (\S+)", str(error))
         if unsafe:
             raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
@@ -121,6 +122,8 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         raise ModelFormatError(
             f"{path} is a torch file but no Lightning checkpoint: it has no state_dict."
         )
+    if not all(isinstance(key, str) for key in content["state_dict"]):
+        raise ModelFormatError(f"{path} is no Lightning checkpoint: its state_dict has odd names.")
     return content
 
 
@@ -128,7 +131,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Read a plain torch file without running code from it."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except READING_ERRORS as error:
+    except LOADING_ERRORS as error:
         raise ModelFormatError(
             f"{path} was not opened: it is damaged, or holds objects that only running code from "
             f"the file could rebuild ({type(error).__name__}). Fetch it again."
@@ -145,20 +148,14 @@ def location_of_checkpoint(
     state = content["state_dict"]
     described = content.get(LOCATION_KEY)
     if isinstance(described, dict):  # written by this library: the whole tower, described
-        start = "model.location."
-        own = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-        return described, own
+        return described, _tensors(state, "model.location.")
     prefix = next((p for p in _LOCATION_PREFIXES if any(k.startswith(p) for k in state)), None)
     if prefix is None:
         raise ModelFormatError(
             f"{path} holds no location network (no key begins with "
             f"{' or '.join(map(repr, _LOCATION_PREFIXES[:2]))}); it begins with {list(state)[:4]}."
         )
-    weights = {
-        f"nnet.{key.removeprefix(prefix)}": value
-        for key, value in state.items()
-        if key.startswith(prefix)
-    }
+    weights = {f"nnet.{key}": value for key, value in _tensors(state, prefix).items()}
     hyper = _hyper_parameters(content)
     sizes = network_sizes(weights, path)
     config = {**_encoding_config(hyper, sizes.pop("dim_in"), path), **sizes}
@@ -171,20 +168,27 @@ def vision_of_checkpoint(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the image tower's config, unless the module is the user's own, and weights."""
     state = content["state_dict"]
-    weights = {
-        key.removeprefix(_VISUAL_PREFIX): value
-        for key, value in state.items()
-        if key.startswith(_VISUAL_PREFIX)
-    }
+    weights = _tensors(state, _VISUAL_PREFIX)
     described = content.get(TOWER_KEY)
     if isinstance(described, dict):  # written by this library
-        return dict(described["description"]), described["weights"] or weights
+        return dict(described["description"]), _tensors(described["weights"], "") or weights
     if not weights:
         raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
     if own:  # the user's module says what it is
         return {}, weights
     hyper = _hyper_parameters(content)
     return tower_of_checkpoint(hyper.get("vision_layers"), weights), weights
+
+
+def _tensors(state: Any, prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    if not isinstance(state, dict):
+        raise ValueError(f"weights are a {type(state).__name__}, not a dict of tensors")
+    return {
+        key.removeprefix(prefix): value
+        for key, value in state.items()
+        if key.startswith(prefix) and isinstance(value, Tensor)
+    }
 
 
 def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:

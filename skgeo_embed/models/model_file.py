@@ -160,6 +160,8 @@ def build_content(
     with as_format_error(where, "content layers"):
         check_finite(weights, where)
         try:
+            if not isinstance(description.get("contrasts") or {}, dict):
+                raise ValueError("its contrasts are not a dict")
             with torch.device("meta"):
                 content = ContentLayers(**description)
             content.load_state_dict(weights, assign=True)
@@ -254,7 +256,7 @@ def _detail_columns(config: dict[str, Any], weights: dict[str, Tensor], where: s
         if described is None and table is None:
             continue
         found = None if table is None else tuple(table.shape)
-        said = tuple((described or {}).get(length) for length in lengths)
+        said = tuple(dict(described or {}).get(length) for length in lengths)
         if found != said:
             raise ModelFormatError(
                 f"the encoder in {where} cannot be opened: its description and its tensors are not "

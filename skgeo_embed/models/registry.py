@@ -238,7 +238,7 @@ def find_third_party(name: str) -> ThirdPartyRow | None:
         (
             row
             for row in THIRD_PARTY.values()
-            if row.file and wanted in (row.name, (row.repository or "").lower())
+            if row.file and wanted in (row.name, str(row.repository).lower())
         ),
         None,
     )

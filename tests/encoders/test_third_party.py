@@ -1,4 +1,4 @@
-"""Other authors' encoders give the originals' numbers, from the files that they published."""
+"""Third-party encoders give their authors' numbers, from files in the authors' layouts."""
 
 import json
 import pickle
@@ -32,6 +32,7 @@ from skgeo_embed.models.third_party.model import warn_of_licence
 from tests import third_party_recipe
 from tests.hub_server import Repository
 from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
+from tests.third_party_recipe import geoclip_weights, usual
 
 PLACES = np.array([[7.8, 36.8], [-122.3, 38.5], [100.0, -33.0]])
 
@@ -43,8 +44,8 @@ def numbers():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Files in the originals' layouts and full size, and MIND's small network."""
-    folder = tmp_path_factory.mktemp("originals")
+    """Files in the authors' layouts and full size, and MIND's small network."""
+    folder = tmp_path_factory.mktemp("files")
     makers = {
         "climplicit": third_party_recipe.climplicit,
         "sinr": third_party_recipe.sinr,
@@ -56,11 +57,6 @@ def files(tmp_path_factory):
     for name, make in makers.items():
         save_file(make(), folder / f"{name}.safetensors")
     return {name: folder / f"{name}.safetensors" for name in makers}
-
-
-def usual(points):
-    """Rows that have one notation: no poles, and not +180°, which originals tell from -180°."""
-    return (np.abs(points[:, 1]) < 90) & (points[:, 0] < 180)
 
 
 def assert_same(found, expected, points, atol):
@@ -144,7 +140,7 @@ def test_range(numbers, tmp_path):
     assert found.shape == (len(points), 1280)
     exact = numbers["range_location_exact"]
     np.testing.assert_allclose(found[rows, 1024:], exact[rows], rtol=0, atol=1e-10)
-    low = rows & (np.abs(points[:, 1]) < 60)  # above, the original's harmonics are off
+    low = rows & (np.abs(points[:, 1]) < 60)  # above, the authors' harmonics are off
     image = numbers["range_image"]
     np.testing.assert_allclose(found[low, :256], image[low], rtol=0, atol=2e-4)
     plus = RANGEEncoder(database, location_encoder=location, beta=0.2).fit_transform(points)
@@ -170,7 +166,7 @@ def test_range_of_ones_own_images():
     np.testing.assert_allclose(again.transform(coords), found, atol=1e-6)
     with pytest.raises(ValueError, match="compared with 7 columns, but the location encoder makes"):
         RANGEEncoder.from_images(location, richer, coords).fit()
-    with pytest.raises(ModelFormatError, match="as many rows each"):
+    with pytest.raises(ModelFormatError, match="all need as many rows"):
         RANGEEncoder.from_images(location, images[:5], coords)
     images[3, 2] = np.nan
     with pytest.raises(ModelFormatError, match="image_features is NaN or infinite, first in row 3"):
@@ -309,7 +305,7 @@ def test_damaged_foreign_and_missing_files(name, tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"holds no .*model\.safetensors"):
         encoder(tmp_path).fit()
     save_file({"other.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ModelFormatError, match=r"other\.weight|holds no"):
+    with pytest.raises(ModelFormatError, match=r"other\.weight|it has no"):
         encoder(tmp_path).fit()
     bytes_ = save(weights)
     (tmp_path / "model.safetensors").write_bytes(bytes_[: len(bytes_) // 2])
@@ -322,7 +318,7 @@ def test_damaged_foreign_and_missing_files(name, tmp_path):
         encoder(tmp_path / "nan.safetensors").fit()
 
 
-def test_names_of_other_encoders_say_whose_they_are():
+def test_names_of_third_parties_say_which_class_opens_them():
     with pytest.raises(ModelNotFoundError, match="'tte' is opened by TTEEncoder"):
         SINREncoder("tte").fit()
 
@@ -373,8 +369,6 @@ def test_years_where_they_belong(files):
 
 
 def test_taxabind_by_name_from_the_hub(hub, tmp_path):
-    from tests.encoders.test_baselines import geoclip_weights
-
     hub.repositories["MVRL/ecogeo"] = Repository({"model.safetensors": save(geoclip_weights())})
     warn_of_licence.cache_clear()
     with pytest.warns(UserWarning, match=r"the weights of 'taxabind' .* state no licence"):

@@ -257,7 +257,7 @@ def test_image_tower_of_a_file(tmp_path, checkpoint_reference):
     with pytest.raises(ModelFormatError, match="holds no image tower"):
         SatCLIPImageEncoder(location_only).fit()
     path.write_bytes(to_bytes(checkpoint("clip_resnet", vision_layers="new_tower")))
-    with pytest.raises(ModelFormatError, match="vision_layers='new_tower' is none of"):
+    with pytest.raises(ModelFormatError, match="vision_layers='new_tower' must be one of"):
         SatCLIPImageEncoder(path).fit()
 
 

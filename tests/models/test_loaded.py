@@ -25,9 +25,9 @@ from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, write_folder
 from skgeo_embed.models.hub import HubOptions, fetch
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.location import LocationEncoder
-from tests.encoders.test_baselines import geoclip_weights
 from tests.hub_server import Repository
 from tests.pretraining.flat import flat_pretrainer
+from tests.third_party_recipe import geoclip_weights
 
 POINTS = np.array([[7.83, 36.83], [-122.3, 38.5]])
 

@@ -198,7 +198,9 @@ def _read_tower(file: Path, prefixes: tuple[str, ...]) -> tuple[dict[str, Tensor
     state = content.get("state_dict", content)
     if not isinstance(state, dict):
         raise ValueError(f"its state_dict is a {type(state).__name__}, not a dict of tensors")
-    tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    if not all(isinstance(key, str) for key in state):
+        raise ValueError("its state_dict has names that are not text")
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     prefix = _prefix(list(tensors), prefixes)
     weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     return weights, content.get("params") or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,10 @@ from skgeo_embed.models.third_party.model import warn_of_licence
 
 KEYS = ("locs", "satclip_embeddings", "image_embeddings")
 NUMBERS = 2**24  # read at a time
+HEADERS: dict[tuple[int, int], Callable[[Any], Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +128,11 @@ def _read_array(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> np.ndarr
     """Read a table in pieces, so that float64 files need no second copy of themselves."""
     with archive.open(f"{key}.npy") as file:
         version = np.lib.format.read_magic(file)
-        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-        shape, fortran, stored = read_header(file)
+        if version not in HEADERS:
+            raise ValueError(
+                f"{key} is an array of version {version}, not of one of {list(HEADERS)}"
+            )
+        shape, fortran, stored = HEADERS[version](file)
         if stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
             raise ValueError(f"{key} is {stored} of shape {shape}, not a table of real numbers")
         size = int(np.prod(shape, dtype=object)) * stored.itemsize
