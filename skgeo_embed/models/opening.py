@@ -233,10 +233,10 @@ def _content_network(file: ModelFile) -> ContentNetwork:
     content = file.content()
     if content is None:
         raise ValueError(
-            f"{file.origin.name!r} has no content columns. Use an encoder that has them, such as "
-            'the bundled "earth-l20", or another layer. An encoder that you train has them if '
-            "earth_grid or content_grid made its recipe's feature grid; the checkpoints of its run "
-            "do not."
+            f'layer="content" needs content columns, and {file.origin.name!r} has none. Use one '
+            'that has them, such as the bundled "earth-l20", or another layer. An encoder that you '
+            "train has them if earth_grid or content_grid made its recipe's feature grid; the "
+            "checkpoints of its run do not."
         )
     return ContentNetwork(content)
 

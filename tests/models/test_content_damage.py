@@ -175,5 +175,5 @@ def test_what_is_missing_is_named(folder):
     path = folder()
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**config, "content": None}))
-    with pytest.raises(ValueError, match="'rainy' has no content columns"):
+    with pytest.raises(ValueError, match="'rainy' has none"):
         opened(path)
