@@ -67,7 +67,7 @@ def named_path(model: str | os.PathLike[str]) -> Path:
 
 
 def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse weights that are NaN or infinite, whose outputs would be too."""
+    """Refuse weights that are NaN or infinite, since the outputs would be too."""
     for key, tensor in weights.items():
         if tensor.is_complex():
             raise ModelFormatError(f"{where}: {key!r} holds complex numbers; weights are real.")

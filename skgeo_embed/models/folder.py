@@ -75,12 +75,12 @@ def _check_values(config: dict[str, Any], path: Path) -> None:
 
 
 def read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
-    """Read the tensors whose key begins with `prefix`, without it."""
+    """Read the tensors with keys that begin with `prefix`, by their keys without it."""
     return read_safetensors(folder / WEIGHTS_NAME, lambda keys: prefix)
 
 
 def read_safetensors(path: Path, choose: Callable[[list[str]], str]) -> dict[str, Tensor]:
-    """Read the tensors whose key begins with what is chosen from all keys, without it."""
+    """Read the tensors with a prefix, which `choose` picks from all keys, without it."""
     import safetensors
 
     try:
@@ -116,7 +116,7 @@ def write_folder(
 
 
 def _of_their_own(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors on the CPU, none sharing its memory with another, as safetensors asks."""
+    """Return tensors on the CPU that share no memory with each other, as safetensors asks."""
     seen: set[int] = set()
     separate = {}
     for key, tensor in weights.items():

@@ -67,18 +67,18 @@ class FolderModel(ModelFile):
 
     @property
     def has_content(self) -> bool:
-        """Whether it has the layers that it was made of."""
+        """Whether the folder has content layers."""
         return bool(self._config.get("content"))
 
     def content(self) -> ContentLayers | None:
-        """Read the layers that it was made of."""
+        """Read the content layers."""
         if not self.has_content:
             return None
         weights = read_weights(self._folder, "content.")
         return build_content(self._config["content"], weights, self._folder)
 
     def content_as_opened(self) -> ContentLayers | None:
-        """Read the layers later, unless the folder is gone or others lie there by now."""
+        """Read the content layers later, unless the folder has changed or is gone."""
         weights = self._folder / WEIGHTS_NAME
         if weights.is_file() and file_sha256(weights) == self.origin.sha256:
             return self.content()
@@ -99,7 +99,7 @@ class FolderModel(ModelFile):
 
 
 def _fine_layers(description: dict[str, Any] | None) -> list[str]:
-    """Layers of content that the location tower reads itself, which the file holds once."""
+    """Return the content layers that the location tower reads too; the file holds them once."""
     content = (description or {}).get("content") or {}
     layers = content.get("layers", []) if isinstance(content, dict) else []
     return [str(layer.get("name")) for layer in layers if isinstance(layer, dict)]

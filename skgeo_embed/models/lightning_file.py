@@ -24,7 +24,7 @@ from skgeo_embed.nn.location import LocationEncoder
 
 _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
-TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights where it is frozen
+TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights if it is frozen
 _VISUAL_PREFIX = "model.visual."
 LOADING_ERRORS = (*READING_ERRORS, AssertionError, AttributeError)  # torch.load raises these too
 
@@ -100,8 +100,8 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
     Raises
     ------
     ModelFormatError
-        If the file is damaged, is no checkpoint, or holds objects whose unpickling could run
-        code and `allow_pickle` is False.
+        If the file is damaged, is not a checkpoint, or, without `allow_pickle`, holds objects
+        that need code from the file to be rebuilt.
     """
     try:
         # only zip files, which torch writes since 1.6, can be mapped
@@ -120,10 +120,12 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise ModelFormatError(
-            f"{path} is a torch file but no Lightning checkpoint: it has no state_dict."
+            f"{path} is a torch file but not a Lightning checkpoint: it has no state_dict."
         )
     if not all(isinstance(key, str) for key in content["state_dict"]):
-        raise ModelFormatError(f"{path} is no Lightning checkpoint: its state_dict has odd names.")
+        raise ModelFormatError(
+            f"{path} is not a Lightning checkpoint: its state_dict has names that are not text."
+        )
     return content
 
 
@@ -202,8 +204,8 @@ def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str
         legendre_polys = round(dim_in**0.5)
         if legendre_polys**2 != dim_in:
             raise ModelFormatError(
-                f"{path}: the first layer takes {dim_in} columns, which is no square, so it cannot "
-                "follow spherical harmonics."
+                f"{path}: the first layer takes {dim_in} columns, not a square number, so it "
+                "cannot follow spherical harmonics."
             )
         return {
             "positional_encoding": kind,
@@ -219,7 +221,7 @@ def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str
 
 
 def _compare(hyper: dict[str, Any], config: dict[str, Any], path: Path) -> None:
-    """Complain where the hyper-parameters and the tensors disagree."""
+    """Refuse a file if its hyper-parameters and its tensors disagree."""
     names = {"embed_dim": "embed_dim", "legendre_polys": "legendre_polys", "pe_type": "network"}
     if config["network"] in ("siren", "mlp"):
         names["num_hidden_layers"] = "num_hidden_layers"
@@ -244,7 +246,7 @@ def _foreign_message(path: Path) -> str:
         what = "it is a git-lfs pointer: fetch the file itself, with git lfs pull"
     elif start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         what = "it is a web page: fetch the file itself, from its download link"
-    return f"{path} is no torch checkpoint: {what}."
+    return f"{path} is not a torch checkpoint: {what}."
 
 
 def _unsafe_message(path: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What an opened model can be asked for, whatever its format."""
+"""Models of every format: what they are asked for, and how towers are built from tensors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Origin:
     path : Path or None
         A folder in this library's format, or a file; None for a module in memory.
     sha256 : str
-        Of the weights.
+        Hash of the weights.
     revision : str or None
         The hub's commit.
     """

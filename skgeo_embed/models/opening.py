@@ -48,7 +48,7 @@ ROUNDING_MATTERS_FROM = 30  # SatCLIP's code is off by 4e-5 at L = 30, 1e-8 at 2
 def find_model(
     model: Any, options: HubOptions | None = None, *, allow_pickle: bool = False
 ) -> ModelFile:
-    """Find a model's files, fetching them from the hub where needed, all of one commit.
+    """Find a model's files, fetching them from the hub if needed, all of one commit.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def open_content(
     options = options or HubOptions()
     file = find_model(model, options, allow_pickle=allow_pickle)
     variant = "content"
-    if isinstance(file, ModuleModel):  # whose hash is that of the network alone
+    if isinstance(file, ModuleModel):  # its hash is that of the network alone
         variant += f" {_content_sha256(file.content())}"
     reopen = reopening(open_content, file.origin, options, allow_pickle=allow_pickle)
     loaded = load_encoder(file, variant, partial(_content_network, file), reopen=reopen)

@@ -1,4 +1,4 @@
-"""Tables of small integers in files: compressed, for neighbours are alike.
+"""Tables of small integers, compressed in files, since neighbours are alike.
 
 A feature grid of a quarter of a degree takes 25 MB as it is and a third of it compressed. A packed
 tensor is a row of bytes under the key ``<name>.zlib``; the file's metadata hold the shapes.

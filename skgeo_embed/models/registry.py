@@ -1,4 +1,4 @@
-"""What can be named: data only."""
+"""The models that can be named, as data: the one table of what is where, and under what licence."""
 
 from __future__ import annotations
 

@@ -219,7 +219,9 @@ def test_damaged_and_foreign_files(tmp_path):
         (b"lon,lat", "it begins with b'lon,lat'"),
     ):
         path.write_bytes(content)
-        with pytest.raises(ModelFormatError, match=rf"own\.ckpt is no torch checkpoint: .*{said}"):
+        with pytest.raises(
+            ModelFormatError, match=rf"is not a torch checkpoint: .*{said}"
+        ):
             SatCLIPEncoder(path).fit()
     path.write_bytes(to_bytes([1, 2]))
     with pytest.raises(ModelFormatError, match="no state_dict"):
@@ -232,7 +234,7 @@ def test_damaged_and_foreign_files(tmp_path):
         SatCLIPEncoder(path).fit()
     wrong = {"model.nnet.weight": torch.zeros(4, 7), "model.nnet.bias": torch.zeros(4)}
     path.write_bytes(to_bytes({"state_dict": wrong}))
-    with pytest.raises(ModelFormatError, match="7 columns, which is no square"):
+    with pytest.raises(ModelFormatError, match="7 columns, not a square number"):
         SatCLIPEncoder(path).fit()
 
 

@@ -187,7 +187,7 @@ def test_a_lent_token_is_for_this_user_and_goes_with_the_process(tmp_path):
 
 
 def test_a_token_that_is_not_there(hub, tmp_path):
-    with pytest.raises(ModelAccessError, match=r"token=True, but nobody is logged in here"):
+    with pytest.raises(ModelAccessError, match=r"token=True, but you are not logged in"):
         SatCLIPEncoder("me/private", token=True, cache_dir=tmp_path).fit()
 
 

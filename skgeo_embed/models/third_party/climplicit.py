@@ -41,7 +41,7 @@ class PlaceAndMonth(nn.Module):
 
 
 class ResidualSiren(nn.Module):
-    """A SIREN whose layers average what goes into the sine with that of the layer before.
+    """A SIREN that averages the input of each sine with that of the layer before.
 
     Parameters
     ----------

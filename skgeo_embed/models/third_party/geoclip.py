@@ -122,10 +122,10 @@ def build_geoclip(weights: dict[str, Tensor]) -> EncodedNetwork:
     for i in range(count):
         prefix = f"LocEnc{i}."
         state[f"posenc.b{i}"] = left.pop(f"{prefix}capsule.0.b")
-        for ours, theirs in enumerate((1, 3, 5)):
+        for layer, number in enumerate((1, 3, 5)):
             for part in ("weight", "bias"):
-                key = f"{prefix}capsule.{theirs}.{part}"
-                state[f"nnet.capsules.{i}.{2 * ours}.{part}"] = left.pop(key)
+                key = f"{prefix}capsule.{number}.{part}"
+                state[f"nnet.capsules.{i}.{2 * layer}.{part}"] = left.pop(key)
         for part in ("weight", "bias"):
             state[f"nnet.capsules.{i}.6.{part}"] = left.pop(f"{prefix}head.0.{part}")
     frequencies = [state[f"posenc.b{i}"] for i in range(count)]

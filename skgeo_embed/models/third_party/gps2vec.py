@@ -60,7 +60,7 @@ def run_zone(grid: np.ndarray, layers: Layers) -> Tensor:
     """Run three dense layers with ReLU, and one softmax for each output layer, side by side."""
     kernel = layers[0][0]
     with torch.inference_mode():
-        # the original feeds its networks single precision
+        # the authors feed the networks single precision
         x = torch.from_numpy(grid.reshape(len(grid), -1)).float().to(kernel.device, kernel.dtype)
         for kernel, bias in layers[:3]:
             x = torch.relu(torch.addmm(bias, x, kernel))
@@ -74,7 +74,8 @@ def read_gps2vec_zone(path: Path, outputs: list[str]) -> Layers:
     Parameters
     ----------
     path : Path
-        A file of `save_weights`, or of `save`, which nests it in /model_weights.
+        A file of Keras's `save_weights`, or of its `save`, which nests the same below
+        /model_weights.
     outputs : list of str
         Names of the output layers, which follow layer1, layer2 and layer3.
     """

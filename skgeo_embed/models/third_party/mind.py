@@ -14,12 +14,12 @@ REFERENCE_YEAR, YEARS_OF_A_UNIT = 2021.0, 4.0
 
 
 class ProjectedPlace(nn.Module):
-    """Equal Earth coordinates, and waves of the year where the network takes one.
+    """Equal Earth coordinates, and waves of the year if the network takes one.
 
     Parameters
     ----------
     year_frequencies : Tensor of shape (k,), default=None
-        Of the waves; None takes no year.
+        Frequencies of the waves; None takes no year.
     """
 
     takes_dtype = True

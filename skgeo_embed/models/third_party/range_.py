@@ -42,7 +42,7 @@ class RangeDatabase:
     name, sha256 : str
         Where it came from.
     reopen : callable or None
-        Opens it again, which is what a pickle holds; None for arrays of the user's own.
+        Opens it again: a pickle holds this in place of the arrays. None for a user's own arrays.
     """
 
     lonlat: np.ndarray

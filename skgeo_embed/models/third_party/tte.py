@@ -63,7 +63,7 @@ class SitesAndRegisters(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, hidden_dim), nn.ReLU(), *residuals, last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, 3) to (n, embed_dim); the original's output is this, at unit length."""
+        """Map (n, 3) to (n, embed_dim); the authors' output is this at unit length."""
         nearness = x @ self.directions.T
         least = nearness.amax(dim=1, keepdim=True) - NEGLIGIBLE
         torch.maximum(nearness, least, out=nearness)
