@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skgeo_embed._errors import (
     CoordinateError,
     InvalidCoordinateWarning,
-    ModelNotFoundError,
     warn_caller,
 )
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
@@ -109,19 +108,18 @@ class GPS2VecEncoder(CoordinateTransformer):
     def _prepare(self) -> None:
         from skgeo_embed.models.checks import named_path
         from skgeo_embed.models.third_party.gps2vec import ZoneCache
-        from skgeo_embed.models.third_party.model import how_to_obtain
+        from skgeo_embed.models.third_party.model import not_found
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
-        help_text = how_to_obtain("GPS2VecEncoder")
         if self.model is None:
-            raise ModelNotFoundError(f"GPS2VecEncoder has no default model; {help_text}")
+            raise not_found("GPS2VecEncoder", "GPS2VecEncoder has no default model")
         folder = named_path(self.model)
         files = {
             file.stem.removeprefix("model_"): file.resolve() for file in folder.glob("model_*.h5")
         }
         if not files:
             found = "no model_*.h5 file" if folder.is_dir() else "nothing"
-            raise ModelNotFoundError(f"there is {found} at {str(self.model)!r}; {help_text}")
+            raise not_found("GPS2VecEncoder", f"there is {found} at {str(self.model)!r}")
         self._options = EncodingOptions(
             device=chosen_device(self.device), dtype=self.dtype, batch_size=self.batch_size
         )

@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from skgeo_embed import (
     SINREncoder,
     TTEEncoder,
 )
+from skgeo_embed.models.registry import THIRD_PARTY
 from skgeo_embed.models.third_party.model import warn_of_licence
 from tests import third_party_recipe
 from tests.hub_server import Repository
@@ -242,8 +244,6 @@ def test_files_that_torch_wrote_and_lightning_wrote(name, tmp_path):
 
 @every
 def test_the_hub_by_short_name_and_by_repository(hub, name, tmp_path):
-    from skgeo_embed.models.registry import THIRD_PARTY
-
     encoder, make = small(name)
     known = THIRD_PARTY[name]
     hub.repositories[known.repository] = Repository({known.file: save(make())})
@@ -260,6 +260,24 @@ def test_the_hub_by_short_name_and_by_repository(hub, name, tmp_path):
     assert len(pickled) < 4000  # the name, not the weights
     again = pickle.loads(pickled)
     np.testing.assert_array_equal(again.transform(PLACES), loaded.transform(PLACES))
+
+
+def test_a_folder_without_weights_does_not_hide_a_name(hub, tmp_path, monkeypatch):
+    """A clone of the authors' repository often lies in the working directory."""
+    encoder, make = small("sinr")
+    known = THIRD_PARTY["sinr"]
+    hub.repositories[known.repository] = Repository({known.file: save(make())})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sinr").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert encoder(cache_dir=tmp_path / "cache").fit().encoder_info_["source"] == "hub"
+    save_file(make(), tmp_path / "sinr" / "model.safetensors")
+    assert encoder().fit().encoder_info_["source"] == "folder"
+    (tmp_path / "geoclip").mkdir()
+    save_file(geoclip_weights(), tmp_path / "geoclip" / "model.safetensors")
+    (tmp_path / "geoclip" / "config.json").write_text('{"sigma": 1, "encoded_size": 6}')
+    assert GeoCLIPEncoder(Path("geoclip")).fit().encoder_info_["source"] == "folder"
 
 
 def test_what_the_tower_does_not_need_is_not_read(tmp_path, monkeypatch):

@@ -376,7 +376,7 @@ def test_hub_id_that_leads_nowhere_lists_the_known_ones(hub):
 
 
 def test_bad_repository_name(pretrainer):
-    with pytest.raises(ModelNotFoundError, match="cannot name a repository"):
+    with pytest.raises(ModelNotFoundError, match="cannot be the name of a repository"):
         pretrainer.push_to_hub("bad name!", token=WRITE_TOKEN)
 
 

@@ -219,9 +219,7 @@ def test_damaged_and_foreign_files(tmp_path):
         (b"lon,lat", "it begins with b'lon,lat'"),
     ):
         path.write_bytes(content)
-        with pytest.raises(
-            ModelFormatError, match=rf"is not a torch checkpoint: .*{said}"
-        ):
+        with pytest.raises(ModelFormatError, match=rf"is not a torch checkpoint: .*{said}"):
             SatCLIPEncoder(path).fit()
     path.write_bytes(to_bytes([1, 2]))
     with pytest.raises(ModelFormatError, match="no state_dict"):

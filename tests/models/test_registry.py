@@ -32,6 +32,7 @@ def call_of(row):
 
 @every
 def test_documentation_says_what_the_registry_says(row):
+    assert call_of(row) in TABLE, f"{PAGE.name} has no row for {call_of(row)}"
     columns, size, licence = TABLE[call_of(row)][2:5]
     assert int(re.match(r"[\d,]+", columns)[0].replace(",", "")) == row.columns
     assert licence == (row.licence or "none stated")

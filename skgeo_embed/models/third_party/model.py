@@ -105,64 +105,47 @@ def warn_of_licence(row: ThirdPartyRow) -> None:
     )
 
 
-def how_to_obtain(encoder: str) -> str:
-    """Say what may be passed to a class as its model, and where that comes from."""
+def not_found(encoder: str, what: str) -> ModelNotFoundError:
+    """Return an error that says what is missing, and what may be passed to a class as its model."""
     rows = third_party_rows(encoder)
-    named = [f"{row.name!r} ({row.obtain or _hub_page(row)})" for row in rows if row.file]
+    named = [
+        f"{row.name!r} ({row.obtain or f'{row.repository} on the hub'})" for row in rows if row.file
+    ]
     if not named:
-        return f"{rows[0].obtain}."
-    return (
-        f"pass {', '.join(named)}, another hub repository or a folder with its weights, or the "
-        "path of a .safetensors, .pt, .pth or .ckpt file."
+        return ModelNotFoundError(f"{what}; {rows[0].obtain}.")
+    return ModelNotFoundError(
+        f"{what}; pass {', '.join(named)}, another hub repository or a folder with its weights, or "
+        "the path of a .safetensors, .pt, .pth or .ckpt file."
     )
-
-
-def _hub_page(row: ThirdPartyRow) -> str:
-    return f"{row.repository} on the hub"
 
 
 def _find(model: Any, layout: Layout, options: HubOptions) -> tuple[Origin, ThirdPartyRow | None]:
     """Find the weights' file, and what the registry knows of it."""
-    rows = third_party_rows(layout.encoder)
+    encoder, rows = layout.encoder, third_party_rows(layout.encoder)
     if model is None:
-        what = f"{layout.encoder} has no default model"
-        raise ModelNotFoundError(f"{what}; {how_to_obtain(layout.encoder)}")
+        raise not_found(encoder, f"{encoder} has no default model")
     name, path, named = str(model), named_path(model), find_third_party(str(model))
     row = named if named in rows else None
-    file = _local_file(path, row, layout)
+    file: Path | None
+    if row is not None and row.repository is None and isinstance(model, str):
+        source, file = "package", _file_in_package(row)
+    else:
+        source, file = "folder" if path.is_dir() else "checkpoint", _local_file(path, layout)
     if file is not None:
-        source = "folder" if path.is_dir() else "checkpoint"
-        if row is not None and row.repository is None:
-            source = "package"
         origin = Origin(source, path.name, file, file_sha256(file))
         return origin, next((row for row in rows if row.sha256 == origin.sha256), None)
-    if row is not None and row.repository is not None and row.file is not None:
-        found = fetch(row.repository, row.file, options)
+    if row is not None and row.repository is not None:
+        found = fetch(row.repository, str(row.file), options)
     elif path.is_dir():
         names = " and no ".join(_file_names(layout))
-        what = f"the folder {name!r} holds no {names}"
-        raise ModelNotFoundError(f"{what}; {how_to_obtain(layout.encoder)}")
-    elif named is None and is_hub_id(name) and any(row.repository for row in rows):
+        raise not_found(encoder, f"the folder {name!r} holds no {names}")
+    elif named is not None:
+        raise not_found(encoder, f"{name!r} is opened by {named.encoder}")
+    elif is_hub_id(name) and any(row.repository for row in rows):
         found = _fetch_unknown(name, layout, options)
     else:
-        what = (
-            f"there is no {name!r}" if named is None else f"{name!r} is opened by {named.encoder}"
-        )
-        raise ModelNotFoundError(f"{what}; {how_to_obtain(layout.encoder)}")
-    origin = Origin("hub", name, found.path, found.sha256, found.commit)
-    return origin, row
-
-
-def _local_file(path: Path, row: ThirdPartyRow | None, layout: Layout) -> Path | None:
-    """Return the file of an installed package, in a folder, or at a path, if there is one."""
-    if row is not None and row.repository is None:
-        return _file_in_package(row)
-    for name in _file_names(layout):
-        if (path / name).is_file():
-            if layout.check_config is not None:
-                layout.check_config(path)
-            return (path / name).resolve()
-    return path.resolve() if path.is_file() else None
+        raise not_found(encoder, f"there is no {name!r}")
+    return Origin("hub", name, found.path, found.sha256, found.commit), row
 
 
 def _file_in_package(row: ThirdPartyRow) -> Path:
@@ -170,9 +153,18 @@ def _file_in_package(row: ThirdPartyRow) -> Path:
     folders = spec.submodule_search_locations if spec else None
     file = Path(folders[0]) / str(row.file) if folders else None
     if file is None or not file.is_file():
-        what = f"the package {row.name} is not installed"
-        raise ModelNotFoundError(f"{what}; {how_to_obtain(row.encoder)}")
+        raise not_found(row.encoder, f"the package {row.name} is not installed")
     return file
+
+
+def _local_file(path: Path, layout: Layout) -> Path | None:
+    """Return the file in a folder or at a path, if there is one."""
+    for name in _file_names(layout):
+        if (path / name).is_file():
+            if layout.check_config is not None:
+                layout.check_config(path)
+            return (path / name).resolve()
+    return path.resolve() if path.is_file() else None
 
 
 def _file_names(layout: Layout) -> list[str]:
