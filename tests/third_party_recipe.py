@@ -9,7 +9,6 @@ import math
 import re
 import zlib
 
-import h5py
 import numpy as np
 import torch
 
@@ -190,6 +189,8 @@ def recipe_array(name, shape, is_bias):
 
 
 def write_zone(path, kind, nested=False):
+    import h5py
+
     layout = json.loads((REFERENCE / "gps2vec.json").read_text())["layout"][kind]
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights") if nested else file

@@ -15,7 +15,7 @@ from tests.third_party_recipe import SPACE2VEC, csp_checkpoint, reference, usual
 
 @pytest.mark.parametrize("dataset", ["fmow", "inat_2018"])
 @pytest.mark.parametrize(("scaling", "name"), [("degrees", "rawdeg"), ("unit", "normalised")])
-def test_csp_against_the_original(tmp_path, dataset, scaling, name):
+def test_csp_against_the_authors_numbers(tmp_path, dataset, scaling, name):
     data = reference("csp")
     points = data["input_rawdeg_float32"].astype(np.float64)
     path = csp_checkpoint(tmp_path / "model.pth.tar", dataset)
@@ -29,7 +29,7 @@ def test_csp_against_the_original(tmp_path, dataset, scaling, name):
     assert CSPEncoder(path, layer="hidden").fit_transform(points).shape == (96, 512)
 
 
-def test_space2vec_real_checkpoint_against_the_original():
+def test_space2vec_real_checkpoint_against_the_authors_numbers():
     data = reference("space2vec_grid_yfcc")
     points = data["input_float32"].astype(np.float64)
     encoder = CSPEncoder(SPACE2VEC).fit(points)

@@ -39,7 +39,7 @@ def geoclip_file(tmp_path):
 
 
 @needs_geoclip
-def test_geoclip_real_weights_against_the_original():
+def test_geoclip_real_weights_against_the_authors_numbers():
     data = reference("geoclip")
     points = data["input_latlon_float32"][:, ::-1].astype(np.float64)
     encoder = GeoCLIPEncoder().fit(points)
@@ -57,7 +57,7 @@ def test_geoclip_real_weights_against_the_original():
     assert encoder.get_feature_names_out()[511] == "geoclip511"
 
 
-def test_geoclip_projection_against_the_original():
+def test_geoclip_projection_against_the_authors_numbers():
     data = reference("geoclip")
     points = torch.from_numpy(data["input_latlon_float32"][:, ::-1].astype(np.float64))
     np.testing.assert_allclose(equal_earth(points), data["equal_earth_xy_float64"], atol=2e-7)

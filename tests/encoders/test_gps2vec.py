@@ -35,7 +35,7 @@ def zone_folder(request, tmp_path_factory):
     return request.param, folder
 
 
-def test_zones_and_distances_against_the_original():
+def test_zones_and_distances_against_the_authors_numbers():
     data = reference("gps2vec")
     points = read_coordinates(data["points_lonlat"]).lonlat
     np.testing.assert_array_equal(zone_names(points), data["zone"])
@@ -56,7 +56,7 @@ def test_zones_everywhere_against_utm():
     np.testing.assert_array_equal(zone_names(points), expected)
 
 
-def test_gps2vec_against_the_original(zone_folder):
+def test_gps2vec_against_the_authors_numbers(zone_folder):
     kind, folder = zone_folder
     data = reference("gps2vec")
     points = data["points_lonlat"]
