@@ -25,7 +25,7 @@ from skgeo_embed import (
     TTEEncoder,
 )
 from skgeo_embed.nn.location import LocationEncoder
-from tests import other_recipe
+from tests import third_party_recipe
 from tests.recipe import REFERENCE
 
 # Inside UTM zone 31 N whichever of the two numbers comes first, so that a swap is no error, and
@@ -53,7 +53,7 @@ def geoclip_weights():
 
 
 def taxabind_weights():
-    return other_recipe.weights({key: tuple(t.shape) for key, t in geoclip_weights().items()})
+    return third_party_recipe.weights({key: tuple(t.shape) for key, t in geoclip_weights().items()})
 
 
 def write_zone(path):
@@ -74,11 +74,11 @@ def write_zone(path):
 # third-party encoders of one file: the class, small weights in its layout, what it is made with
 OF_ONE_FILE = {
     "ClimplicitEncoder": (
-        ClimplicitEncoder, partial(other_recipe.climplicit, 32, 16, 4), {"month": 7},
+        ClimplicitEncoder, partial(third_party_recipe.climplicit, 32, 16, 4), {"month": 7},
     ),
-    "SINREncoder": (SINREncoder, partial(other_recipe.sinr, 32), {}),
-    "TTEEncoder": (TTEEncoder, partial(other_recipe.tte, 64, 16, 32, 8), {}),
-    "MINDEncoder": (MINDEncoder, partial(other_recipe.mind, 48, 3, 24), {}),
+    "SINREncoder": (SINREncoder, partial(third_party_recipe.sinr, 32), {}),
+    "TTEEncoder": (TTEEncoder, partial(third_party_recipe.tte, 64, 16, 32, 8), {}),
+    "MINDEncoder": (MINDEncoder, partial(third_party_recipe.mind, 48, 3, 24), {}),
     "GeoCLIPEncoder of TaxaBind": (GeoCLIPEncoder, taxabind_weights, {}),
 }  # fmt: skip
 CLASSES = {
@@ -113,7 +113,7 @@ def _usual_options(name):
         write_zone(folder / "model_31 N.h5")
         return {"model": folder}
     if name == "RANGEEncoder":
-        return {"database": other_recipe.range_database(folder / "db.npz", n=40, k=256, d=12)}
+        return {"database": third_party_recipe.range_database(folder / "db.npz", n=40, k=256, d=12)}
     if name not in OF_ONE_FILE:
         return {}
     save_file(OF_ONE_FILE[name][1](), folder / "model.safetensors")

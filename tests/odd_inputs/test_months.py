@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from skgeo_embed import MINDEncoder
-from tests import other_recipe
+from tests import third_party_recipe
 from tests.odd_inputs.checking import check, each, either, reads, refuses, shown
 from tests.odd_inputs.encoders import LAT, LON, PLACES, features, fitted, make
 from tests.odd_inputs.frames import POINTS, POLARS, XY, data_array, dataset, polars, swapped
@@ -249,7 +249,7 @@ def test_lazy_months(odd):
 @pytest.fixture
 def of_years(tmp_path):
     path = tmp_path / "years.safetensors"
-    save_file(other_recipe.mind(16, 2, 10, year=True), path)
+    save_file(third_party_recipe.mind(16, 2, 10, year=True), path)
     return lambda year: MINDEncoder(path, year=year)
 
 

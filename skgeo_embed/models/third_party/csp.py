@@ -1,13 +1,20 @@
-"""CSP's location encoder."""
+"""CSP's location encoder (Mai et al. 2023, arXiv 2305.01118), and TorchSpatial's Space2Vec-grid."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from skgeo_embed.models.checks import fill_network
+from skgeo_embed.models.third_party.model import Layout, count_layers
 from skgeo_embed.nn.encodings.positional import Grid
+from skgeo_embed.nn.location import EncodedNetwork
+
+GRID_TYPES = ("gridcell", "Space2Vec-grid")
 
 
 class ScaledGrid(Grid):
@@ -78,3 +85,42 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, sizes[0]) to (n, sizes[-1])."""
         return self.layers(x)
+
+
+def build_csp(
+    weights: dict[str, Tensor], params: dict[str, Any], *, scaling: str
+) -> EncodedNetwork:
+    """Build the network; `params` say how it was made, the tensors how large it is."""
+    if not isinstance(params, dict) or "spa_enc_type" not in params:
+        raise ValueError("it has no params that say spa_enc_type")
+    if params["spa_enc_type"] not in GRID_TYPES:
+        raise ValueError(
+            f"it holds a {params['spa_enc_type']!r} encoder; {' and '.join(GRID_TYPES)} are "
+            "supported"
+        )
+    if params.get("freq_init", "geometric") != "geometric":
+        raise ValueError(f"freq_init={params['freq_init']!r}, only 'geometric' is supported")
+    weights = {key.removeprefix("ffn."): value for key, value in weights.items()}
+    count = count_layers(weights, "layers.")
+    sizes = [weights["layers.0.linear.weight"].shape[1]]
+    sizes += [len(weights[f"layers.{i}.linear.weight"]) for i in range(count)]
+    n_frequencies = params["frequency_num"]
+    if sizes[0] != 4 * n_frequencies:
+        raise ValueError(
+            f"params say frequency_num={n_frequencies}, the first layer takes {sizes[0]} columns: "
+            "the file was put together from different models"
+        )
+    posenc = ScaledGrid(n_frequencies, params["min_radius"], params["max_radius"], scaling)
+    norm = any("layernorm" in key for key in weights)
+    with torch.device("meta"):
+        network = FeedForward(sizes, params["spa_f_act"], norm)
+    fill_network(network, weights)
+    facts = {"embed_dim": sizes[-1], "hidden_dim": sizes[-2], "n_frequencies": n_frequencies}
+    return EncodedNetwork(posenc, network, facts)
+
+
+def csp_layout(scaling: str) -> Layout:
+    """Return how checkpoints are opened for one scaling of the coordinates."""
+    build = partial(build_csp, scaling=scaling)
+    prefixes = ("loc_enc.spa_enc.", "spa_enc.")
+    return Layout("CSPEncoder", build, prefixes, params=True, variant=scaling)

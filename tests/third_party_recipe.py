@@ -1,9 +1,10 @@
-"""Weights of other authors' layouts by the recipe that their reference numbers were made with.
+"""Files in the layouts of third parties, by the recipe that their reference numbers were made with.
 
 For the tensor with state-dict key k: RandomState(crc32(k)), one draw of the whole shape, by the
 first rule that fits; else the rules of tests/recipe.py.
 """
 
+import json
 import math
 import re
 import zlib
@@ -11,7 +12,9 @@ import zlib
 import numpy as np
 import torch
 
-from tests.recipe import REFERENCE, draw
+from tests.recipe import REFERENCE, draw, state_dict
+
+SPACE2VEC = REFERENCE.parent / "weights" / "space2vec_grid_yfcc.pth.tar"
 
 SIREN = re.compile(
     r"^(location_encoder\.(layers\.\d+|last_layer)|first\.linear|blocks\.\d+\.linear)\."
@@ -19,7 +22,7 @@ SIREN = re.compile(
 
 
 def numbers():
-    """Outputs of the originals."""
+    """Outputs of the authors' code."""
     with np.load(REFERENCE / "more_encoders.npz") as file:
         return dict(file)
 
@@ -138,3 +141,63 @@ def range_database(path, n=200, k=256, d=1024, dtype="float64"):
         image_embeddings=values.astype(dtype),
     )
     return path
+
+
+def reference(name):
+    with np.load(REFERENCE / f"{name}.npz") as file:
+        return dict(file)
+
+
+def usual(points):
+    """Rows that have one notation: no poles, and not +180°, which authors tell from -180°."""
+    return (np.abs(points[:, 1]) < 90) & (points[:, 0] < 180)
+
+
+def geoclip_weights(seed=0):
+    """Small random weights under GeoCLIP's names."""
+    rng = np.random.RandomState(seed)
+
+    def tensor(*shape):
+        return torch.from_numpy(rng.standard_normal(shape).astype(np.float32) / 4)
+
+    weights = {}
+    for i in range(3):
+        prefix = f"LocEnc{i}."
+        weights[f"{prefix}capsule.0.b"] = tensor(6, 2)
+        for layer, width_in in ((1, 12), (3, 10), (5, 10)):
+            weights[f"{prefix}capsule.{layer}.weight"] = tensor(10, width_in)
+            weights[f"{prefix}capsule.{layer}.bias"] = tensor(10)
+        weights[f"{prefix}head.0.weight"], weights[f"{prefix}head.0.bias"] = (
+            tensor(7, 10),
+            tensor(7),
+        )
+    return weights
+
+
+def csp_checkpoint(path, dataset, **changes):
+    spec = json.loads((REFERENCE / "csp.json").read_text())["models"][dataset]
+    state = state_dict(spec["state_dict"], spec["aliases"])
+    params = {**spec["params"], **changes}
+    torch.save({"epoch": 1, "state_dict": state, "optimizer": {}, "params": params}, path)
+    return path
+
+
+def recipe_array(name, shape, is_bias):
+    rng = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
+    scale = 0.1 if is_bias else 1 / np.sqrt(shape[0])
+    return (rng.standard_normal(shape) * scale).astype(np.float32)
+
+
+def write_zone(path, kind, nested=False):
+    import h5py
+
+    layout = json.loads((REFERENCE / "gps2vec.json").read_text())["layout"][kind]
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights") if nested else file
+        root.attrs["layer_names"] = [name.encode() for name in layout["layer_names"]]
+        for name, _, weights, *_ in layout["layers"]:
+            group = root.create_group(name)
+            group.attrs["weight_names"] = [w[0].encode() for w in weights]
+            for weight, shape, _ in weights:
+                array = recipe_array(f"{kind}/{weight}", tuple(shape), weight.endswith("bias:0"))
+                group.create_dataset(weight, data=array)

@@ -1,15 +1,17 @@
-"""The encoders of a process: weights held once, whoever uses them, and how they are pickled."""
+"""Loaded encoders: a process holds the same weights once, and a pickle says how to open them."""
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.hub import HubOptions
+from skgeo_embed.models.model_file import ModelFile, Origin
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.engine import InferenceEngine
 from skgeo_embed.nn.inference.images import ImageEngine
@@ -29,17 +31,17 @@ class LoadedEncoder:
     engine : InferenceEngine
         The network.
     variant : str
-        What else than the weights' hash tells the engine from others.
+        Distinguishes the engines of one file.
     info : dict
         Name, source, path, revision, sha256, licence, training data and sizes.
     default_layer : str
-        The output that the model declares its best.
+        The layer that the model declares as its default.
     details : dict
-        What else is known of its training.
+        Further facts about its training.
     reopen : callable or None
-        Opens it again, which is what a pickle holds; None for what only the pickle itself holds.
+        Opens it again: a pickle holds this in place of the weights. With None it holds the weights.
     content : callable or None
-        Reads the layers that it was made of, where there are any.
+        Reads the content layers that it was made of, if there are any.
     """
 
     engine: InferenceEngine
@@ -72,7 +74,7 @@ class LoadedTower:
     info : dict
         Name, source, path, revision, sha256, licence and training data.
     reopen : callable or None
-        Opens it again, which is what a pickle holds; None for what only the pickle itself holds.
+        Opens it again: a pickle holds this in place of the weights. With None it holds the weights.
     """
 
     engine: ImageEngine
@@ -88,8 +90,7 @@ class LoadedTower:
         return LoadedTower, (self.engine, self.info)
 
 
-# What pickles open is held for the process's next task: each partition of a cluster's table
-# brings its own pickle, and the weights and tables are to be loaded once a worker.
+# each partition of a cluster's table brings a pickle of its own, but a worker loads weights once
 _opened: deque[InferenceEngine] = deque(maxlen=2)
 _engines: weakref.WeakValueDictionary[str, InferenceEngine] = weakref.WeakValueDictionary()
 _lock = ForkSafeLock()
@@ -106,9 +107,27 @@ def share_engine(sha256: str, variant: str, build: Callable[[], EncodedNetwork])
         return engine
 
 
-def variant_of(description: dict[str, Any] | None, harmonics: str) -> str:
-    """What else than the weights' file makes an encoder what it is."""
-    return json.dumps({**(description or {}), "harmonics": harmonics}, sort_keys=True, default=str)
+def load_encoder(
+    file: ModelFile,
+    variant: str,
+    build: Callable[[], EncodedNetwork],
+    *,
+    reopen: Callable[[], LoadedEncoder] | None = None,
+    content: Callable[[], ContentLayers | None] | None = None,
+) -> LoadedEncoder:
+    """Build a file's location encoder, or take the one that the process has, with its facts."""
+    engine = share_engine(file.origin.sha256, variant, build)
+    info = {**file.facts, **engine.module.config}
+    return LoadedEncoder(engine, variant, info, file.default_layer, file.details, reopen, content)
+
+
+def reopening(
+    open_model: Callable[..., Any], origin: Origin, options: HubOptions, **arguments: Any
+) -> Callable[[], Any] | None:
+    """Return what a pickle holds of a model with a name: how to open it again, at its commit."""
+    if origin.source not in ("bundled", "hub"):
+        return None
+    return partial(open_model, origin.name, options=options.pinned(origin.revision), **arguments)
 
 
 def _open_again(

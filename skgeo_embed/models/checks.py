@@ -1,4 +1,4 @@
-"""What every file format has in common: damage becomes one error, and weights are numbers."""
+"""Checks that all file formats share: damage becomes one error, and weights are finite numbers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from skgeo_embed._errors import ModelFormatError, ModelNotFoundError, SkgeoEmbed
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# what reading a file of another structure than expected raises, in Python, zip and torch
 LARGEST_LOGIT_SCALE = 50.0
 LARGEST_WEIGHT = 1e30  # products of larger ones are infinite in single precision
-DAMAGE = (
+READING_ERRORS = (  # what Python, zip and torch raise of a file of another structure than expected
     ArithmeticError,
-    AssertionError,
-    AttributeError,
     EOFError,
     LookupError,
     OSError,
@@ -38,29 +35,29 @@ DAMAGE = (
 
 
 @contextmanager
-def parsing(where: str | Path, what: str) -> Iterator[None]:
-    """Turn whatever a damaged or foreign file raises into one error that names it."""
+def as_format_error(where: str | Path, what: str) -> Iterator[None]:
+    """Turn what a damaged or foreign file raises while it is read into one error that names it."""
     try:
         yield
-    except ModelFormatError as error:
-        if str(where) not in str(error):
-            error.args = (f"{where}: {error}",)
-        raise
     except SkgeoEmbedError:
         raise
-    except DAMAGE as error:
-        cause = (str(error) or type(error).__name__).splitlines()[0][:300]
+    except READING_ERRORS as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0][:400].rstrip(".")
+        if isinstance(error, KeyError):
+            cause = f"it has no {cause}"
+        elif type(error) is not ValueError:
+            cause = f"{type(error).__name__}: {cause}"
         raise ModelFormatError(
-            f"{where} cannot be opened as {what} ({type(error).__name__}: {cause}); it is damaged "
-            "or something else. If it was downloaded or copied, fetch it again."
+            f"{where} cannot be opened as {what} ({cause}); it is damaged or something else. If it "
+            "was downloaded or copied, fetch it again."
         ) from error
 
 
 def named_path(model: str | os.PathLike[str]) -> Path:
-    """Return the path that a model's name may be, or say that the system can have none such."""
+    """Return the path that a model's name may be; refuse a name that no path can have."""
     try:
         path = Path(model).expanduser()
-        path.exists()  # a name that is too long is said here
+        path.exists()  # refuses a name that is too long
     except (OSError, RuntimeError, ValueError) as error:
         shown = str(model) if len(str(model)) <= 80 else f"{str(model)[:60]}…"
         raise ModelNotFoundError(
@@ -70,46 +67,52 @@ def named_path(model: str | os.PathLike[str]) -> Path:
 
 
 def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse weights that are NaN or infinite, whose outputs would be too."""
+    """Refuse weights that are NaN or infinite, since the outputs would be too."""
     for key, tensor in weights.items():
         if tensor.is_complex():
-            raise ModelFormatError(f"{where}: {key!r} holds complex numbers, which no layer takes.")
+            raise ModelFormatError(f"{where}: {key!r} holds complex numbers; weights are real.")
         if tensor.is_floating_point() and not (tensor.abs() < LARGEST_WEIGHT).all():
             bad = int((~(tensor.abs() < LARGEST_WEIGHT)).sum())
             raise ModelFormatError(
                 f"{where}: {bad} of {tensor.numel()} numbers of {key!r} are NaN or infinite, or "
-                "as good as that; the training that wrote them diverged, or the file is damaged. "
-                "Use another checkpoint of the run."
+                "too large to multiply; the training that wrote them diverged, or the file is "
+                "damaged. Use another checkpoint of the run."
             )
 
 
 def check_floating(weights: Mapping[str, Tensor]) -> None:
-    """Refuse integers and booleans, which are no weights, whatever they could be converted to."""
+    """Refuse integers and booleans, which would be converted without a word."""
     for key, tensor in weights.items():
         if not tensor.is_floating_point():
-            raise ModelFormatError(f"{key!r} holds {tensor.dtype}; weights are floating point.")
+            raise ValueError(f"{key!r} holds {tensor.dtype}; weights are floating point")
 
 
 def fill_network(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network on the meta device its weights, which must be those that it has."""
+    """Give a network on the meta device its weights, which must be exactly those it expects.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is unknown, missing, of another shape or no floating-point number.
+    """
     own = network.state_dict()
     unknown, missing = sorted(weights.keys() - own.keys()), sorted(own.keys() - weights.keys())
     if unknown:
-        raise ModelFormatError(f"there are tensors that no such network has: {unknown[:4]}.")
+        raise ValueError(f"there are tensors that no such network has: {unknown[:4]}")
     if missing:
-        raise ModelFormatError(f"there is no {', no '.join(map(repr, missing[:4]))}.")
+        raise ValueError(f"these tensors are missing: {missing[:4]}")
     check_floating(weights)
     for key, tensor in weights.items():
         if tensor.shape != own[key].shape:
-            raise ModelFormatError(
-                f"{key!r} has shape {tuple(tensor.shape)}; a network of the other tensors' sizes "
-                f"has {tuple(own[key].shape)} there."
+            raise ValueError(
+                f"{key!r} has shape {tuple(tensor.shape)}; the sizes of the other tensors ask for "
+                f"{tuple(own[key].shape)}"
             )
     network.load_state_dict(weights, assign=True)
 
 
 def checked_logit_scale(scale: Tensor, where: str | Path) -> float:
-    """Return a logit scale, one finite number whose temperature is none of 0 and infinity."""
+    """Return a logit scale: one finite number whose temperature is neither 0 nor infinite."""
     if scale.numel() != 1:
         raise ModelFormatError(
             f"{where}: 'logit_scale' has shape {tuple(scale.shape)}, not one value."
@@ -124,7 +127,7 @@ def checked_logit_scale(scale: Tensor, where: str | Path) -> float:
 
 
 def network_sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, Any]:
-    """Which location network the tensors ``nnet.*`` make, and its sizes, `dim_in` among them."""
+    """Tell which location network the tensors ``nnet.*`` make, and its sizes with `dim_in`."""
     if "nnet.last_layer.weight" in weights:
         n_layers = len({k.split(".")[2] for k in weights if k.startswith("nnet.layers.")})
         name, first, last = "siren", "nnet.layers.0.weight", "nnet.last_layer.weight"

@@ -25,9 +25,9 @@ from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, write_folder
 from skgeo_embed.models.hub import HubOptions, fetch
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.location import LocationEncoder
-from tests.encoders.test_baselines import geoclip_weights
 from tests.hub_server import Repository
 from tests.pretraining.flat import flat_pretrainer
+from tests.third_party_recipe import geoclip_weights
 
 POINTS = np.array([[7.83, 36.83], [-122.3, 38.5]])
 
@@ -187,7 +187,7 @@ def test_a_lent_token_is_for_this_user_and_goes_with_the_process(tmp_path):
 
 
 def test_a_token_that_is_not_there(hub, tmp_path):
-    with pytest.raises(ModelAccessError, match=r"token=True, but nobody is logged in here"):
+    with pytest.raises(ModelAccessError, match=r"token=True, but you are not logged in"):
         SatCLIPEncoder("me/private", token=True, cache_dir=tmp_path).fit()
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.models.checks import fill_network
+from skgeo_embed.models.third_party.model import Layout, count_layers
+from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.networks import ResidualLayer
 
 
@@ -38,3 +41,17 @@ class ResidualFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, dim_in) to (n, dim_hidden)."""
         return self.feats(x)
+
+
+def build_sinr(weights: dict[str, Tensor]) -> EncodedNetwork:
+    """Build the network; the classes are left out."""
+    n_layers = count_layers(weights) - 1
+    dim_hidden = len(weights["0.weight"])
+    with torch.device("meta"):
+        network = ResidualFeatures(PeriodicPosition.embedding_dim, dim_hidden, n_layers)
+    fill_network(network, {f"feats.{key}": value for key, value in weights.items()})
+    facts = {"embed_dim": dim_hidden, "num_hidden_layers": n_layers}
+    return EncodedNetwork(PeriodicPosition(), network, facts)
+
+
+SINR = Layout("SINREncoder", build_sinr, ("feats.", "model.feats."))

@@ -7,6 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.models.checks import fill_network
+from skgeo_embed.models.third_party.model import Layout, count_layers
+from skgeo_embed.nn.location import EncodedNetwork
+
 SEASONS = (3.0, 6.0, 9.0, 12.0)  # months that a feature without a month is made of
 MONTHS = 12
 
@@ -37,7 +41,7 @@ class PlaceAndMonth(nn.Module):
 
 
 class ResidualSiren(nn.Module):
-    """A SIREN whose layers average what goes into the sine with that of the layer before.
+    """A SIREN that averages the input of each sine with that of the layer before.
 
     Parameters
     ----------
@@ -65,3 +69,17 @@ class ResidualSiren(nn.Module):
             before.add_(bias).addmm_(activation, weight.T, beta=0.5, alpha=0.5)
             torch.sin(before, out=activation)
         return self.last_layer(activation).view(n_places, -1)
+
+
+def build_climplicit(weights: dict[str, Tensor]) -> EncodedNetwork:
+    """Build Climplicit's network; what predicts CHELSA is left out."""
+    n_layers = count_layers(weights, "layers.")
+    dim_hidden, dim_out = len(weights["layers.0.weight"]), len(weights["last_layer.weight"])
+    with torch.device("meta"):
+        network = ResidualSiren(PlaceAndMonth.embedding_dim, dim_hidden, dim_out, n_layers)
+    facts = {"embed_dim": len(SEASONS) * dim_out, "month_dim": dim_out, "hidden_dim": dim_hidden}
+    fill_network(network, weights)
+    return EncodedNetwork(PlaceAndMonth(), network, {**facts, "num_hidden_layers": n_layers})
+
+
+CLIMPLICIT = Layout("ClimplicitEncoder", build_climplicit, ("location_encoder.",))

@@ -1,4 +1,4 @@
-"""Files of other authors that are nearly right: refused when opened, by the file's name."""
+"""Files of third parties that are nearly right: refused when opened, by the file's name."""
 
 import numpy as np
 import pytest
@@ -7,19 +7,19 @@ from safetensors.torch import save_file
 
 from skgeo_embed import ClimplicitEncoder, GeoCLIPEncoder, MINDEncoder, SINREncoder, TTEEncoder
 from skgeo_embed._errors import ModelFormatError
-from skgeo_embed.models.parsing import parsing
-from tests import other_recipe
-from tests.encoders.test_baselines import geoclip_weights
+from skgeo_embed.models.checks import as_format_error
+from tests import third_party_recipe
+from tests.third_party_recipe import geoclip_weights
 
 LAYOUTS = {  # class, weights, the first of them
     "climplicit": (
         ClimplicitEncoder,
-        lambda: other_recipe.climplicit(8, 4, 3),
+        lambda: third_party_recipe.climplicit(8, 4, 3),
         "location_encoder.layers.0.weight",
     ),
-    "sinr": (SINREncoder, lambda: other_recipe.sinr(8), "feats.0.weight"),
-    "tte": (TTEEncoder, lambda: other_recipe.tte(20, 6, 8, 5), "location._directions"),
-    "mind": (MINDEncoder, lambda: other_recipe.mind(16, 2, 10), "first.linear.weight"),
+    "sinr": (SINREncoder, lambda: third_party_recipe.sinr(8), "feats.0.weight"),
+    "tte": (TTEEncoder, lambda: third_party_recipe.tte(20, 6, 8, 5), "location._directions"),
+    "mind": (MINDEncoder, lambda: third_party_recipe.mind(16, 2, 10), "first.linear.weight"),
     "taxabind": (GeoCLIPEncoder, geoclip_weights, "LocEnc0.capsule.0.b"),
 }
 every = pytest.mark.parametrize("name", LAYOUTS)
@@ -79,7 +79,7 @@ def test_a_bias_of_another_length(name, tmp_path):
 
 
 def test_what_images_need_of_tte_is_not_looked_at(tmp_path):
-    content = other_recipe.tte(20, 6, 8, 5)
+    content = third_party_recipe.tte(20, 6, 8, 5)
     save_file(content, tmp_path / "whole.safetensors")
     images = [key for key in content if "img" in key]
     assert images
@@ -96,12 +96,14 @@ def test_what_images_need_of_tte_is_not_looked_at(tmp_path):
 
 def test_refusals_have_the_files_name_once():
     with (
-        pytest.raises(ModelFormatError, match=r"^a\.bin: no such layer$"),
-        parsing("a.bin", "a test"),
+        pytest.raises(
+            ModelFormatError, match=r"^a\.bin cannot be opened as a test \(no such layer\)"
+        ),
+        as_format_error("a.bin", "a test"),
     ):
-        raise ModelFormatError("no such layer")
+        raise ValueError("no such layer")
     with (
         pytest.raises(ModelFormatError, match=r"^a\.bin holds nothing$"),
-        parsing("a.bin", "a test"),
+        as_format_error("a.bin", "a test"),
     ):
         raise ModelFormatError("a.bin holds nothing")

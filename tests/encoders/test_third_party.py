@@ -1,8 +1,9 @@
-"""Other authors' encoders give the originals' numbers, from the files that they published."""
+"""Third-party encoders give their authors' numbers, from files in the authors' layouts."""
 
 import json
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,39 +29,36 @@ from skgeo_embed import (
     SINREncoder,
     TTEEncoder,
 )
-from skgeo_embed.models import original_file
-from tests import other_recipe
+from skgeo_embed.models.registry import THIRD_PARTY
+from skgeo_embed.models.third_party.model import warn_of_licence
+from tests import third_party_recipe
 from tests.hub_server import Repository
-from tests.published import checkpoint, to_bytes, without_vision
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
+from tests.third_party_recipe import geoclip_weights, usual
 
 PLACES = np.array([[7.8, 36.8], [-122.3, 38.5], [100.0, -33.0]])
 
 
 @pytest.fixture(scope="module")
 def numbers():
-    return other_recipe.numbers()
+    return third_party_recipe.numbers()
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Files in the originals' layouts and full size, and MIND's small network."""
-    folder = tmp_path_factory.mktemp("originals")
+    """Files in the authors' layouts and full size, and MIND's small network."""
+    folder = tmp_path_factory.mktemp("files")
     makers = {
-        "climplicit": other_recipe.climplicit,
-        "sinr": other_recipe.sinr,
-        "tte": other_recipe.tte,
-        "taxabind": other_recipe.taxabind,
-        "mind": other_recipe.mind,
-        "mind_year": lambda: other_recipe.mind(year=True),
+        "climplicit": third_party_recipe.climplicit,
+        "sinr": third_party_recipe.sinr,
+        "tte": third_party_recipe.tte,
+        "taxabind": third_party_recipe.taxabind,
+        "mind": third_party_recipe.mind,
+        "mind_year": lambda: third_party_recipe.mind(year=True),
     }
     for name, make in makers.items():
         save_file(make(), folder / f"{name}.safetensors")
     return {name: folder / f"{name}.safetensors" for name in makers}
-
-
-def usual(points):
-    """Rows that have one notation: no poles, and not +180°, which originals tell from -180°."""
-    return (np.abs(points[:, 1]) < 90) & (points[:, 0] < 180)
 
 
 def assert_same(found, expected, points, atol):
@@ -113,7 +111,7 @@ def test_mind(files, numbers, dtype, atol):
 
 
 def test_mind_of_a_wide_trunk_is_cut(tmp_path):
-    weights = other_recipe.mind(96, 2, 64, dtype="float16")
+    weights = third_party_recipe.mind(96, 2, 64, dtype="float16")
     save_file(weights, tmp_path / "mind.safetensors")
     auto = MINDEncoder(tmp_path).fit()  # the folder's file
     trunk = MINDEncoder(tmp_path, layer="hidden").fit_transform(PLACES)
@@ -134,7 +132,7 @@ def test_taxabind(files, numbers, dtype, atol):
 
 
 def test_range(numbers, tmp_path):
-    database = other_recipe.range_database(tmp_path / "database.npz")
+    database = third_party_recipe.range_database(tmp_path / "database.npz")
     path = tmp_path / "satclip.ckpt"
     path.write_bytes(to_bytes(checkpoint("vit16_l40", keep=without_vision)))
     location = SatCLIPEncoder(path, layer="embedding", dtype="float64", harmonics="exact")
@@ -144,7 +142,7 @@ def test_range(numbers, tmp_path):
     assert found.shape == (len(points), 1280)
     exact = numbers["range_location_exact"]
     np.testing.assert_allclose(found[rows, 1024:], exact[rows], rtol=0, atol=1e-10)
-    low = rows & (np.abs(points[:, 1]) < 60)  # above, the original's harmonics are off
+    low = rows & (np.abs(points[:, 1]) < 60)  # above, the authors' harmonics are off
     image = numbers["range_image"]
     np.testing.assert_allclose(found[low, :256], image[low], rtol=0, atol=2e-4)
     plus = RANGEEncoder(database, location_encoder=location, beta=0.2).fit_transform(points)
@@ -170,7 +168,7 @@ def test_range_of_ones_own_images():
     np.testing.assert_allclose(again.transform(coords), found, atol=1e-6)
     with pytest.raises(ValueError, match="compared with 7 columns, but the location encoder makes"):
         RANGEEncoder.from_images(location, richer, coords).fit()
-    with pytest.raises(ModelFormatError, match="as many rows each"):
+    with pytest.raises(ModelFormatError, match="all need as many rows"):
         RANGEEncoder.from_images(location, images[:5], coords)
     images[3, 2] = np.nan
     with pytest.raises(ModelFormatError, match="image_features is NaN or infinite, first in row 3"):
@@ -178,11 +176,11 @@ def test_range_of_ones_own_images():
 
 
 def test_a_named_database_comes_from_the_hub_at_its_own_revision(hub, tmp_path):
-    path = other_recipe.range_database(tmp_path / "database.npz", n=20, k=256, d=6)
+    path = third_party_recipe.range_database(tmp_path / "database.npz", n=20, k=256, d=6)
     hub.repositories["MVRL/RANGE-database"] = Repository({"range_db_med.npz": path.read_bytes()})
-    original_file.warn_of_licence.cache_clear()
+    warn_of_licence.cache_clear()
     location = SatCLIPEncoder(layer="embedding")
-    with pytest.warns(UserWarning, match="nobody says under which licence"):
+    with pytest.warns(UserWarning, match="state no licence"):
         encoder = RANGEEncoder(
             "range-medium", location_encoder=location, revision="main", cache_dir=tmp_path / "cache"
         ).fit()
@@ -215,10 +213,10 @@ def test_databases_that_are_none(tmp_path):
 def small(name):
     """(class, weights) of a small network in each layout."""
     return {
-        "climplicit": (ClimplicitEncoder, lambda: other_recipe.climplicit(8, 4, 3)),
-        "sinr": (SINREncoder, lambda: other_recipe.sinr(8)),
-        "tte": (TTEEncoder, lambda: other_recipe.tte(20, 6, 8, 5)),
-        "mind": (MINDEncoder, lambda: other_recipe.mind(16, 2, 10)),
+        "climplicit": (ClimplicitEncoder, lambda: third_party_recipe.climplicit(8, 4, 3)),
+        "sinr": (SINREncoder, lambda: third_party_recipe.sinr(8)),
+        "tte": (TTEEncoder, lambda: third_party_recipe.tte(20, 6, 8, 5)),
+        "mind": (MINDEncoder, lambda: third_party_recipe.mind(16, 2, 10)),
     }[name]
 
 
@@ -246,12 +244,10 @@ def test_files_that_torch_wrote_and_lightning_wrote(name, tmp_path):
 
 @every
 def test_the_hub_by_short_name_and_by_repository(hub, name, tmp_path):
-    from skgeo_embed.models.registry import OTHERS
-
     encoder, make = small(name)
-    known = OTHERS[name]
+    known = THIRD_PARTY[name]
     hub.repositories[known.repository] = Repository({known.file: save(make())})
-    original_file.warn_of_licence.cache_clear()
+    warn_of_licence.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loaded = encoder(cache_dir=tmp_path).fit()
@@ -264,6 +260,24 @@ def test_the_hub_by_short_name_and_by_repository(hub, name, tmp_path):
     assert len(pickled) < 4000  # the name, not the weights
     again = pickle.loads(pickled)
     np.testing.assert_array_equal(again.transform(PLACES), loaded.transform(PLACES))
+
+
+def test_a_folder_without_weights_does_not_hide_a_name(hub, tmp_path, monkeypatch):
+    """A clone of the authors' repository often lies in the working directory."""
+    encoder, make = small("sinr")
+    known = THIRD_PARTY["sinr"]
+    hub.repositories[known.repository] = Repository({known.file: save(make())})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sinr").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert encoder(cache_dir=tmp_path / "cache").fit().encoder_info_["source"] == "hub"
+    save_file(make(), tmp_path / "sinr" / "model.safetensors")
+    assert encoder().fit().encoder_info_["source"] == "folder"
+    (tmp_path / "geoclip").mkdir()
+    save_file(geoclip_weights(), tmp_path / "geoclip" / "model.safetensors")
+    (tmp_path / "geoclip" / "config.json").write_text('{"sigma": 1, "encoded_size": 6}')
+    assert GeoCLIPEncoder(Path("geoclip")).fit().encoder_info_["source"] == "folder"
 
 
 def test_what_the_tower_does_not_need_is_not_read(tmp_path, monkeypatch):
@@ -294,7 +308,7 @@ def test_what_the_tower_does_not_need_is_not_read(tmp_path, monkeypatch):
             return self.opened.get_tensor(key)
 
     monkeypatch.setattr(safetensors, "safe_open", Watched)
-    save_file(other_recipe.sinr(8), tmp_path / "model.safetensors")
+    save_file(third_party_recipe.sinr(8), tmp_path / "model.safetensors")
     SINREncoder(tmp_path).fit()
     assert read
     assert not any(key.startswith("class_emb") for key in read)
@@ -309,7 +323,7 @@ def test_damaged_foreign_and_missing_files(name, tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"holds no .*model\.safetensors"):
         encoder(tmp_path).fit()
     save_file({"other.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ModelFormatError, match=r"other\.weight|holds no"):
+    with pytest.raises(ModelFormatError, match=r"other\.weight|it has no"):
         encoder(tmp_path).fit()
     bytes_ = save(weights)
     (tmp_path / "model.safetensors").write_bytes(bytes_[: len(bytes_) // 2])
@@ -322,7 +336,7 @@ def test_damaged_foreign_and_missing_files(name, tmp_path):
         encoder(tmp_path / "nan.safetensors").fit()
 
 
-def test_names_of_other_encoders_say_whose_they_are():
+def test_names_of_third_parties_say_which_class_opens_them():
     with pytest.raises(ModelNotFoundError, match="'tte' is opened by TTEEncoder"):
         SINREncoder("tte").fit()
 
@@ -373,11 +387,9 @@ def test_years_where_they_belong(files):
 
 
 def test_taxabind_by_name_from_the_hub(hub, tmp_path):
-    from tests.encoders.test_baselines import geoclip_weights
-
     hub.repositories["MVRL/ecogeo"] = Repository({"model.safetensors": save(geoclip_weights())})
-    original_file.warn_of_licence.cache_clear()
-    with pytest.warns(UserWarning, match=r"nobody says under which licence .* 'taxabind'"):
+    warn_of_licence.cache_clear()
+    with pytest.warns(UserWarning, match=r"the weights of 'taxabind' .* state no licence"):
         encoder = GeoCLIPEncoder("taxabind", cache_dir=tmp_path).fit()
     assert encoder.encoder_info_["trained_on"].startswith("GeoCLIP, tuned on")
     config = {"dim": 7, "encoded_size": 6, "input_size": 2, "sigma": [1, 16, 256]}

@@ -1,15 +1,20 @@
-"""GeoCLIP's location encoder."""
+"""GeoCLIP's location encoder (Vivanco Cepeda et al. 2023, arXiv 2309.16020), and TaxaBind's."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.location.encoder import EncodedNetwork
+from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.checks import as_format_error, fill_network
+from skgeo_embed.models.folder import CONFIG_NAME
+from skgeo_embed.models.third_party.model import Layout
+from skgeo_embed.nn.location import EncodedNetwork
 
 # Šavrič, Patterson & Jenny (2018), "The Equal Earth map projection", IJGIS 33, table 1
 _A1, _A2, _A3, _A4 = 1.340264, -0.081106, 0.000893, 0.003796
@@ -97,10 +102,57 @@ class CapsuleSum(nn.Module):
         return total
 
 
-def geoclip_network(frequencies: Sequence[Tensor], hidden_dim: int, embed_dim: int) -> Any:
-    """Build GeoCLIP's location encoder (Vivanco Cepeda et al. 2023, arXiv 2309.16020)."""
+def geoclip_network(
+    frequencies: Sequence[Tensor], hidden_dim: int, embed_dim: int
+) -> EncodedNetwork:
+    """Build the network without its weights, but for the frequencies."""
     posenc = FourierCapsules(frequencies)
     dim_in = posenc.embedding_dim // posenc.n_capsules
     nnet = CapsuleSum(posenc.n_capsules, dim_in, hidden_dim, embed_dim)
     config = {"embed_dim": embed_dim, "n_capsules": posenc.n_capsules}
     return EncodedNetwork(posenc, nnet, config)
+
+
+def build_geoclip(weights: dict[str, Tensor]) -> EncodedNetwork:
+    """Build the network, of the sizes of its tensors."""
+    count = len({key.split(".")[0] for key in weights if key.startswith("LocEnc")})
+    embed_dim, hidden_dim = weights["LocEnc0.head.0.weight"].shape
+    left = dict(weights)  # unknown tensors are refused under their own names
+    state: dict[str, Tensor] = {}
+    for i in range(count):
+        prefix = f"LocEnc{i}."
+        state[f"posenc.b{i}"] = left.pop(f"{prefix}capsule.0.b")
+        for layer, number in enumerate((1, 3, 5)):
+            for part in ("weight", "bias"):
+                key = f"{prefix}capsule.{number}.{part}"
+                state[f"nnet.capsules.{i}.{2 * layer}.{part}"] = left.pop(key)
+        for part in ("weight", "bias"):
+            state[f"nnet.capsules.{i}.6.{part}"] = left.pop(f"{prefix}head.0.{part}")
+    frequencies = [state[f"posenc.b{i}"] for i in range(count)]
+    shapes = [tuple(matrix.shape) for matrix in frequencies]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2 or shapes[0][1] != 2:
+        raise ValueError(
+            f"the frequencies (LocEnc*.capsule.0.b) have shapes {shapes[:4]}, not (k, 2) each with "
+            "one k"
+        )
+    with torch.device("meta"):
+        network = geoclip_network(frequencies, hidden_dim, embed_dim)
+    fill_network(network, {**state, **left})
+    return network
+
+
+def check_config(folder: Path) -> None:
+    """Refuse the config.json of another model; TaxaBind's has no model_type, but a sigma."""
+    path = folder / CONFIG_NAME
+    with as_format_error(path, "GeoCLIP's config"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"it holds a {type(config).__name__}, not a dict")
+    of_taxabind = {"sigma", "encoded_size"} <= set(config)
+    if config.get("model_type") != "geoclip-location-encoder" and not of_taxabind:
+        raise ModelFormatError(
+            f"{path} says model_type {config.get('model_type')!r}, not 'geoclip-location-encoder'."
+        )
+
+
+GEOCLIP = Layout("GeoCLIPEncoder", build_geoclip, check_config=check_config)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.location.geoclip import equal_earth
+from skgeo_embed.models.checks import fill_network
+from skgeo_embed.models.third_party.geoclip import equal_earth
+from skgeo_embed.models.third_party.model import Layout, count_layers
+from skgeo_embed.nn.location import EncodedNetwork
 
 REFERENCE_YEAR, YEARS_OF_A_UNIT = 2021.0, 4.0
 
 
 class ProjectedPlace(nn.Module):
-    """Equal Earth coordinates, and waves of the year where the network takes one.
+    """Equal Earth coordinates, and waves of the year if the network takes one.
 
     Parameters
     ----------
     year_frequencies : Tensor of shape (k,), default=None
-        Of the waves; None takes no year.
+        Frequencies of the waves; None takes no year.
     """
 
     takes_dtype = True
@@ -64,3 +67,30 @@ class ResidualSines(nn.Module):
         """Map (n, dim_in) to (n, dim_out), or to the trunk without a head."""
         trunk = self.hidden(x)
         return trunk if self.head is None else self.head(trunk)
+
+
+def build_mind(weights: dict[str, Tensor]) -> EncodedNetwork:
+    """Build MIND's network in the precision of its file; a year if its first layer takes one."""
+    state = {
+        key.replace(".linear.", "."): value for key, value in weights.items() if key != "year_freqs"
+    }
+    dim_hidden, dim_in = state["first.weight"].shape
+    waves = weights.get("year_freqs")
+    takes_year = waves is not None and dim_in == 2 + 2 * len(waves)
+    if dim_in != 2 and not takes_year:
+        raise ValueError(f"the first layer takes {dim_in} columns, not 2, or 18 with a year")
+    n_blocks = count_layers(weights, "blocks.")
+    dim_out = len(state["head.weight"]) if "head.weight" in state else 0
+    with torch.device("meta"):
+        network = ResidualSines(dim_in, dim_hidden, n_blocks, dim_out)
+    facts = {
+        "embed_dim": dim_out or dim_hidden,
+        "hidden_dim": dim_hidden,
+        "num_hidden_layers": 1 + n_blocks,
+        "takes_year": takes_year,
+    }
+    fill_network(network, state)
+    return EncodedNetwork(ProjectedPlace(waves if takes_year else None), network, facts)
+
+
+MIND = Layout("MINDEncoder", build_mind)
