@@ -33,7 +33,7 @@ from skgeo_embed import GeoCLIPEncoder, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import ModelDownloadError, ModelNotFoundError
 from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
-from skgeo_embed.models.registry import BUNDLED, DEFAULT_MODEL, PUBLISHED
+from skgeo_embed.models.registry import BUNDLED, DEFAULT_MODEL, SATCLIP_CHECKPOINTS
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 ALPHAS = np.logspace(-1, 5, 13)
@@ -80,7 +80,7 @@ def make_rows():
     for columns in (64, 256):
         rows[f"{DEFAULT_MODEL}, {columns} columns"] = SatCLIPEncoder(n_components=columns)
     rows[TREES] = TreeFeatures()
-    for name in PUBLISHED:
+    for name in SATCLIP_CHECKPOINTS:
         try:
             rows[name] = SatCLIPEncoder(name, local_files_only=True).fit()
         except (ModelNotFoundError, ModelDownloadError):

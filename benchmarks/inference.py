@@ -36,11 +36,11 @@ import utm
 
 from skgeo_embed import GPS2VecEncoder, SatCLIPEncoder
 from skgeo_embed.encoders.gps2vec import run_zone
-from skgeo_embed.models.gps2vec_file import read_gps2vec_zone
+from skgeo_embed.models.third_party.geoclip import geoclip_network
+from skgeo_embed.models.third_party.gps2vec import read_gps2vec_zone
 from skgeo_embed.nn.inference.engine import InferenceEngine
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.location import LocationEncoder
-from skgeo_embed.nn.location.geoclip import geoclip_network
 from skgeo_embed.places.utm import _cell_centres
 
 L, HIDDEN, OUT = 40, 512, 256

@@ -1,9 +1,9 @@
-"""Speed of other authors' encoders, each against its own matrix products.
+"""Speed of third-party encoders, each against its own matrix products.
 
     python benchmarks/other_encoders.py [--points 20480]
 
-Networks have the published sizes and random weights (tests/other_recipe.py): what is measured does
-not depend on them. A floor is what the network's matrix products alone take, of TTE with the
+Networks have the published sizes and random weights (tests/third_party_recipe.py): what is
+measured does not depend on them. A floor is the time of the matrix products alone, for TTE with the
 softmax over its 4,096 sites; ratios are of the same run, the median of rounds in turn.
 """
 
@@ -20,24 +20,24 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from skgeo_embed import ClimplicitEncoder, GeoCLIPEncoder, MINDEncoder, SINREncoder, TTEEncoder
-from tests import other_recipe
+from tests import third_party_recipe
 
 BATCH = 2048
 
 
 def networks(skip_full):
     """Name, class, weights and parameters of each."""
-    yield "Climplicit, a month", ClimplicitEncoder, other_recipe.climplicit, {"month": 7}
-    yield "Climplicit, four seasons", ClimplicitEncoder, other_recipe.climplicit, {}
-    yield "SINR", SINREncoder, other_recipe.sinr, {}
-    yield "TTE", TTEEncoder, other_recipe.tte, {}
-    yield "TaxaBind", GeoCLIPEncoder, other_recipe.taxabind, {}
-    yield "MIND, 1,024 x 6", MINDEncoder, other_recipe.mind, {}
+    yield "Climplicit, a month", ClimplicitEncoder, third_party_recipe.climplicit, {"month": 7}
+    yield "Climplicit, four seasons", ClimplicitEncoder, third_party_recipe.climplicit, {}
+    yield "SINR", SINREncoder, third_party_recipe.sinr, {}
+    yield "TTE", TTEEncoder, third_party_recipe.tte, {}
+    yield "TaxaBind", GeoCLIPEncoder, third_party_recipe.taxabind, {}
+    yield "MIND, 1,024 x 6", MINDEncoder, third_party_recipe.mind, {}
     if not skip_full:
         yield (
             "MIND, 3,072 x 12",
             MINDEncoder,
-            lambda: other_recipe.mind(3072, 12, 64, dtype="float16"),
+            lambda: third_party_recipe.mind(3072, 12, 64, dtype="float16"),
             {"layer": "embedding"},
         )
 

@@ -91,6 +91,17 @@ def pairs():
 
 
 @pytest.fixture
+def batches_of(monkeypatch):
+    """A function that sets how many rows of a table are encoded at a time."""
+
+    def set_rows(rows):
+        monkeypatch.setattr("skgeo_embed.streaming.table.MIN_BATCH_ROWS", rows)
+        monkeypatch.setattr("skgeo_embed.streaming.table.BATCH_BYTES", 1)
+
+    return set_rows
+
+
+@pytest.fixture
 def unchanged_process():
     """Take back what cluster libraries do to the process: OMP_NUM_THREADS, signal handlers."""
     environment = dict(os.environ)

@@ -4,7 +4,9 @@ It is a process of its own: GDAL waits for it while it holds Python's lock.
 """
 
 import hashlib
+import subprocess
 import sys
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -52,6 +54,33 @@ class Ranges(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class RangeServer:
+    """The server of a folder, and what it was asked for."""
+
+    def __init__(self, folder, log, url):
+        self.folder, self.log, self.url = folder, log, url
+
+    @property
+    def requests(self):
+        return len(self.log.read_text().splitlines())
+
+    @property
+    def bytes_sent(self):
+        return sum(map(int, self.log.read_text().split()))
+
+
+@contextmanager
+def serving(folder):
+    """Serve a new folder, from a process of its own, until the block ends."""
+    folder.mkdir()
+    log = folder.with_suffix(".log")
+    log.touch()
+    command = [sys.executable, __file__, folder, log]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        yield RangeServer(folder, log, f"http://127.0.0.1:{running.stdout.readline().strip()}")
+        running.kill()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from skgeo_embed._errors import ModelFormatError
 from skgeo_embed._sphere import great_circle_km
 from tests.peak_memory import PEAK_MIB
 from tests.pretraining.flat import flat_pretrainer
-from tests.published import checkpoint, to_bytes
+from tests.satclip_checkpoint import checkpoint, to_bytes
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ TORCH_FREE = {  # what is imported before anything is fitted
     "models/__init__.py",
     "models/registry.py",
     "models/folder.py",
-    "models/parsing.py",
+    "models/checks.py",
     "models/hub.py",
     "models/card.py",
     "models/tokens.py",

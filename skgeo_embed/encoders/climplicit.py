@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
-from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
+from skgeo_embed.encoders.shared_docs import share_docs
+from skgeo_embed.encoders.third_party import ThirdPartyEncoder, store_parameters
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 
 if TYPE_CHECKING:
     import torch
 
+    from skgeo_embed.models.loaded import LoadedEncoder
 
-class ClimplicitEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
+
+@share_docs
+class ClimplicitEncoder(TimedTransformer, ThirdPartyEncoder):
     """Encode longitude, latitude and month with Climplicit (256 columns, 1,024 without a month).
 
     It was trained to reproduce the climate of CHELSA, at a kilometre, month by month [1]_: a
@@ -26,42 +29,22 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
         with model.safetensors, or the path of a .safetensors or .pth file with its tensors.
     month : float or str, default=None
         A number from 1 to 12 gives 256 columns for that month, which may lie between two; text
-        names a column of X that holds the month of each row (of an array it is the third). None
+        names the column of X with the month of each row (in an array the third column). None
         gives 1,024 columns: those of March, June, September and December.
-    normalize : bool, default=False
-        Scale every row to unit length.
-    device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
-    dtype : {"float32", "float64"}, default="float32"
-        Precision of the network and of the output.
-    batch_size : int, default=None
-        Points encoded at a time; None takes what suits the device.
-    on_invalid : {"raise", "nan"}, default="raise"
-        What to do with NaN, infinite or out-of-range coordinates.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
-        input may then have other columns too.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
-    revision, cache_dir, token, local_files_only
-        As for :class:`SatCLIPEncoder`.
+    {network}
+    {hub}
 
     Attributes
     ----------
-    encoder_info_ : dict
-        What was loaded: name, source, path, revision, sha256, licence, training data, sizes.
-    n_features_in_ : int
-        Columns of what it was fitted on.
+    {encoder_info_}
+    {n_features_in_}
 
     Notes
     -----
-    The original takes longitude as it is written: 180° and -180° are two places there, and a pole
-    is one for every longitude. Here 180° is read as -180° and the poles have longitude 0. Positions
-    are float64, where the original rounds them to float32 (1e-7 of the features). What predicts
-    CHELSA from the features is in the file and not read.
+    Climplicit tells 180° from -180°, and gives a pole another feature for every longitude. Here
+    180° is read as -180° and the poles have longitude 0. Positions are float64, while the authors'
+    code rounds them to float32 (1e-7 of the features). The file also holds the layers that predict
+    CHELSA from the features; they are not read.
 
     References
     ----------
@@ -80,11 +63,11 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
     _time_parameter = "month"
     _time_range = (1.0, 12.0)
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "model": [str, Path],
         "month": TIME_CONSTRAINT,
-        **NETWORK_CONSTRAINTS,
-        **HUB_CONSTRAINTS,
+        **ThirdPartyEncoder._parameter_constraints,
     }
+
+    month: float | str | None
 
     def __init__(
         self,
@@ -105,32 +88,12 @@ class ClimplicitEncoder(ModelMixin, TimedTransformer, NetworkTransformer):
         token: str | bool | None = None,
         local_files_only: bool = False,
     ) -> None:
-        self.model = model
-        self.month = month
-        self.normalize = normalize
-        self.device = device
-        self.dtype = dtype
-        self.batch_size = batch_size
-        self.on_invalid = on_invalid
-        self.lon = lon
-        self.lat = lat
-        self.area_points = area_points
-        self.area_statistic = area_statistic
-        self.revision = revision
-        self.cache_dir = cache_dir
-        self.token = token
-        self.local_files_only = local_files_only
+        store_parameters(self, locals())
 
-    def prepare(self) -> None:
-        from skgeo_embed.models.original_file import open_original
-        from skgeo_embed.models.other_networks import build_climplicit
+    def _open(self) -> LoadedEncoder:
+        from skgeo_embed.models.third_party.climplicit import CLIMPLICIT
 
-        loaded = open_original(
-            self.model,
-            self._hub_options(),
-            build=build_climplicit,
-            prefixes=("location_encoder.",),
-            known="climplicit",
-        )
-        columns = None if self._time is None else loaded.info["month_dim"]
-        self._use_network(loaded, "embedding", columns)
+        return CLIMPLICIT.open(self.model, self._hub_options())
+
+    def _output(self, info: dict[str, Any]) -> tuple[str, int | None]:
+        return "embedding", None if self._time is None else info["month_dim"]

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sklearn.utils._param_validation import StrOptions
 
-from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
+from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS
+from skgeo_embed.encoders.shared_docs import share_docs
+from skgeo_embed.encoders.third_party import ThirdPartyEncoder, store_parameters
 
 if TYPE_CHECKING:
     import torch
 
+    from skgeo_embed.models.loaded import LoadedEncoder
 
-class CSPEncoder(NetworkTransformer):
+
+@share_docs
+class CSPEncoder(ThirdPartyEncoder):
     """Encode longitude and latitude with a CSP or Space2Vec-grid encoder (256 columns).
 
     CSP [1]_ trains Space2Vec's grid cells [2]_ and a feed-forward network contrastively on
@@ -22,38 +27,24 @@ class CSPEncoder(NetworkTransformer):
     Parameters
     ----------
     model : str or path-like, default=None
-        Path of a published checkpoint (``.pth.tar`` with `params` and `state_dict`). There is
-        no default: the files carry no licence, the error says where they are.
+        Path of a checkpoint (``.pth.tar`` with `params` and `state_dict`). There is no default:
+        CSP's files state no licence. With None the error says where to get them.
     scaling : {"degrees", "unit"}, default="degrees"
-        What the network is fed: degrees, as it was trained, or longitude / 180 and latitude /
+        What the network is given: degrees, as it was trained, or longitude / 180 and latitude /
         90, as later users (SatCLIP's notebook among them) did.
     layer : {"embedding", "hidden"}, default="embedding"
         The encoder's output, or its last hidden layer.
-    normalize : bool, default=False
-        Scale every row to unit length.
-    device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
+    {normalize}
+    {device}
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output; the grid cells are float64.
-    batch_size : int, default=None
-        Points encoded at a time; None takes what suits the device.
-    on_invalid : {"raise", "nan"}, default="raise"
-        What to do with NaN, infinite or out-of-range coordinates.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
-        input may then have other columns too.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
+    {batch_size}
+    {places}
 
     Attributes
     ----------
-    encoder_info_ : dict
-        What was loaded: name, source, path, sha256, sizes.
-    n_features_in_ : int
-        2.
+    {encoder_info_}
+    {n_features_in_}
 
     References
     ----------
@@ -78,6 +69,9 @@ class CSPEncoder(NetworkTransformer):
         **NETWORK_CONSTRAINTS,
     }
 
+    scaling: Literal["degrees", "unit"]
+    layer: Literal["embedding", "hidden"]
+
     def __init__(
         self,
         model: str | Path | None = None,
@@ -94,20 +88,12 @@ class CSPEncoder(NetworkTransformer):
         area_points: int | str = 64,
         area_statistic: Literal["mean", "std"] = "mean",
     ) -> None:
-        self.model = model
-        self.scaling = scaling
-        self.layer = layer
-        self.normalize = normalize
-        self.device = device
-        self.dtype = dtype
-        self.batch_size = batch_size
-        self.on_invalid = on_invalid
-        self.lon = lon
-        self.lat = lat
-        self.area_points = area_points
-        self.area_statistic = area_statistic
+        store_parameters(self, locals())
 
-    def prepare(self) -> None:
-        from skgeo_embed.models.csp_file import open_csp
+    def _open(self) -> LoadedEncoder:
+        from skgeo_embed.models.third_party.csp import csp_layout
 
-        self._use_network(open_csp(self.model, self.scaling), self.layer)
+        return csp_layout(self.scaling).open(self.model)
+
+    def _output(self, info: dict[str, Any]) -> tuple[str, int | None]:
+        return self.layer, None

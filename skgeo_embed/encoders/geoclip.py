@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
-from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
+from skgeo_embed.encoders.shared_docs import share_docs
+from skgeo_embed.encoders.third_party import ThirdPartyEncoder
 
 if TYPE_CHECKING:
-    import torch
+    from skgeo_embed.models.loaded import LoadedEncoder
 
 
-class GeoCLIPEncoder(ModelMixin, NetworkTransformer):
+@share_docs
+class GeoCLIPEncoder(ThirdPartyEncoder, model="geoclip"):
     """Encode longitude and latitude with GeoCLIP's location encoder (512 columns).
 
     It was trained by matching geotagged photographs with their coordinates [1]_: an Equal
@@ -21,42 +21,27 @@ class GeoCLIPEncoder(ModelMixin, NetworkTransformer):
     Parameters
     ----------
     model : str or path-like, default="geoclip"
-        "geoclip" takes the weights of the installed PyPI package of that name, which is not
-        imported (``pip install --no-deps geoclip``); "taxabind" is TaxaBind's encoder of places
-        (MVRL/ecogeo on the hub), the same network tuned on species; a hub repository or a folder
-        with the release (config.json + model.safetensors); or the path of
+        "geoclip" takes the weights of the installed PyPI package of that name
+        (``pip install --no-deps geoclip``; the package is not imported); "taxabind" is TaxaBind's
+        location encoder (MVRL/ecogeo on the hub), the same network tuned on species; a hub
+        repository or a folder with config.json and model.safetensors; or the path of
         ``location_encoder_weights.pth``.
-    normalize : bool, default=False
-        Scale every row to unit length.
-    device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
+    {normalize}
+    {device}
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output; the Fourier features are float64.
-    batch_size : int, default=None
-        Points encoded at a time; None takes what suits the device.
-    on_invalid : {"raise", "nan"}, default="raise"
-        What to do with NaN, infinite or out-of-range coordinates.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
-        input may then have other columns too.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
-    revision, cache_dir, token, local_files_only
-        As for :class:`SatCLIPEncoder`.
+    {batch_size}
+    {places}
+    {hub}
 
     Attributes
     ----------
-    encoder_info_ : dict
-        What was loaded: name, source, path, revision, sha256, licence, training data.
-    n_features_in_ : int
-        2.
+    {encoder_info_}
+    {n_features_in_}
 
     Notes
     -----
-    The original is discontinuous at the antimeridian and gives the poles a feature for every
+    GeoCLIP is discontinuous at the antimeridian and gives a pole another feature for every
     longitude. Here 180° is read as -180° and the poles have longitude 0.
 
     References
@@ -74,46 +59,8 @@ class GeoCLIPEncoder(ModelMixin, NetworkTransformer):
     """
 
     _feature_prefix = "geoclip"
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "model": [str, Path],
-        **NETWORK_CONSTRAINTS,
-        **HUB_CONSTRAINTS,
-    }
 
-    def __init__(
-        self,
-        model: str | Path = "geoclip",
-        *,
-        normalize: bool = False,
-        device: str | torch.device | None = None,
-        dtype: Literal["float32", "float64"] = "float32",
-        batch_size: int | None = None,
-        on_invalid: Literal["raise", "nan"] = "raise",
-        lon: str | int | None = None,
-        lat: str | int | None = None,
-        area_points: int | str = 64,
-        area_statistic: Literal["mean", "std"] = "mean",
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> None:
-        self.model = model
-        self.normalize = normalize
-        self.device = device
-        self.dtype = dtype
-        self.batch_size = batch_size
-        self.on_invalid = on_invalid
-        self.lon = lon
-        self.lat = lat
-        self.area_points = area_points
-        self.area_statistic = area_statistic
-        self.revision = revision
-        self.cache_dir = cache_dir
-        self.token = token
-        self.local_files_only = local_files_only
+    def _open(self) -> LoadedEncoder:
+        from skgeo_embed.models.third_party.geoclip import GEOCLIP
 
-    def prepare(self) -> None:
-        from skgeo_embed.models.geoclip_file import open_geoclip
-
-        self._use_network(open_geoclip(self.model, self._hub_options()), "embedding")
+        return GEOCLIP.open(self.model, self._hub_options())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
@@ -15,10 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skgeo_embed._errors import (
     CoordinateError,
     InvalidCoordinateWarning,
-    ModelNotFoundError,
     warn_caller,
 )
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
+from skgeo_embed.encoders.shared_docs import share_docs
+from skgeo_embed.encoders.third_party import store_parameters
 from skgeo_embed.places.reading import Coordinates
 from skgeo_embed.places.utm import distance_grid, zone_names
 
@@ -26,29 +26,25 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from skgeo_embed.nn.inference.options import EncodingOptions
-
 _MAX_ZONES_NAMED = 8
-ZONE_CACHE = 32  # zone models kept in memory, about 22 MB each
 
 
+@share_docs
 class GPS2VecEncoder(CoordinateTransformer):
-    """Encode longitude and latitude with GPS2Vec, one network a UTM zone.
+    """Encode longitude and latitude with GPS2Vec, which has one network for each UTM zone.
 
-    Every zone has a network of its own, fed with the distances to the 20 × 20 cells of the
-    zone [1]_.
+    The network of a zone is fed with the distances to the 20 × 20 cells of the zone [1]_.
 
     Parameters
     ----------
     model : str or path-like, default=None
         Folder of the zone files, ``model_48 N.h5`` and so on (``models_visual`` or
-        ``models_tag``). There is no default: the files carry no licence, the error says where
-        they are.
+        ``models_tag``). There is no default: the files state no licence. With None the error
+        says where to get them.
     kind : {"visual", "tag"}, default="visual"
-        "visual": probabilities of 1000 objects and 365 scenes (1365 columns); "tag": of 2000
-        tags.
-    device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
+        "visual" gives the probabilities of 1,000 objects and 365 scenes (1,365 columns), "tag"
+        those of 2,000 tags.
+    {device}
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output; distances are float64.
     batch_size : int, default=4096
@@ -56,19 +52,13 @@ class GPS2VecEncoder(CoordinateTransformer):
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with invalid coordinates, latitudes outside 80°S to 84°N, and points whose
         zone has no file: raise an error that names the zones, or give NaN features.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
-        input may then have other columns too.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
+    {columns}
+    {areas}
 
     Attributes
     ----------
     encoder_info_ : dict
-        What was found: name, source, path, kind and the zones that have a file.
+        What was found: name, source, path, kind, and the zones that have a file.
     n_features_in_ : int
         2.
 
@@ -113,33 +103,23 @@ class GPS2VecEncoder(CoordinateTransformer):
         area_points: int | str = 64,
         area_statistic: Literal["mean", "std"] = "mean",
     ) -> None:
-        self.model = model
-        self.kind = kind
-        self.device = device
-        self.dtype = dtype
-        self.batch_size = batch_size
-        self.on_invalid = on_invalid
-        self.lon = lon
-        self.lat = lat
-        self.area_points = area_points
-        self.area_statistic = area_statistic
+        store_parameters(self, locals())
 
     def prepare(self) -> None:
-        from skgeo_embed.models.gps2vec_file import GPS2VEC_HELP
-        from skgeo_embed.models.parsing import named_path
+        from skgeo_embed.models.checks import named_path
+        from skgeo_embed.models.third_party.gps2vec import ZoneCache
+        from skgeo_embed.models.third_party.model import not_found
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
         if self.model is None:
-            raise ModelNotFoundError(
-                f"model is None, but GPS2Vec has no weights that may ship. {GPS2VEC_HELP}"
-            )
+            raise not_found("GPS2VecEncoder", "GPS2VecEncoder has no default model")
         folder = named_path(self.model)
         files = {
             file.stem.removeprefix("model_"): file.resolve() for file in folder.glob("model_*.h5")
         }
         if not files:
             found = "no model_*.h5 file" if folder.is_dir() else "nothing"
-            raise ModelNotFoundError(f"there is {found} at {str(self.model)!r}. {GPS2VEC_HELP}")
+            raise not_found("GPS2VecEncoder", f"there is {found} at {str(self.model)!r}")
         self._options = EncodingOptions(
             device=chosen_device(self.device), dtype=self.dtype, batch_size=self.batch_size
         )
@@ -195,6 +175,8 @@ class GPS2VecEncoder(CoordinateTransformer):
     def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
 
+        from skgeo_embed.models.third_party.gps2vec import run_zone
+
         zones = zone_names(lonlat)
         batch_size = self._options.batch_size or len(lonlat)
         for zone in np.unique(zones):
@@ -220,53 +202,3 @@ class GPS2VecEncoder(CoordinateTransformer):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = [self.dtype]
         return tags
-
-
-class ZoneCache:
-    """Zone networks in memory and on the device, the least recently used ones dropped.
-
-    Pickles carry the files' names alone.
-    """
-
-    def __init__(self, files: dict[str, Path], outputs: list[str]) -> None:
-        from skgeo_embed.nn.inference.locks import ForkSafeLock
-
-        self._files, self._outputs = files, outputs
-        self._layers: OrderedDict[str, list[tuple[Tensor, Tensor]]] = OrderedDict()
-        self._lock = ForkSafeLock()
-
-    def get(self, zone: str, options: EncodingOptions) -> list[tuple[Tensor, Tensor]]:
-        """Return a zone's layers, hidden ones first, where and as they are to be run."""
-        import torch
-
-        from skgeo_embed.models.gps2vec_file import read_gps2vec_zone
-        from skgeo_embed.nn.inference.devices import resolve_device
-
-        with self._lock:
-            if zone not in self._layers:
-                device, dtype = resolve_device(options.device), getattr(torch, options.dtype)
-                self._layers[zone] = [
-                    (kernel.to(dtype).to(device), bias.to(dtype).to(device))
-                    for kernel, bias in read_gps2vec_zone(self._files[zone], self._outputs)
-                ]
-                if len(self._layers) > ZONE_CACHE:
-                    self._layers.popitem(last=False)
-            self._layers.move_to_end(zone)
-            return self._layers[zone]
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return ZoneCache, (self._files, self._outputs)
-
-
-def run_zone(grid: np.ndarray, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Three dense layers with ReLU, then one softmax for each output layer, side by side."""
-    import torch
-
-    kernel = layers[0][0]
-    with torch.inference_mode():
-        # the original feeds its networks single precision
-        x = torch.from_numpy(grid.reshape(len(grid), -1)).float().to(kernel.device, kernel.dtype)
-        for kernel, bias in layers[:3]:
-            x = torch.relu(torch.addmm(bias, x, kernel))
-        outputs = [torch.softmax(torch.addmm(bias, x, kernel), 1) for kernel, bias in layers[3:]]
-        return torch.cat(outputs, dim=1).cpu()

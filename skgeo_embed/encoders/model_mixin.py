@@ -1,4 +1,4 @@
-"""Estimators that open models, and share them."""
+"""Parts of estimators that open models, and of those that upload them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUB_CONSTRAINTS: dict[str, Any] = {
 
 
 class ModelMixin:
-    """For estimators whose first argument is a model, with the hub's own words beside it."""
+    """For estimators that take a model first, and beside it the hub's own parameters."""
 
     revision: str | None
     cache_dir: str | Path | None
@@ -27,7 +27,7 @@ class ModelMixin:
 
     @classmethod
     def from_pretrained(cls, model: str | Path, **parameters: Any) -> Any:
-        """Open a saved, published or shared model: ``cls(model, **parameters).fit()``.
+        """Open a model by name or path: ``cls(model, **parameters).fit()``.
 
         Parameters
         ----------
@@ -39,7 +39,7 @@ class ModelMixin:
         Returns
         -------
         estimator : object
-            Fitted.
+            The fitted estimator.
         """
         return cls(model, **parameters).fit()  # type: ignore[call-arg,attr-defined]
 
@@ -75,25 +75,25 @@ class PushMixin:
         commit_message: str = "Upload an encoder with skgeo-embed",
         **save_options: Any,
     ) -> str:
-        """Upload what `save_pretrained` writes to a hub repository, made if it does not exist.
+        """Upload what `save_pretrained` writes to a hub repository, which is made if needed.
 
         Parameters
         ----------
         repo_id : str
             The repository, "owner/name".
         private : bool, default=None
-            Whether a new repository is private; None is the owner's default.
+            Whether a new repository is private; None takes the owner's default.
         token : str or bool, default=None
             A token that may write; None takes the one that is logged in.
         commit_message : str, default="Upload an encoder with skgeo-embed"
-            The commit's message.
+            Message of the commit.
         **save_options
             Handed to `save_pretrained`: licence, trained_on, ...
 
         Returns
         -------
         url : str
-            The commit's address.
+            Address of the commit.
 
         Raises
         ------

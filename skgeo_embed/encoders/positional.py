@@ -11,17 +11,19 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.nn.encodings import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@share_docs
 class PositionalEncoder(CoordinateTransformer):
     """Encode longitude and latitude in closed form, without weights.
 
     These are the encodings that location encoders put in front of their networks, with the
-    quirks that published checkpoints depend on.
+    quirks that checkpoints depend on.
 
     Parameters
     ----------
@@ -30,12 +32,12 @@ class PositionalEncoder(CoordinateTransformer):
         unit sphere, 3); "wrap" (sine and cosine of both, 4); and at F frequencies Space2Vec's
         "grid" (4 F) and "theory" (6 F) and Sphere2Vec's "spherec" (6 F), "spherecplus" (12 F),
         "spherem" (10 F), "spheremplus" (16 F). The multi-scale ones scale degrees. As in the
-        originals some columns come twice (named ..._2), and in "spherem" and "spheremplus"
+        authors' code some columns come twice (named ..._2), and in "spherem" and "spheremplus"
         capitals (cos_LON) mark coordinates that are not scaled: degrees taken for radians.
     legendre_polys : int, default=10
         L of the harmonics: degrees 0 ... L-1.
     harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
-        "analytic" is what published weights use (m = 0 carries an extra factor π),
+        "analytic" is what SatCLIP checkpoints use (m = 0 carries an extra factor π),
         "closed-form" is orthonormal with the Condon-Shortley sign, "discretized" reads the
         analytic ones off a 1° grid.
     n_frequencies : int, default=16
@@ -46,16 +48,7 @@ class PositionalEncoder(CoordinateTransformer):
         Type of the output; computed in float64.
     batch_size : int, default=8192
         Points encoded at a time; bounds the memory needed beside the output.
-    on_invalid : {"raise", "nan"}, default="raise"
-        What to do with NaN, infinite or out-of-range coordinates.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
-        input may then have other columns too.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
+    {places}
 
     Attributes
     ----------

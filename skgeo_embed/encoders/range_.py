@@ -1,4 +1,4 @@
-"""RANGE: image features of similar places, retrieved by what a location encoder says."""
+"""RANGE: image features of similar places, retrieved by their location embeddings."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 from skgeo_embed.encoders.image_features import features_of_images
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
+from skgeo_embed.encoders.shared_docs import share_docs
+from skgeo_embed.encoders.third_party import store_parameters
 from skgeo_embed.places.reading import read_coordinates
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from skgeo_embed.models.range_database import RangeDatabase
+    from skgeo_embed.models.third_party.range_ import RangeDatabase
 
 RANGE_SHARPNESS, RANGE_PLUS_SHARPNESS, GEOGRAPHIC_SHARPNESS = 15.0, 12.0, 40.0
 QUERIES = 256  # at a time: each is compared with the whole database
 
 
+@share_docs
 class RANGEEncoder(ModelMixin, CoordinateTransformer):
     r"""Encode longitude and latitude with image features of similar places (1,280 columns).
 
@@ -45,41 +48,33 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
     Parameters
     ----------
     database : str, path-like or RangeDatabase, default="range-large"
-        "range-large" (0.9 GB) or "range-medium" (0.45 GB), of MVRL/RANGE-database on the hub, whose
-        licence nobody says; or the path of an .npz file with `locs` (n, 2), `satclip_embeddings`
-        (n, k) and `image_embeddings` (n, d). `from_images` makes one of your own images.
+        "range-large" (0.9 GB) or "range-medium" (0.45 GB) from MVRL/RANGE-database on the hub,
+        which states no licence; or the path of an .npz file with `locs` (n, 2),
+        `satclip_embeddings` (n, k) and `image_embeddings` (n, d). `from_images` makes a database
+        from your own images.
     location_encoder : transformer, default=None
-        Makes q. None is ``SatCLIPEncoder("satclip-vit16-l40", dtype="float64")``, which the
-        published databases belong to.
+        Makes q. None takes ``SatCLIPEncoder("satclip-vit16-l40", dtype="float64")``, to which
+        the databases on the hub belong.
     beta : float, default=None
-        None is RANGE. A number in [0, 1] is RANGE+, 1 purely by similarity, 0 by nearness; the
-        authors use 0.5.
-    device : str or torch.device, default=None
-        Where to retrieve; None takes cuda, mps or cpu, the first that is there.
+        None gives RANGE. A number in [0, 1] gives RANGE+: 1 retrieves by similarity alone, 0 by
+        nearness alone; the authors use 0.5.
+    {device}
     dtype : {"float32", "float64"}, default="float32"
-        Of the retrieval and of the output.
+        Precision of the retrieval and of the output.
     batch_size : int, default=None
-        Places at a time; None is 256, each of which is compared with the whole database.
-    on_invalid : {"raise", "nan"}, default="raise"
-        What to do with NaN, infinite or out-of-range coordinates.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
+        Places that are compared with the whole database at a time; None takes 256.
+    {places}
     revision, cache_dir, token, local_files_only
         As for :class:`SatCLIPEncoder`; the revision is the database's.
 
     Attributes
     ----------
     location_encoder_ : transformer
-        Fitted.
+        The fitted location encoder.
     database_ : RangeDatabase
-        Opened: `lonlat`, `keys` of unit length, `values`.
+        The opened database: `lonlat`, `keys` of unit length, `values`.
     encoder_info_ : dict
-        Name and sha256 of the database, how many entries it has, and the location encoder's name.
+        Name, sha256 and number of entries of the database, and the location encoder's name.
     n_features_in_ : int
         2.
 
@@ -129,21 +124,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         token: str | bool | None = None,
         local_files_only: bool = False,
     ) -> None:
-        self.database = database
-        self.location_encoder = location_encoder
-        self.beta = beta
-        self.device = device
-        self.dtype = dtype
-        self.batch_size = batch_size
-        self.on_invalid = on_invalid
-        self.lon = lon
-        self.lat = lat
-        self.area_points = area_points
-        self.area_statistic = area_statistic
-        self.revision = revision
-        self.cache_dir = cache_dir
-        self.token = token
-        self.local_files_only = local_files_only
+        store_parameters(self, locals())
 
     @classmethod
     def from_images(
@@ -155,44 +136,47 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         keys: Any = None,
         **parameters: Any,
     ) -> RANGEEncoder:
-        """Make an encoder that retrieves from your own images.
+        """Make an encoder that retrieves features of your own images.
 
         Parameters
         ----------
         location_encoder : transformer
             A pretrainer's `location_encoder_`, or another one.
         image_features : array-like of shape (n, d)
-            What is retrieved, such as a pretrainer's image features.
+            Features that are retrieved, such as a pretrainer's image features.
         coords : array-like of shape (n, 2)
             Longitude and latitude of the images, degrees.
         keys : array-like of shape (n, k), default=None
-            What location embeddings are compared with: the images' embeddings in the same space.
-            None takes `image_features`, which then must be those.
+            Embeddings that location embeddings are compared with: those of the images, in the
+            same space. None takes `image_features`, which must then be such embeddings.
         **parameters
             The constructor's other arguments.
 
         Returns
         -------
         encoder : RANGEEncoder
-            Not fitted.
+            The encoder, not fitted.
 
         Raises
         ------
         ModelFormatError
-            If rows do not belong together, values are missing, or are no real numbers.
+            If rows do not belong together, or if values are missing or are not real numbers.
         """
-        from skgeo_embed.models.range_database import RangeDatabase, checked_database
+        from skgeo_embed.models.third_party.range_ import RangeDatabase, checked_database
 
         lonlat = read_coordinates(coords).lonlat
         values = features_of_images(image_features, "image_features")
         compared = values if keys is None else features_of_images(keys, "keys")
         names = ("coords", "image_features" if keys is None else "keys", "image_features")
-        arrays = checked_database(lonlat, compared, values, names)
+        try:
+            arrays = checked_database(lonlat, compared, values, names)
+        except ValueError as error:
+            raise ModelFormatError(str(error)) from error
         database = RangeDatabase(*arrays, name=f"{len(lonlat)} images")
         return cls(database, location_encoder=location_encoder, **parameters)
 
     def prepare(self) -> None:
-        from skgeo_embed.models.range_database import RangeDatabase, open_database
+        from skgeo_embed.models.third_party.range_ import RangeDatabase, open_database
         from skgeo_embed.nn.inference.options import EncodingOptions, chosen_device
 
         database = self.database
@@ -215,8 +199,8 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
         if database.keys.shape[1] != width:
             raise ValueError(
                 f"the database {database.name!r} is compared with {database.keys.shape[1]} "
-                f"columns, but the location encoder makes {width}; both must be of one two-tower "
-                'model (layer="embedding").'
+                f"columns, but the location encoder makes {width}; both must come from one "
+                'two-tower model (layer="embedding").'
             )
         self._options = EncodingOptions(
             device=chosen_device(self.device), dtype=self.dtype, batch_size=self.batch_size
@@ -263,7 +247,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
 
 
 def _check_places(database: RangeDatabase) -> None:
-    """Ask of a file's places what is asked of a user's."""
+    """Check a file's places as strictly as a user's."""
     try:
         read_coordinates(database.lonlat)
     except CoordinateError as error:

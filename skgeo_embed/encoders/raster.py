@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, warn_caller
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer, numbered_names
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 from skgeo_embed.places.reading import Coordinates
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ROWS_NAMED = 5
 
 
+@share_docs
 class RasterEncoder(TimedTransformer, CoordinateTransformer):
     """Sample embedding rasters at places: one column a band.
 
@@ -58,22 +60,15 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         when they change (http and https; an ETag or a time). 0 keeps nothing.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite or out-of-range coordinates, and with places where no raster
-        has a value: an error that names them, or NaN.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
-        input may then have other columns too.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
+        has a value: raise an error that names them, or give NaN features for them.
+    {columns}
+    {areas}
 
     Attributes
     ----------
     n_tiles_ : int
         How many rasters there are.
-    n_features_in_ : int
-        Columns of what it was fitted on.
+    {n_features_in_}
 
     References
     ----------

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin, PushMixin
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from skgeo_embed.nn.location import LocationEncoder
 
 
+@share_docs
 class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     """Encode longitude and latitude with a SatCLIP location encoder.
 
@@ -29,10 +31,10 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     Parameters
     ----------
     model : str, path-like or LocationEncoder, default="earth-l20"
-        Which encoder: the name of a bundled one; a published one by hub repository
+        Which encoder: the name of a bundled one; a SatCLIP checkpoint on the hub by repository
         ("microsoft/SatCLIP-ViT16-L40") or short name ("satclip-vit16-l40"), ResNet18,
         ResNet50 or ViT16 with L10 or L40; any hub repository or folder written by
-        `save_pretrained`; the path of a Lightning checkpoint in the original's format; or a
+        `save_pretrained`; the path of a SatCLIP checkpoint; or a
         :class:`~skgeo_embed.nn.location.LocationEncoder` module. Of a checkpoint only the
         location tower is kept.
     layer : {"auto", "embedding", "hidden", "content"}, default="auto"
@@ -44,40 +46,31 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         units. Trees, far regions and people who want to read a model are better served by these.
         "auto" takes what the encoder declares as its own default.
     n_components : int, default=None
-        Only so many columns; None takes all. The default encoder's hidden layer has 768 principal
+        Number of columns; None takes all. The default encoder's hidden layer has 768 principal
         components, each mixed into all columns alike, and gives the first of them, mixed in the
         same way: 256 are worth nearly what all are, and 64 serve trees and tables of a few
         hundred rows well (`docs/which_encoder.md` has the figures). Of other layers they are the
         first columns.
     harmonics : {"auto", "exact", "published"}, default="auto"
-        "published" reproduces the rounding of the original's harmonics, which the published
-        L = 40 weights were trained with; "exact" does not. "auto" takes "published" for the
-        published L = 40 files and "exact" for everything else (see Notes).
-    normalize : bool, default=False
-        Scale every row to unit length.
-    device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
+        "published" reproduces the rounding of SatCLIP's own harmonics, which its L = 40 weights
+        were trained with; "exact" does not. "auto" takes "published" for SatCLIP's L = 40
+        checkpoints and "exact" for everything else (see Notes).
+    untrained : bool, default=False
+        Draw the weights anew, always the same ones, as they were before training: the baseline
+        that tells what the training is worth. A feature grid is kept.
+    {normalize}
+    {device}
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output. Harmonics are always float64.
     batch_size : int, default=None
         Points encoded at a time, which bounds the memory of the hidden layers. None takes 2,048
         on a CPU and 65,536 elsewhere; where a GPU's memory runs out the batch is halved, with a
         warning.
-    on_invalid : {"raise", "nan"}, default="raise"
-        What to do with NaN, infinite or out-of-range coordinates: raise an error that names
-        the rows, or give NaN features for them.
-    lon, lat : str or int, default=None
-        Columns of longitude and latitude where their names do not tell, such as "x" and "y"; the
-        input may then have other columns too.
-    area_points : int or str, default=64
-        Points spread evenly over each polygon or along each line: their number, or the distance
-        between them, such as "5km".
-    area_statistic : {"mean", "std"}, default="mean"
-        What of the points' features is given for an area; a point's deviation is 0.
+    {places}
     revision : str, default=None
         Branch, tag or commit of a hub repository.
     cache_dir : str or path-like, default=None
-        Where the hub's files are kept; None is the hub's own cache.
+        Folder of the hub's files; None takes the hub's own cache.
     token : str or bool, default=None
         Access token for the hub; None takes the one that is logged in. Never pickled.
     local_files_only : bool, default=False
@@ -104,9 +97,9 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
 
     Notes
     -----
-    The original evaluates expanded polynomials whose coefficients were printed with 15 digits.
+    SatCLIP's code evaluates expanded polynomials whose coefficients were printed with 15 digits.
     Largest difference of a harmonic at L = 40 from the exact one, and from
-    ``harmonics="published"``, by latitude; what is left is the original's floating-point noise:
+    ``harmonics="published"``, by latitude; what is left is floating-point noise of SatCLIP's code:
 
     ==========  ========  ===========
     latitude    exact     "published"
@@ -117,7 +110,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     70° - 90°   6e-1      1.7e-2
     ==========  ========  ===========
 
-    At L = 10 the original is right to 1e-12 (1e-7 within 0.01° of a pole).
+    At L = 10 SatCLIP's code is right to 1e-12 (1e-7 within 0.01° of a pole).
 
     References
     ----------
@@ -215,12 +208,12 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     ) -> Path:
         """Write the location tower, its config and a model card to a folder.
 
-        A published checkpoint of 100 MB becomes a few MB that anybody opens without pickle.
+        A SatCLIP checkpoint of 100 MB becomes a few MB that anybody opens without pickle.
 
         Parameters
         ----------
         save_directory : str or path-like
-            The folder; made where it does not exist.
+            The folder, which is made if it does not exist.
         licence : str, default=None
             SPDX name of the weights' licence; None keeps what is known.
         trained_on : str, default=None

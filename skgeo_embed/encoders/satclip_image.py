@@ -20,6 +20,7 @@ from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.base import numbered_names
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.images.files import image_batches, is_path_list
 from skgeo_embed.images.pixels import (
     check_image_array,
@@ -31,28 +32,27 @@ from skgeo_embed.images.pixels import (
 if TYPE_CHECKING:
     import torch
 
-    from skgeo_embed.models.sharing import LoadedTower
+    from skgeo_embed.models.loaded import LoadedTower
 
 
+@share_docs
 class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstimator):
     """Encode satellite images into the embedding space of a location encoder.
 
     Parameters
     ----------
     model : str, path-like or torch.nn.Module
-        Whatever :class:`SatCLIPEncoder` takes, if it holds an image tower: a bundled or
-        published name, a hub repository, a folder, a checkpoint; or a vision tower that maps
+        Whatever :class:`SatCLIPEncoder` takes, if it holds an image tower: a bundled name or a
+        SatCLIP checkpoint's, a hub repository, a folder, a file; or a vision tower that maps
         (n, bands, height, width) to (n, d).
     vision_tower : torch.nn.Module, default=None
-        The tower that the weights of `model` are loaded into, where it was a module of your
-        own when it was saved.
+        The tower that the weights of `model` are loaded into, if it was a module of your own
+        when it was saved.
     resize : bool, default=False
         Resize images to the size that the tower insists on instead of cutting out their
         centre.
-    normalize : bool, default=False
-        Scale every row to unit length.
-    device : str or torch.device, default=None
-        Where to compute; None takes cuda, mps or cpu, the first that is there.
+    {normalize}
+    {device}
     batch_size : int, default=64
         Images encoded at a time.
     revision, cache_dir, token, local_files_only, allow_pickle

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class TimedTransformer(CoordinateTransformer):
-    """Base of encoders with a time: one number for all places, or a column of theirs.
+    """Base of encoders with a time: one number for all places, or a column of X.
 
-    Subclasses name the parameter that holds it, which is None where features have no time.
+    A subclass names the parameter that holds it; None means that its features have no time.
     """
 
     _time_parameter: ClassVar[str]

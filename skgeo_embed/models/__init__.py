@@ -1,1 +1,1 @@
-"""From a model's name to its weights: what can be named, where it lies, how it is read."""
+"""Models, from a name to towers: what can be named, where its files are, how they are read."""

@@ -77,7 +77,7 @@ def model_card(
 
 
 def content_section(config: dict[str, Any], name: str) -> str:
-    """Tell which content columns an encoder has, from its config; empty where it has none."""
+    """Describe an encoder's content columns from its config; return "" if it has none."""
     content = config.get("content")
     if not content:
         return ""

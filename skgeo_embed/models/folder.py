@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed._files import write_atomically
+from skgeo_embed.models.checks import as_format_error
 from skgeo_embed.models.packing import pack, unpack
-from skgeo_embed.models.parsing import parsing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,13 +36,10 @@ def is_model_folder(path: Path) -> bool:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read and check config.json."""
     path = folder / CONFIG_NAME
-    with parsing(path, "JSON"):
+    with as_format_error(path, "JSON"):
         if path.stat().st_size > LARGEST_CONFIG:
-            raise ModelFormatError(f"{path} is {path.stat().st_size} bytes long: no config.")
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ModelFormatError(f"{path} is not valid JSON: {error}") from error
+            raise ValueError(f"it is {path.stat().st_size} bytes long, no config is")
+        config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict) or config.get("library") != "skgeo_embed":
         raise ModelFormatError(
             f"{path} was not written by skgeo_embed (its 'library' is not 'skgeo_embed'); expected "
@@ -78,22 +75,25 @@ def _check_values(config: dict[str, Any], path: Path) -> None:
 
 
 def read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
-    """Read the tensors whose key begins with `prefix`, without it."""
+    """Read the tensors with keys that begin with `prefix`, by their keys without it."""
     return read_safetensors(folder / WEIGHTS_NAME, lambda keys: prefix)
 
 
 def read_safetensors(path: Path, choose: Callable[[list[str]], str]) -> dict[str, Tensor]:
-    """Read the tensors whose key begins with what is chosen from all keys, without it."""
+    """Read the tensors with a prefix, which `choose` picks from all keys, without it."""
     import safetensors
 
     try:
-        with parsing(path, "safetensors"), safetensors.safe_open(path, framework="pt") as file:
+        with (
+            as_format_error(path, "safetensors"),
+            safetensors.safe_open(path, framework="pt") as file,
+        ):
             keys = list(file.keys())
             prefix = choose(keys)
             chosen = {key: file.get_tensor(key) for key in keys if key.startswith(prefix)}
             weights = unpack(chosen, file.metadata())
             return {key.removeprefix(prefix): value for key, value in weights.items()}
-    except (safetensors.SafetensorError, OSError) as error:
+    except safetensors.SafetensorError as error:
         raise ModelFormatError(
             f"{path} is not a complete safetensors file ({error}); it may have been cut off while "
             "it was downloaded or copied: fetch it again."
@@ -116,7 +116,7 @@ def write_folder(
 
 
 def _of_their_own(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors on the CPU, none sharing its memory with another, as safetensors asks."""
+    """Return tensors on the CPU that share no memory with each other, as safetensors asks."""
     seen: set[int] = set()
     separate = {}
     for key, tensor in weights.items():

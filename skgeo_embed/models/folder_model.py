@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from skgeo_embed._errors import ModelFormatError
 from skgeo_embed._files import file_sha256
+from skgeo_embed.models.checks import checked_logit_scale
 from skgeo_embed.models.folder import WEIGHTS_NAME, read_config, read_weights
 from skgeo_embed.models.model_file import (
     ModelFile,
@@ -17,7 +17,6 @@ from skgeo_embed.models.model_file import (
     build_image_tower,
     build_location,
 )
-from skgeo_embed.models.parsing import checked_logit_scale
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.location import LocationEncoder
 
@@ -62,26 +61,24 @@ class FolderModel(ModelFile):
         """Build the image tower."""
         description: dict[str, Any] | None = self._config.get("image")
         if not description:
-            raise ModelFormatError(
-                f"{self._folder} holds a location tower only, images cannot be encoded with it."
-            )
+            return super().image(vision_tower)
         weights = read_weights(self._folder, "image.")
         return build_image_tower(description, weights, vision_tower, self._folder)
 
     @property
     def has_content(self) -> bool:
-        """Whether it has the layers that it was made of."""
+        """Whether the folder has content layers."""
         return bool(self._config.get("content"))
 
     def content(self) -> ContentLayers | None:
-        """Read the layers that it was made of."""
+        """Read the content layers."""
         if not self.has_content:
             return None
         weights = read_weights(self._folder, "content.")
         return build_content(self._config["content"], weights, self._folder)
 
     def content_as_opened(self) -> ContentLayers | None:
-        """Read the layers later, unless the folder is gone or others lie there by now."""
+        """Read the content layers later, unless the folder has changed or is gone."""
         weights = self._folder / WEIGHTS_NAME
         if weights.is_file() and file_sha256(weights) == self.origin.sha256:
             return self.content()
@@ -97,14 +94,12 @@ class FolderModel(ModelFile):
         """Read the temperature."""
         weights = read_weights(self._folder, "logit_scale")
         if "" not in weights:
-            raise ModelFormatError(
-                f"{self._folder} holds no logit_scale, so it is no two-tower model."
-            )
+            return super().logit_scale()
         return checked_logit_scale(weights[""], self._folder)
 
 
 def _fine_layers(description: dict[str, Any] | None) -> list[str]:
-    """Layers of content that the location tower reads itself, which the file holds once."""
+    """Return the content layers that the location tower reads too; the file holds them once."""
     content = (description or {}).get("content") or {}
     layers = content.get("layers", []) if isinstance(content, dict) else []
     return [str(layer.get("name")) for layer in layers if isinstance(layer, dict)]

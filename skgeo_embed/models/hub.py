@@ -47,13 +47,13 @@ class HubOptions:
     def __post_init__(self) -> None:
         check_token(self.token)
 
-    def without_token(self) -> HubOptions:
-        """Return the options as they may be pickled."""
-        return replace(self, token=None)
+    def pinned(self, revision: str | None) -> HubOptions:
+        """Return options for a pickle: they open a commit again, and hold no token."""
+        return replace(self, revision=revision or self.revision, token=None)
 
 
 def check_token(token: str | bool | None) -> None:
-    """Refuse a token that no request can carry, before an error about the request quotes it.
+    """Refuse a token that a request cannot carry, before an error about the request quotes it.
 
     Raises
     ------
@@ -66,8 +66,8 @@ def check_token(token: str | bool | None) -> None:
     if odd or not token:
         found = f"a space, a line break or a sign beyond ASCII at {odd[0]}" if odd else "nothing"
         raise UsageError(
-            f"token is text of {len(token)} characters and holds {found}, which no access token "
-            "does; if it was read from a file, pass token.strip()."
+            f"token is text of {len(token)} characters and holds {found}, unlike any access "
+            "token; if it was read from a file, pass token.strip()."
         )
 
 
@@ -95,7 +95,7 @@ def fetch(repository: str, filename: str, options: HubOptions, *, dataset: bool 
     options : HubOptions
         How to fetch.
     dataset : bool, default=False
-        Whether it is a repository of data, not of a model. Its files are large: those that
+        Whether it is a repository of data, not of a model. Its files are large, so those that
         were in the cache before are not checked again.
 
     Raises
@@ -217,7 +217,7 @@ def _explained(repository: str, filename: str, options: HubOptions) -> Iterator[
         yield
     except errors.LocalTokenNotFoundError as error:
         raise ModelAccessError(
-            f"{what} was asked for with token=True, but nobody is logged in here. Run `hf auth "
+            f"{what} was asked for with token=True, but you are not logged in. Run `hf auth "
             f"login`, or pass the token itself. {by_hand}"
         ) from error
     except errors.GatedRepoError as error:
@@ -253,7 +253,7 @@ def _explained(repository: str, filename: str, options: HubOptions) -> Iterator[
             f"{what} could not be fetched (HTTP {_status(error)}). {hint} {by_hand}"
         ) from error
     except errors.HFValidationError as error:
-        raise ModelNotFoundError(f"{repository!r} is no hub repository: {error}") from error
+        raise ModelNotFoundError(f"{repository!r} is not a hub repository: {error}") from error
     except Exception as error:
         if not _is_network_error(error):
             raise
@@ -334,7 +334,9 @@ def upload(
             repo_id=repository, folder_path=folder, commit_message=commit_message
         )
     except errors.HFValidationError as error:
-        raise ModelNotFoundError(f"{repository!r} is no name for a repository: {error}") from error
+        raise ModelNotFoundError(
+            f"{repository!r} cannot be the name of a repository: {error}"
+        ) from error
     except errors.LocalTokenNotFoundError as error:
         raise ModelAccessError(f"{repository} was not written: no token. {login}") from error
     except errors.HfHubHTTPError as error:
@@ -357,6 +359,6 @@ def upload(
 
 
 def _is_network_error(error: Exception) -> bool:
-    """The hub's HTTP library has its own errors, which are not all OSErrors."""
+    """Say whether an error is one of the network's; not all of them are OSErrors."""
     library = type(error).__module__.partition(".")[0]
     return isinstance(error, OSError) or library in ("httpx", "httpx2", "requests")

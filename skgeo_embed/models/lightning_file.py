@@ -1,4 +1,4 @@
-"""Lightning checkpoints in the original's format, published or trained with its code."""
+"""SatCLIP checkpoints, and those of this library's own runs, which have the same format."""
 
 from __future__ import annotations
 
@@ -11,47 +11,53 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.checks import (
+    READING_ERRORS,
+    as_format_error,
+    checked_logit_scale,
+    network_sizes,
+)
 from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
-from skgeo_embed.models.parsing import DAMAGE, checked_logit_scale, network_sizes, parsing
-from skgeo_embed.models.registry import PublishedModel
+from skgeo_embed.models.registry import SatCLIPCheckpoint
 from skgeo_embed.models.towers import tower_of_checkpoint
 from skgeo_embed.nn.location import LocationEncoder
 
 _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
-TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights where it is frozen
+TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights if it is frozen
 _VISUAL_PREFIX = "model.visual."
+LOADING_ERRORS = (*READING_ERRORS, AssertionError, AttributeError)  # torch.load raises these too
 
 
 class LightningModel(ModelFile):
-    """A checkpoint in the original's format; read when first asked for a tower."""
+    """A SatCLIP checkpoint, read when it is first asked for a tower."""
 
     def __init__(
-        self, origin: Origin, published: PublishedModel | None, *, allow_pickle: bool
+        self, origin: Origin, known: SatCLIPCheckpoint | None, *, allow_pickle: bool
     ) -> None:
         self.origin = origin
         assert origin.path is not None
         self._path = origin.path
-        self._published = published
+        self._known = known
         self._allow_pickle = allow_pickle
         self._content: dict[str, Any] | None = None
         self.details = {}
-        if published is not None:
-            self.licence, self.trained_on = published.licence, "S2-100K"
-            self.harmonics = published.harmonics
+        if known is not None:
+            self.licence, self.trained_on = known.licence, "S2-100K"
+            self.harmonics = known.harmonics
 
     def location(self, harmonics: str) -> LocationEncoder:
         """Build the location tower."""
-        with parsing(self._path, "a Lightning checkpoint"):
+        with as_format_error(self._path, "a Lightning checkpoint"):
             config, weights = location_of_checkpoint(self._read(), self._path)
-            self._check_published(config)
+            self._check_name(config)
             # read from the map into memory of their own: the file may go away
             weights = {key: value.clone() for key, value in weights.items()}
         return build_location(config, weights, harmonics, self._path)
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower."""
-        with parsing(self._path, "a Lightning checkpoint"):
+        with as_format_error(self._path, "a Lightning checkpoint"):
             description, weights = vision_of_checkpoint(
                 self._read(), self._path, own=vision_tower is not None
             )
@@ -62,9 +68,7 @@ class LightningModel(ModelFile):
         """Read the temperature."""
         scale = self._read()["state_dict"].get("model.logit_scale")
         if scale is None:
-            raise ModelFormatError(
-                f"{self._path} holds no logit_scale, so it is no two-tower model."
-            )
+            return super().logit_scale()
         return checked_logit_scale(scale, self._path)
 
     def _read(self) -> dict[str, Any]:
@@ -72,13 +76,13 @@ class LightningModel(ModelFile):
             self._content = read_checkpoint(self._path, allow_pickle=self._allow_pickle)
         return self._content
 
-    def _check_published(self, config: dict[str, Any]) -> None:
-        """Compare a published checkpoint with the registry; one may be another renamed."""
+    def _check_name(self, config: dict[str, Any]) -> None:
+        """Compare a checkpoint with what the registry knows by its name; it may be renamed."""
         found = config.get("legendre_polys")
-        if self._published is not None and found != self._published.legendre_polys:
+        if self._known is not None and found != self._known.legendre_polys:
             raise ModelFormatError(
-                f"{self._path} is named like {self._published.name}, whose L is "
-                f"{self._published.legendre_polys}, but holds an encoder with L = {found}; rename "
+                f"{self._path} is named like {self._known.name}, whose L is "
+                f"{self._known.legendre_polys}, but holds an encoder with L = {found}; rename "
                 "it."
             )
 
@@ -96,14 +100,14 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
     Raises
     ------
     ModelFormatError
-        If the file is damaged, is no checkpoint, or holds objects whose unpickling could run
-        code and `allow_pickle` is False.
+        If the file is damaged, is not a checkpoint, or, without `allow_pickle`, holds objects
+        that need code from the file to be rebuilt.
     """
     try:
         # only zip files, which torch writes since 1.6, can be mapped
         mapped = zipfile.is_zipfile(path)
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
-    except DAMAGE as error:
+    except LOADING_ERRORS as error:
         unsafe = re.search(r"GLOBAL (\S+)", str(error))
         if unsafe:
             raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
@@ -116,7 +120,11 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise ModelFormatError(
-            f"{path} is a torch file but no Lightning checkpoint: it has no state_dict."
+            f"{path} is a torch file but not a Lightning checkpoint: it has no state_dict."
+        )
+    if not all(isinstance(key, str) for key in content["state_dict"]):
+        raise ModelFormatError(
+            f"{path} is not a Lightning checkpoint: its state_dict has names that are not text."
         )
     return content
 
@@ -125,7 +133,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Read a plain torch file without running code from it."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGE as error:
+    except LOADING_ERRORS as error:
         raise ModelFormatError(
             f"{path} was not opened: it is damaged, or holds objects that only running code from "
             f"the file could rebuild ({type(error).__name__}). Fetch it again."
@@ -142,20 +150,14 @@ def location_of_checkpoint(
     state = content["state_dict"]
     described = content.get(LOCATION_KEY)
     if isinstance(described, dict):  # written by this library: the whole tower, described
-        start = "model.location."
-        own = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-        return described, own
+        return described, _tensors(state, "model.location.")
     prefix = next((p for p in _LOCATION_PREFIXES if any(k.startswith(p) for k in state)), None)
     if prefix is None:
         raise ModelFormatError(
             f"{path} holds no location network (no key begins with "
             f"{' or '.join(map(repr, _LOCATION_PREFIXES[:2]))}); it begins with {list(state)[:4]}."
         )
-    weights = {
-        f"nnet.{key.removeprefix(prefix)}": value
-        for key, value in state.items()
-        if key.startswith(prefix)
-    }
+    weights = {f"nnet.{key}": value for key, value in _tensors(state, prefix).items()}
     hyper = _hyper_parameters(content)
     sizes = network_sizes(weights, path)
     config = {**_encoding_config(hyper, sizes.pop("dim_in"), path), **sizes}
@@ -168,20 +170,27 @@ def vision_of_checkpoint(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the image tower's config, unless the module is the user's own, and weights."""
     state = content["state_dict"]
-    weights = {
-        key.removeprefix(_VISUAL_PREFIX): value
-        for key, value in state.items()
-        if key.startswith(_VISUAL_PREFIX)
-    }
+    weights = _tensors(state, _VISUAL_PREFIX)
     described = content.get(TOWER_KEY)
     if isinstance(described, dict):  # written by this library
-        return dict(described["description"]), described["weights"] or weights
+        return dict(described["description"]), _tensors(described["weights"], "") or weights
     if not weights:
         raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
     if own:  # the user's module says what it is
         return {}, weights
     hyper = _hyper_parameters(content)
     return tower_of_checkpoint(hyper.get("vision_layers"), weights), weights
+
+
+def _tensors(state: Any, prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    if not isinstance(state, dict):
+        raise ValueError(f"weights are a {type(state).__name__}, not a dict of tensors")
+    return {
+        key.removeprefix(prefix): value
+        for key, value in state.items()
+        if key.startswith(prefix) and isinstance(value, Tensor)
+    }
 
 
 def _hyper_parameters(content: dict[str, Any]) -> dict[str, Any]:
@@ -195,8 +204,8 @@ def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str
         legendre_polys = round(dim_in**0.5)
         if legendre_polys**2 != dim_in:
             raise ModelFormatError(
-                f"{path}: the first layer takes {dim_in} columns, which is no square, so it cannot "
-                "follow spherical harmonics."
+                f"{path}: the first layer takes {dim_in} columns, not a square number, so it "
+                "cannot follow spherical harmonics."
             )
         return {
             "positional_encoding": kind,
@@ -212,7 +221,7 @@ def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str
 
 
 def _compare(hyper: dict[str, Any], config: dict[str, Any], path: Path) -> None:
-    """Complain where the hyper-parameters and the tensors disagree."""
+    """Refuse a file if its hyper-parameters and its tensors disagree."""
     names = {"embed_dim": "embed_dim", "legendre_polys": "legendre_polys", "pe_type": "network"}
     if config["network"] in ("siren", "mlp"):
         names["num_hidden_layers"] = "num_hidden_layers"
@@ -237,7 +246,7 @@ def _foreign_message(path: Path) -> str:
         what = "it is a git-lfs pointer: fetch the file itself, with git lfs pull"
     elif start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         what = "it is a web page: fetch the file itself, from its download link"
-    return f"{path} is no torch checkpoint: {what}."
+    return f"{path} is not a torch checkpoint: {what}."
 
 
 def _unsafe_message(path: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What an opened model can be asked for, whatever its format."""
+"""Models of every format: what they are asked for, and how towers are built from tensors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError
-from skgeo_embed.models.parsing import check_finite, network_sizes, parsing
-from skgeo_embed.models.towers import build_tower
+from skgeo_embed.models.checks import as_format_error, check_finite, network_sizes
+from skgeo_embed.models.towers import CUSTOM, build_tower
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.inference.engine import runs_own_code
-from skgeo_embed.nn.location import LocationEncoder
+from skgeo_embed.nn.location import EncodedNetwork, LocationEncoder
 from skgeo_embed.nn.vision.small_cnn import ProjectedTower
 
 
@@ -34,7 +34,7 @@ class Origin:
     path : Path or None
         A folder in this library's format, or a file; None for a module in memory.
     sha256 : str
-        Of the weights.
+        Hash of the weights.
     revision : str or None
         The hub's commit.
     """
@@ -73,27 +73,33 @@ class ModelFile(ABC):
         return {**self.origin.facts(), "licence": self.licence, "trained_on": self.trained_on}
 
     @abstractmethod
-    def location(self, harmonics: str) -> LocationEncoder:
+    def location(self, harmonics: str) -> EncodedNetwork:
         """Build the location tower, with "exact" or "published" harmonics."""
 
-    @abstractmethod
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower, or load its weights into a copy of the user's module."""
+        raise ModelFormatError(
+            f"{self.origin.path or self.origin.name} holds a location tower only, images cannot be "
+            "encoded with it."
+        )
 
     def content(self) -> ContentLayers | None:
-        """Read the layers that it was made of, where the file has them."""
+        """Read the content layers that it was made of, if the file has them."""
         return None
 
-    @abstractmethod
     def logit_scale(self) -> float:
         """Return the logarithm of the inverse temperature."""
+        raise ModelFormatError(
+            f"{self.origin.path or self.origin.name} holds no logit_scale, so it is no two-tower "
+            "model."
+        )
 
 
 def build_location(
     config: dict[str, Any], weights: dict[str, Tensor], harmonics: str, where: str | Path
 ) -> LocationEncoder:
-    """Build a location tower of its description and tensors, which must be those of one network."""
-    with parsing(where, "a location encoder"):
+    """Build a location tower from its description and tensors, which must fit each other."""
+    with as_format_error(where, "a location encoder"):
         config = dict(config)
         _check_sizes(config, weights, where)
         if config.get("positional_encoding", "sphericalharmonics") == "sphericalharmonics":
@@ -150,15 +156,17 @@ def _check_sizes(config: dict[str, Any], weights: dict[str, Tensor], where: str 
 def build_content(
     description: dict[str, Any], weights: dict[str, Tensor], where: str | Path
 ) -> ContentLayers:
-    """Build content columns of their description and layers, which must fit each other."""
-    with parsing(where, "content layers"):
+    """Build content columns from their description and layers, which must fit each other."""
+    with as_format_error(where, "content layers"):
         check_finite(weights, where)
         try:
+            if not isinstance(description.get("contrasts") or {}, dict):
+                raise ValueError("its contrasts are not a dict")
             with torch.device("meta"):
                 content = ContentLayers(**description)
             content.load_state_dict(weights, assign=True)
             content.check_values()
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             cause = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise ModelFormatError(
                 f"the content columns in {where} cannot be opened: their description and their "
@@ -168,7 +176,7 @@ def build_content(
 
 
 def content_of(location: nn.Module) -> ContentLayers | None:
-    """Return the layers that a location encoder in memory was made of, as far as it knows them."""
+    """Return the content layers of a location encoder in memory, if it knows them."""
     posenc = getattr(location, "posenc", None)
     grid = getattr(posenc, "grid", None)
     content: ContentLayers | None = grid.content if isinstance(grid, FeatureGrid) else None
@@ -189,16 +197,22 @@ def build_image_tower(
     vision_tower: nn.Module | None,
     where: str | Path,
 ) -> nn.Module:
-    """Build an image tower of its description, or load its weights into the user's module."""
-    with parsing(where, "an image tower"):
+    """Build an image tower from its description, or load its weights into the user's module."""
+    with as_format_error(where, "an image tower"):
         check_finite(weights, where)
         projected = description.get("projected")
         if projected is None:  # folders of version 0.1 do not say
             projected = vision_tower is not None and "head.weight" in weights
             projected = projected and any(key.startswith("tower.") for key in weights)
         if vision_tower is None:
-            longest = max(len(weights), 64)
-            _check_counts(description, longest, where)
+            if description.get("architecture") == CUSTOM:
+                raise ModelFormatError(
+                    f"the image tower in {where} is a module of your own "
+                    f"({description.get('class')}), which a file cannot rebuild; build it and pass "
+                    "it as SatCLIPImageEncoder(model, vision_tower=module), its weights are loaded "
+                    "into it."
+                )
+            _check_counts(description, max(len(weights), 64), where)
             with torch.device("meta"):
                 tower = build_tower(description)
         else:
@@ -217,7 +231,7 @@ def build_image_tower(
 
 
 def _check_counts(description: dict[str, Any], most: int, where: str | Path) -> None:
-    """Refuse depths that the tensors cannot fill, before so many layers are built."""
+    """Refuse a depth that needs more tensors than there are, before so many layers are built."""
     for key, value in description.items():
         values = value if isinstance(value, list) else [value]
         deep = sum(v for v in values if isinstance(v, int)) if key in ("depth", "depths") else 0
@@ -228,21 +242,21 @@ def _check_counts(description: dict[str, Any], most: int, where: str | Path) -> 
             )
 
 
-DETAILS = {  # what lies beside the harmonics: its table, and the lengths of that in a description
+DETAILS = {  # of encodings beside the harmonics: the table, and its lengths in a description
     "feature_grid": ("posenc.grid.values", ("height", "width", "channels")),
     "fine_waves": ("posenc.waves.phases", ("count",)),
 }
 
 
 def _detail_columns(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> int:
-    """Columns beside the harmonics, where descriptions must be those of their tables."""
+    """Count the columns beside the harmonics; the description must fit the tables."""
     columns = 0
     for name, (key, lengths) in DETAILS.items():
         described, table = config.get(name), weights.get(key)
         if described is None and table is None:
             continue
         found = None if table is None else tuple(table.shape)
-        said = tuple((described or {}).get(length) for length in lengths)
+        said = tuple(dict(described or {}).get(length) for length in lengths)
         if found != said:
             raise ModelFormatError(
                 f"the encoder in {where} cannot be opened: its description and its tensors are not "
@@ -300,5 +314,5 @@ class ModuleModel(ModelFile):
     def logit_scale(self) -> float:
         """Return the model's."""
         if self._logit_scale is None:
-            raise ModelFormatError(f"a {self.origin.name} is one tower, not a two-tower model.")
+            return super().logit_scale()
         return float(self._logit_scale.detach())

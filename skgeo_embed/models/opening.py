@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -17,21 +18,22 @@ from torch import nn
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed._files import file_sha256
+from skgeo_embed.models.checks import check_finite, named_path
 from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, is_model_folder, read_config
 from skgeo_embed.models.folder_model import FolderModel
 from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.models.lightning_file import LightningModel, read_tensors
+from skgeo_embed.models.loaded import LoadedEncoder, LoadedTower, load_encoder, reopening
 from skgeo_embed.models.model_file import ModelFile, ModuleModel, Origin
-from skgeo_embed.models.parsing import check_finite, named_path
 from skgeo_embed.models.registry import (
     BACKBONES,
     BUNDLED,
-    PUBLISHED,
+    SATCLIP_CHECKPOINTS,
+    THIRD_PARTY,
     WEIGHTS_FOLDER,
-    find_published,
-    published_file,
+    find_satclip,
+    satclip_of_file,
 )
-from skgeo_embed.models.sharing import LoadedEncoder, LoadedTower, share_engine, variant_of
 from skgeo_embed.models.towers import ARCHITECTURES, build_tower
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.engine import runs_own_code
@@ -40,14 +42,13 @@ from skgeo_embed.nn.location import EncodedNetwork, LocationEncoder
 from skgeo_embed.nn.location.content_network import ContentNetwork
 from skgeo_embed.nn.location.untrained import untrained_twin
 
-NAMED = ("bundled", "hub")  # sources whose models are pickled by name
-ROUNDING_MATTERS_FROM = 30  # at L = 30 the original is off by up to 4e-5, at L = 20 by 1e-8
+ROUNDING_MATTERS_FROM = 30  # SatCLIP's code is off by 4e-5 at L = 30, 1e-8 at 20
 
 
 def find_model(
     model: Any, options: HubOptions | None = None, *, allow_pickle: bool = False
 ) -> ModelFile:
-    """Find a model's files, fetching them from the hub where needed, all of one commit.
+    """Find a model's files, fetching them from the hub if needed, all of one commit.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def find_model(
     ModelFormatError
         If its description cannot be read.
     TypeError
-        If it is nothing that names a model.
+        If it does not name a model.
     """
     if isinstance(model, ModelFile):
         return model
@@ -72,13 +73,13 @@ def find_model(
         return _open_folder("folder", path.name, path.resolve())
     if path.is_file():
         origin = Origin("checkpoint", path.name, path.resolve(), file_sha256(path))
-        return LightningModel(origin, published_file(path.stem), allow_pickle=allow_pickle)
-    published = find_published(name)
-    if published is not None:
-        options = replace(options, revision=options.revision or published.revision)
-        file = fetch(published.repository, published.file, options)
-        origin = Origin("hub", published.name, file.path, file.sha256, file.commit)
-        return LightningModel(origin, published, allow_pickle=allow_pickle)
+        return LightningModel(origin, satclip_of_file(path.stem), allow_pickle=allow_pickle)
+    checkpoint = find_satclip(name)
+    if checkpoint is not None:
+        options = replace(options, revision=options.revision or checkpoint.revision)
+        file = fetch(checkpoint.repository, checkpoint.file, options)
+        origin = Origin("hub", checkpoint.name, file.path, file.sha256, file.commit)
+        return LightningModel(origin, checkpoint, allow_pickle=allow_pickle)
     if is_hub_id(name) and not path.exists():
         return _open_repository(name, options)
     raise ModelNotFoundError(_not_found_message(name, path))
@@ -122,7 +123,7 @@ def open_location_encoder(
 ) -> LoadedEncoder:
     """Open the location tower of whatever :class:`~skgeo_embed.SatCLIPEncoder` takes as `model`.
 
-    With `untrained` it is the tower as it was before training, but for the draw of its weights.
+    With `untrained` its weights are drawn anew, as they were before training.
 
     Raises
     ------
@@ -131,35 +132,28 @@ def open_location_encoder(
     ModelFormatError
         If they cannot be read.
     TypeError, ValueError
-        If it is to be untrained, and what it was before training cannot be known.
+        If it is to be untrained, and how it began cannot be known.
     """
     options = options or HubOptions()
     file = find_model(model, options, allow_pickle=allow_pickle)
     chosen = file.harmonics if harmonics == "auto" else harmonics
-    variant = variant_of(file.description, chosen)
-    build = partial(file.location, chosen)
+    variant = json.dumps(
+        {**(file.description or {}), "harmonics": chosen}, sort_keys=True, default=str
+    )
+    build: Callable[[], EncodedNetwork] = partial(file.location, chosen)
     if untrained:
         decay = _spectral_decay(file)
         variant = f"{variant}:untrained:{decay}"
         build = partial(_untrained, file, chosen, decay)
-    engine = share_engine(file.origin.sha256, variant, build)
-    facts = _facts_of_untrained(file, engine.module) if untrained else file.facts
-    info = {**facts, **engine.module.config}
+    settings = {"harmonics": harmonics, "untrained": untrained, "allow_pickle": allow_pickle}
+    reopen = reopening(open_location_encoder, file.origin, options, **settings)
+    loaded = load_encoder(file, variant, build, reopen=reopen, content=_reader_of_content(file))
+    if untrained:
+        module = loaded.engine.module
+        loaded = replace(loaded, info={**_facts_of_untrained(file, module), **module.config})
     if harmonics == "auto":
-        _warn_of_rounding(file, info)
-    reopen = None
-    if file.origin.source in NAMED:
-        reopen = partial(
-            open_location_encoder,
-            file.origin.name,
-            harmonics=harmonics,
-            untrained=untrained,
-            options=_pinned(options, file),
-            allow_pickle=allow_pickle,
-        )
-    return LoadedEncoder(
-        engine, variant, info, file.default_layer, file.details, reopen, _reader_of_content(file)
-    )
+        _warn_of_rounding(file, loaded.info)
+    return loaded
 
 
 def _untrained(file: ModelFile, harmonics: str, spectral_decay: float) -> LocationEncoder:
@@ -174,14 +168,14 @@ def _untrained(file: ModelFile, harmonics: str, spectral_decay: float) -> Locati
 
 
 def _spectral_decay(file: ModelFile) -> float:
-    """How a folder says that its first weights were drawn; earlier ones have no recipe."""
+    """Return how the folder's first weights were drawn; folders of version 0.1 have no recipe."""
     training = file.details.get("training") or {}
     recipe = training.get("recipe") or training
     return float(recipe.get("spectral_decay", 0.0))
 
 
 def _facts_of_untrained(file: ModelFile, module: EncodedNetwork) -> dict[str, Any]:
-    """What users are told: a feature grid is the file's, the weights are nobody's."""
+    """Return what users are told: a feature grid comes from the file, the weights do not."""
     facts = {**file.facts, "name": f"{file.origin.name}, untrained", "untrained": True}
     if "feature_grid" not in module.config:
         return {**facts, "licence": None, "trained_on": None}
@@ -206,20 +200,13 @@ def open_content(
     options = options or HubOptions()
     file = find_model(model, options, allow_pickle=allow_pickle)
     variant = "content"
-    if isinstance(file, ModuleModel):  # whose hash is that of the network alone
+    if isinstance(file, ModuleModel):  # its hash is that of the network alone
         variant += f" {_content_sha256(file.content())}"
-    engine = share_engine(file.origin.sha256, variant, lambda: _content_network(file))
-    content: Any = engine.module.posenc
-    reopen = None
-    if file.origin.source in NAMED:
-        reopen = partial(
-            open_content,
-            file.origin.name,
-            options=_pinned(options, file),
-            allow_pickle=allow_pickle,
-        )
+    reopen = reopening(open_content, file.origin, options, allow_pickle=allow_pickle)
+    loaded = load_encoder(file, variant, partial(_content_network, file), reopen=reopen)
+    content: Any = loaded.engine.module.posenc
     info = {**file.facts, "units": content.units()}
-    return LoadedEncoder(engine, variant, info, "content", file.details, reopen)
+    return replace(loaded, info=info, default_layer="content")
 
 
 def _content_sha256(content: ContentLayers | None) -> str:
@@ -246,10 +233,10 @@ def _content_network(file: ModelFile) -> ContentNetwork:
     content = file.content()
     if content is None:
         raise ValueError(
-            f'layer="content" gives the layers that an encoder was made of, and '
-            f"{file.origin.name!r} has none. Use one that has them, such as the bundled "
-            '"earth-l20", or another layer. An encoder that you train has them where earth_grid or '
-            "content_grid made its recipe's feature grid; the checkpoints of its run do not."
+            f'layer="content" needs content columns, and {file.origin.name!r} has none. Use one '
+            'that has them, such as the bundled "earth-l20", or another layer. An encoder that you '
+            "train has them if earth_grid or content_grid made its recipe's feature grid; the "
+            "checkpoints of its run do not."
         )
     return ContentNetwork(content)
 
@@ -273,27 +260,17 @@ def open_image_tower(
     options = options or HubOptions()
     file = find_model(model, options, allow_pickle=allow_pickle)
     reopen = None
-    if file.origin.source in NAMED and vision_tower is None:
-        reopen = partial(
-            open_image_tower,
-            file.origin.name,
-            options=_pinned(options, file),
-            allow_pickle=allow_pickle,
-        )
+    if vision_tower is None:
+        reopen = reopening(open_image_tower, file.origin, options, allow_pickle=allow_pickle)
     return LoadedTower(ImageEngine(file.image(vision_tower)), file.facts, reopen)
 
 
-def _pinned(options: HubOptions, file: ModelFile) -> HubOptions:
-    """Options that open the commit again that a pickle was made with."""
-    return replace(options.without_token(), revision=file.origin.revision or options.revision)
-
-
 def _warn_of_rounding(file: ModelFile, info: dict[str, Any]) -> None:
-    """Speak up where a checkpoint may be the original's under another name."""
+    """Warn if a checkpoint may be a SatCLIP checkpoint under another name."""
     unknown = file.origin.source == "checkpoint" and file.licence is None
     if unknown and (info.get("legendre_polys") or 0) >= ROUNDING_MATTERS_FROM:
         warnings.warn(
-            f"{file.origin.name} was read with exact harmonics. If the original's code trained it, "
+            f"{file.origin.name} was read with exact harmonics. If SatCLIP's own code trained it, "
             "pass harmonics='published', which reproduces the rounding of its harmonics; pass "
             "harmonics='exact' to silence this.",
             UserWarning,
@@ -348,10 +325,10 @@ def open_backbone(name: str, embed_dim: int = 256, options: HubOptions | None = 
 
 
 def accepted_models() -> str:
-    """What may be passed as `model`, in a sentence."""
+    """Say in a sentence what may be passed as `model`."""
     return (
-        f"a bundled name ({', '.join(map(repr, BUNDLED))}), a published one "
-        f"({', '.join(map(repr, PUBLISHED))}, or its hub repository such as "
+        f"a bundled name ({', '.join(map(repr, BUNDLED))}), a SatCLIP checkpoint's "
+        f"({', '.join(map(repr, SATCLIP_CHECKPOINTS))}, or its hub repository such as "
         "'microsoft/SatCLIP-ViT16-L40'), any hub repository or folder written by save_pretrained "
         "(config.json + model.safetensors), the path of a Lightning .ckpt file, or a "
         "skgeo_embed.nn.location.LocationEncoder module"
@@ -384,7 +361,11 @@ def _not_found_message(name: str, path: Path) -> str:
     if path.is_dir():
         found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
         return f"the folder {name!r} holds no encoder (found: {found}); pass {accepted_models()}."
-    known = [*BUNDLED, *PUBLISHED, *(model.repository for model in PUBLISHED.values())]
+    if name in THIRD_PARTY:
+        encoder = THIRD_PARTY[name].encoder
+        return f"{name!r} is a third-party encoder: use {encoder} in the place of SatCLIPEncoder."
+    repositories = [checkpoint.repository for checkpoint in SATCLIP_CHECKPOINTS.values()]
+    known = [*BUNDLED, *SATCLIP_CHECKPOINTS, *repositories]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? Otherwise " if close else ""
     return f"no encoder is named {name!r}; {hint}pass {accepted_models()}."

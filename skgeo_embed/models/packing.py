@@ -1,4 +1,4 @@
-"""Tables of small integers in files: compressed, for neighbours are alike.
+"""Tables of small integers, compressed in files, since neighbours are alike.
 
 A feature grid of a quarter of a degree takes 25 MB as it is and a third of it compressed. A packed
 tensor is a row of bytes under the key ``<name>.zlib``; the file's metadata hold the shapes.
@@ -11,8 +11,6 @@ import math
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-
-from skgeo_embed._errors import ModelFormatError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,10 +55,10 @@ def unpack(weights: dict[str, Tensor], metadata: Mapping[str, str] | None) -> di
         shape = [int(length) for length in shapes[name]]
         size = math.prod(shape)
         if not 0 < size <= LARGEST:
-            raise ModelFormatError(f"the packed table {name!r} claims {size} bytes.")
+            raise ValueError(f"the packed table {name!r} claims {size} bytes")
         content = zlib.decompressobj().decompress(tensor.numpy().tobytes(), size + 1)
         if len(content) != size:
-            raise ModelFormatError(f"the packed table {name!r} is not of the shape that it claims.")
+            raise ValueError(f"the packed table {name!r} is not of the shape that it claims")
         width, channels = shape[-2:] if len(shape) > 1 else (*shape, 1)
         steps = np.frombuffer(content, dtype=np.int8).reshape(channels, -1, width)
         table = np.empty((steps.shape[1], width, channels), dtype=np.int8)

@@ -1,4 +1,4 @@
-"""What can be named: data only."""
+"""The models that can be named, as data: the one table of what is where, and under what licence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DEFAULT_IMAGE_MODEL = "bluemarble-l10"  # its tower takes plain colour images
 
 
 @dataclass(frozen=True)
-class PublishedModel:
-    """A published checkpoint: where it is and what it holds.
+class SatCLIPCheckpoint:
+    """A SatCLIP checkpoint on the hub: where it is and what it holds.
 
     Attributes
     ----------
@@ -43,8 +43,8 @@ class PublishedModel:
     harmonics: str
 
 
-PUBLISHED = {
-    f"satclip-{tower.lower()}-l{size}": PublishedModel(
+SATCLIP_CHECKPOINTS = {
+    f"satclip-{tower.lower()}-l{size}": SatCLIPCheckpoint(
         name=f"satclip-{tower.lower()}-l{size}",
         repository=f"microsoft/SatCLIP-{tower}-L{size}",
         file=f"satclip-{tower.lower()}-l{size}.ckpt",
@@ -65,62 +65,109 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class OtherEncoder:
-    """A location encoder of other authors: what opens it, where it is and what is known of it.
+class ThirdPartyRow:
+    """What is known of a third-party encoder: the class that opens it, where it is, its licence.
 
     Attributes
     ----------
-    name, repository, file : str
-        Short name, hub repository, and file in it.
+    name : str
+        Short name, which its class takes if the row has a `file`.
     encoder : str
         The class that opens it.
     columns : int
-        Of its features, by default.
-    megabytes : float
-        Size of the file.
-    licence : str or None
-        Of the weights; None where nobody says.
+        Number of its features by default.
     trained_on : str
-        What with.
+        Its training data.
+    licence : str, default=None
+        Licence of the weights; None if they state none.
+    repository, file : str, default=None
+        The hub repository, and the file in it. Without a repository the file is in an installed
+        package of the row's name; without a file there is nothing to fetch.
+    megabytes : float, default=None
+        Size of the file.
+    obtain : str, default=None
+        How to get it, if it is not on the hub.
+    repo_type : str, default=None
+        "dataset" for a repository of data, in the hub's own words.
+    sha256 : str, default=None
+        Hash of the file, by which a copy under another name is recognised.
+    fingerprint : str, default=None
+        The file of features that the released weights must reproduce, if there is one.
     """
 
     name: str
-    repository: str
-    file: str
     encoder: str
     columns: int
-    megabytes: float
-    licence: str | None
     trained_on: str
+    licence: str | None = None
+    repository: str | None = None
+    file: str | None = None
+    megabytes: float | None = None
+    obtain: str | None = None
+    repo_type: str | None = None
+    sha256: str | None = None
+    fingerprint: str | None = None
 
 
 # licences as the hub's pages, repositories and pull requests said in 2026
-OTHERS = {
-    other.name: other
-    for other in (
-        OtherEncoder(
-            "climplicit", "Jobedo/climplicit", "model.safetensors", "ClimplicitEncoder", 1024, 16.3,
-            "CC-BY-4.0", "CHELSA climatologies (temperature, precipitation and more, by month)",
+THIRD_PARTY = {
+    row.name: row
+    for row in (
+        ThirdPartyRow(
+            "climplicit", "ClimplicitEncoder", 1024,
+            "CHELSA climatologies (temperature, precipitation and more, by month)", "CC-BY-4.0",
+            "Jobedo/climplicit", "model.safetensors", 16.3,
         ),
-        OtherEncoder(
-            "sinr", "MVRL/sinr-location-encoder-1000-cls", "model.safetensors", "SINREncoder", 256,
-            50.6, None, "iNaturalist observations of 47,375 species",
+        ThirdPartyRow(
+            "sinr", "SINREncoder", 256, "iNaturalist observations of 47,375 species", None,
+            "MVRL/sinr-location-encoder-1000-cls", "model.safetensors", 50.6,
         ),
-        OtherEncoder(
-            "tte", "MVRL/TTE", "model.safetensors", "TTEEncoder", 512, 13.8, "MIT",
-            "images matched with the coordinates where they were taken",
+        ThirdPartyRow(
+            "tte", "TTEEncoder", 512, "images matched with the coordinates where they were taken",
+            "MIT", "MVRL/TTE", "model.safetensors", 13.8,
         ),
-        OtherEncoder(
-            "mind", "taylor-geospatial/MIND", "mind.safetensors", "MINDEncoder", 64, 227.0, "MIT",
+        ThirdPartyRow(
+            "mind", "MINDEncoder", 64, "distilled from AlphaEarth, Climplicit, GeoCLIP and SINR",
+            "MIT", "taylor-geospatial/MIND", "mind.safetensors", 227.0,
+        ),
+        ThirdPartyRow(
+            "mind-small", "MINDEncoder", 128,
             "distilled from AlphaEarth, Climplicit, GeoCLIP and SINR",
+            "MIT", "isaaccorley/MIND", "mind_small.safetensors", 25.7,
         ),
-        OtherEncoder(
-            "mind-small", "isaaccorley/MIND", "mind_small.safetensors", "MINDEncoder", 128, 25.7,
-            "MIT", "distilled from AlphaEarth, Climplicit, GeoCLIP and SINR",
+        ThirdPartyRow(
+            "geoclip", "GeoCLIPEncoder", 512,
+            "MediaEval Placing Tasks 2016 (MP-16), geotagged photographs", "MIT",
+            None, "model/weights/location_encoder_weights.pth", 37.8,
+            "pip install --no-deps geoclip; the package is not imported, so it needs nothing else",
+            sha256="94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
         ),
-        OtherEncoder(
-            "taxabind", "MVRL/ecogeo", "model.safetensors", "GeoCLIPEncoder", 512, 37.8, None,
-            "GeoCLIP, tuned on images, sounds, texts and places of species (iSatNat)",
+        ThirdPartyRow(
+            "taxabind", "GeoCLIPEncoder", 512,
+            "GeoCLIP, tuned on images, sounds, texts and places of species (iSatNat)", None,
+            "MVRL/ecogeo", "model.safetensors", 37.8,
+        ),
+        ThirdPartyRow(
+            "range-large", "RANGEEncoder", 1280, "retrieves SatMAE features of S2-100K", None,
+            "MVRL/RANGE-database", "range_db_large.npz", 900.0, repo_type="dataset",
+        ),
+        ThirdPartyRow(
+            "range-medium", "RANGEEncoder", 1280, "retrieves SatMAE features of S2-100K", None,
+            "MVRL/RANGE-database", "range_db_med.npz", 450.0, repo_type="dataset",
+        ),
+        ThirdPartyRow(
+            "csp", "CSPEncoder", 256, "images of fMoW or iNaturalist 2018",
+            obtain="unpack the zip archive that the README of github.com/gengchenmai/csp links to, "
+            "and pass the path of a model_*.pth.tar with gridcell in its name. CSP states no "
+            "licence: ask its authors before you redistribute the files. Space2Vec-grid "
+            "checkpoints of TorchSpatial (MIT) open as well",
+        ),
+        ThirdPartyRow(
+            "gps2vec", "GPS2VecEncoder", 1365, "tags and photographs, by UTM zone",
+            obtain="unpack an archive that the README of github.com/yifangyin/GPS2Vec links to, "
+            "and pass the folder models_visual or models_tag, with one HDF5 file for each UTM zone "
+            "(model_48 N.h5, ...). GPS2Vec states no licence: ask its authors before you "
+            "redistribute the files",
         ),
     )
 }  # fmt: skip
@@ -170,16 +217,33 @@ BACKBONES = {
 }
 
 
-def published_file(stem: str) -> PublishedModel | None:
-    """Recognise a published checkpoint by its file's name, as browsers and people rename it."""
+def satclip_of_file(stem: str) -> SatCLIPCheckpoint | None:
+    """Recognise a SatCLIP checkpoint by its file's name, as browsers and people rename it."""
     found = re.search(r"satclip[-_ ]?(resnet18|resnet50|vit16)[-_ ]?l(10|40)(?!\d)", stem.lower())
-    return PUBLISHED[f"satclip-{found[1]}-l{found[2]}"] if found else None
+    return SATCLIP_CHECKPOINTS[f"satclip-{found[1]}-l{found[2]}"] if found else None
 
 
-def find_published(name: str) -> PublishedModel | None:
-    """Find a published model by short name or hub repository, whatever the case."""
+def find_satclip(name: str) -> SatCLIPCheckpoint | None:
+    """Find a SatCLIP checkpoint by short name or hub repository, whatever the case."""
     wanted = name.lower()
     return next(
-        (m for m in PUBLISHED.values() if wanted in (m.name, m.repository.lower())),
+        (m for m in SATCLIP_CHECKPOINTS.values() if wanted in (m.name, m.repository.lower())), None
+    )
+
+
+def find_third_party(name: str) -> ThirdPartyRow | None:
+    """Find a third-party encoder that has a file, by short name or hub repository."""
+    wanted = name.lower()
+    return next(
+        (
+            row
+            for row in THIRD_PARTY.values()
+            if row.file and wanted in (row.name, str(row.repository).lower())
+        ),
         None,
     )
+
+
+def third_party_rows(encoder: str) -> list[ThirdPartyRow]:
+    """Return the rows that a class opens."""
+    return [row for row in THIRD_PARTY.values() if row.encoder == encoder]

@@ -1,4 +1,4 @@
-"""Access tokens for worker processes of this one, and for nobody else.
+"""Access tokens for the worker processes of this process only.
 
 A pickle may be kept or sent away, so no token is ever in one. But workers of a search are given
 pickles too, and may have to open a private model: a pickle holds the path of a file that only
@@ -28,7 +28,7 @@ class LentToken:
     path: str
 
     def redeem(self) -> str | None:
-        """Return the token, None where it is gone."""
+        """Return the token, or None if it is gone."""
         try:
             return Path(self.path).read_text(encoding="utf-8")
         except OSError:

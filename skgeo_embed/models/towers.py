@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.nn.vision.clip import CLIPVisionTransformer, ModifiedResNet
 from skgeo_embed.nn.vision.resnet import resnet18, resnet50
 from skgeo_embed.nn.vision.small_cnn import ProjectedTower, SmallConvNet
@@ -22,7 +21,7 @@ ARCHITECTURES: dict[str, Any] = {
     "clip_resnet": ModifiedResNet,
     "clip_vit": CLIPVisionTransformer,
 }
-# the original's `vision_layers` -> architecture here
+# a SatCLIP checkpoint's `vision_layers` -> architecture here
 _MOCO = {
     "moco_resnet18": "resnet18",
     "moco_resnet50": "resnet50",
@@ -46,21 +45,15 @@ def build_tower(config: dict[str, Any]) -> nn.Module:
 
     Raises
     ------
-    ModelFormatError
-        If it is a class of the user's own, or unknown.
+    ValueError
+        If its architecture is unknown.
     """
     arguments = dict(config)
     architecture = arguments.pop("architecture", None)
-    if architecture == CUSTOM:
-        raise ModelFormatError(
-            f"the image tower is a module of your own ({config.get('class')}), which a file cannot "
-            "rebuild; build it and pass it as SatCLIPImageEncoder(model, vision_tower=module), its "
-            "weights are loaded into it."
-        )
     if architecture not in ARCHITECTURES:
-        raise ModelFormatError(
+        raise ValueError(
             f"unknown image tower {architecture!r}; this skgeo_embed knows "
-            f"{', '.join(ARCHITECTURES)}."
+            f"{', '.join(ARCHITECTURES)}"
         )
     tower = ARCHITECTURES[architecture](**arguments)
     tower.config = dict(config)
@@ -70,7 +63,7 @@ def build_tower(config: dict[str, Any]) -> nn.Module:
 
 
 def tower_of_checkpoint(vision_layers: Any, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """Describe the image tower of an original checkpoint; sizes are read from its tensors.
+    """Describe the image tower of a SatCLIP checkpoint; sizes are read from its tensors.
 
     Parameters
     ----------
@@ -80,7 +73,7 @@ def tower_of_checkpoint(vision_layers: Any, weights: dict[str, Tensor]) -> dict[
     weights : dict of Tensor
         The tower's tensors.
     """
-    if vision_layers in _MOCO if isinstance(vision_layers, str) else False:
+    if isinstance(vision_layers, str) and vision_layers in _MOCO:
         return _describe_moco(_MOCO[vision_layers], weights)
     if isinstance(vision_layers, int):
         width, in_channels, patch_size = weights["conv1.weight"].shape[:3]
@@ -104,9 +97,9 @@ def tower_of_checkpoint(vision_layers: Any, weights: dict[str, Tensor]) -> dict[
             "image_size": 32 * _side(weights["attnpool.positional_embedding"]),
             "width": 2 * half,
         }
-    raise ModelFormatError(
-        f"the checkpoint's vision_layers={vision_layers!r} is none of {', '.join(_MOCO)}, a depth "
-        "(CLIP's vision transformer) or four depths (CLIP's ResNet)."
+    raise ValueError(
+        f"vision_layers={vision_layers!r} must be one of {', '.join(_MOCO)}, a depth (CLIP's "
+        "vision transformer) or four depths (CLIP's ResNet)"
     )
 
 

@@ -83,6 +83,6 @@ def import_utm() -> Any:
         import utm
     except ImportError as error:
         raise ImportError(
-            'GPS2VecEncoder needs utm: pip install "skgeo-embed[baselines]"'
+            'GPS2VecEncoder needs utm: pip install "skgeo-embed[third-party]"'
         ) from error
     return utm

@@ -11,6 +11,7 @@ from PIL import Image
 from skgeo_embed import ImageGeolocator, SatCLIPEncoder
 from skgeo_embed.cli import main
 from skgeo_embed.datasets import load_blue_marble, load_sentinel2_patches
+from skgeo_embed.models.registry import BUNDLED, SATCLIP_CHECKPOINTS, THIRD_PARTY
 from tests.content import small_tower
 
 
@@ -113,8 +114,11 @@ def test_models(capsys, tmp_path):
     shown = table.loc["bluemarble-l20", ["L", "features", "where"]].tolist()
     assert shown == ["20", 1024, "package"]
     assert table.loc["satclip-vit16-l40", "where"] == "hub: microsoft/SatCLIP-ViT16-L40"
-    assert table.loc["SINREncoder: sinr", "licence"] == "unknown"
-    assert len(table) == 15
+    assert table.loc["SINREncoder: sinr", "licence"] == "none stated"
+    assert table.loc["GeoCLIPEncoder: geoclip", "where"] == "PyPI: geoclip"
+    assert table.loc["RANGEEncoder: range-large", "size"] == "900.0 MB"
+    third_party = {f"{row.encoder}: {row.name}" for row in THIRD_PARTY.values()}
+    assert set(table.index) == {*BUNDLED, *SATCLIP_CHECKPOINTS, *third_party}
     assert main(["models"]) == 0
     assert "4.4 MB" in capsys.readouterr().out
 

@@ -11,14 +11,12 @@ import pytest
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed.cli import main
 from skgeo_embed.streaming import parts
-from skgeo_embed.streaming import table as tables
 
 
 @pytest.fixture
-def table(tmp_path, monkeypatch):
+def table(tmp_path, batches_of):
     """A table of 1,000 rows in row groups of 130; batches are 300 rows."""
-    monkeypatch.setattr(tables, "MIN_BATCH_ROWS", 300)
-    monkeypatch.setattr(tables, "BATCH_BYTES", 1)
+    batches_of(300)
     rng = np.random.RandomState(0)
     frame = pd.DataFrame(
         {

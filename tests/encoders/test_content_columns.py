@@ -27,7 +27,7 @@ from skgeo_embed.models.registry import BUNDLED, WEIGHTS_FOLDER
 from tests.boxes import read_boxes
 from tests.content import rain, small_tower
 from tests.hub_server import WRITE_TOKEN
-from tests.published import checkpoint, to_bytes, without_vision
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
 
 PLACES = np.array([[2.35, 48.86], [7.76, 46.02], [-78.5, -0.2], [25.0, 0.0], [128.0, 69.0]])
 HALF_MERIDIAN_KM = 20_015.1
@@ -153,7 +153,7 @@ def test_the_sea_has_no_height_and_no_light(columns):
 
 def test_names_units_and_what_is_told_of_them(content):
     names = content.get_feature_names_out()
-    assert len(set(names)) == len(names) == 53 == content._width()
+    assert len(set(names)) == len(names) == 53 == content.n_features_out
     assert list(names[:3]) == [f"august_red_mean_{km}km" for km in (40, 160, 640)]
     for name in ("lights_mean_10km", "elevation_std_160km", "may_greenness_mean_40km"):
         assert name in names

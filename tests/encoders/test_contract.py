@@ -167,3 +167,19 @@ def test_a_pickle_of_another_machine_opens_here():
     with pytest.warns(RuntimeWarning, match="fitted for the device 'cuda:3', which is not here"):
         again = pickle.loads(data)
     np.testing.assert_allclose(again.transform(PLACES), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["csp", "geoclip", "gps2vec"])
+def test_same_reading_and_same_frames(name):
+    encoder = MAKERS[name]()
+    table = pd.DataFrame({"lat": [1.32, 1.5], "lon": [103.76, 104.0]}, index=["a", "b"])
+    out = encoder.set_output(transform="pandas").fit_transform(table)
+    assert list(out.index) == ["a", "b"]
+    plain = encoder.set_output(transform="default").transform(table)
+    east = encoder.fit([[103.76, 1.32]]).transform([[103.76, 1.32]])
+    np.testing.assert_allclose(plain[:1], east, rtol=1e-4, atol=1e-6)
+    with pytest.raises(CoordinateError, match="columns look swapped"):
+        encoder.fit([[1.32, 103.76]])
+    lenient = encoder.set_params(on_invalid="nan").fit()
+    gap = lenient.transform([[np.nan, 1.0], [103.76, 1.32]])
+    np.testing.assert_array_equal(np.isnan(gap).all(axis=1), [True, False])

@@ -322,7 +322,7 @@ def test_broken_folders(tmp_path, small_location):
     with pytest.raises(ModelFormatError, match="not those of one network"):
         SatCLIPEncoder(folder).fit()
     config.write_text("{")
-    with pytest.raises(ModelFormatError, match="not valid JSON"):
+    with pytest.raises(ModelFormatError, match="cannot be opened as JSON"):
         SatCLIPEncoder(folder).fit()
     config.write_text('{"architectures": []}')
     with pytest.raises(ModelFormatError, match="not written by skgeo_embed"):

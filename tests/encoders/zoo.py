@@ -20,8 +20,8 @@ from skgeo_embed import (
     TTEEncoder,
 )
 from skgeo_embed.nn.location import LocationEncoder
-from tests import other_recipe
-from tests.encoders.test_baselines import SPACE2VEC, geoclip_weights, write_zone
+from tests import third_party_recipe as recipe
+from tests.third_party_recipe import SPACE2VEC, geoclip_weights, write_zone
 
 _FOLDER = tempfile.TemporaryDirectory(prefix=f"skgeo-embed-zoo-{os.getpid()}-")
 
@@ -51,7 +51,7 @@ def _own_network():
     return LocationEncoder(6, 8, 16, positional_encoding="grid", network="fcnet")
 
 
-def _original(name, weights):
+def _file(name, weights):
     path = Path(_FOLDER.name) / f"{name}.safetensors"
     if not path.exists():
         save_file(weights(), path)
@@ -59,13 +59,13 @@ def _original(name, weights):
 
 
 def _climplicit():
-    return _original("climplicit", lambda: other_recipe.climplicit(16, 8, 4))
+    return _file("climplicit", lambda: recipe.climplicit(16, 8, 4))
 
 
 def _database():
     path = Path(_FOLDER.name) / "database.npz"
     if not path.exists():
-        other_recipe.range_database(path, n=20, k=256, d=6)
+        recipe.range_database(path, n=20, k=256, d=6)
     return path
 
 
@@ -78,9 +78,9 @@ MAKERS = {
     "csp": lambda **kw: CSPEncoder(SPACE2VEC, **kw),
     "climplicit": lambda **kw: ClimplicitEncoder(_climplicit(), **kw),
     "july": lambda **kw: ClimplicitEncoder(_climplicit(), month=7, **kw),
-    "sinr": lambda **kw: SINREncoder(_original("sinr", lambda: other_recipe.sinr(8)), **kw),
-    "tte": lambda **kw: TTEEncoder(_original("tte", lambda: other_recipe.tte(20, 6, 8, 5)), **kw),
-    "mind": lambda **kw: MINDEncoder(_original("mind", lambda: other_recipe.mind(16, 2, 10)), **kw),
+    "sinr": lambda **kw: SINREncoder(_file("sinr", lambda: recipe.sinr(8)), **kw),
+    "tte": lambda **kw: TTEEncoder(_file("tte", lambda: recipe.tte(20, 6, 8, 5)), **kw),
+    "mind": lambda **kw: MINDEncoder(_file("mind", lambda: recipe.mind(16, 2, 10)), **kw),
     "range": lambda **kw: RANGEEncoder(
         _database(), location_encoder=SatCLIPEncoder(layer="embedding", dtype="float64"), **kw
     ),

@@ -23,12 +23,6 @@ import matplotlib.pyplot as plt
 EUROPE = (-10, 35, 30, 60)
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def encoder():
     return SatCLIPEncoder("bluemarble-l10").fit()

@@ -19,12 +19,6 @@ def table():
     return places, np.sin(places[:, 0]) + 0.05 * rng.randn(400)
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    mpl.pyplot.close("all")
-
-
 def test_every_kind_from_an_estimator(table):
     X, y = (values[:200] for values in table)
     model = LinearRegression().fit(X, y)

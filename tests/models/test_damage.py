@@ -21,8 +21,8 @@ from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed.models.folder import write_folder
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.vision.small_cnn import SmallConvNet
-from tests.encoders.test_baselines import SPACE2VEC, geoclip_weights, write_zone
-from tests.published import checkpoint, to_bytes, without_vision
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
+from tests.third_party_recipe import SPACE2VEC, geoclip_weights, write_zone
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_deep_configs(folder):
     path = folder()
     deep = "[" * 100_000 + "]" * 100_000
     (path / "config.json").write_text('{"library": "skgeo_embed", "x": ' + deep + "}")
-    with pytest.raises(ModelFormatError, match=r"config\.json is not valid JSON"):
+    with pytest.raises(ModelFormatError, match=r"config\.json cannot be opened as JSON"):
         SatCLIPEncoder(path).fit()
 
 
@@ -229,7 +229,9 @@ def test_zones_of_other_shapes(tmp_path):
             del layer[name]
             layer[name] = values[:3]
     for _ in ("the last change", "a layer that is missing"):
-        with pytest.raises(ModelFormatError, match=r"model_48 N\.h5 is no GPS2Vec zone file"):
+        with pytest.raises(
+            ModelFormatError, match=r"model_48 N\.h5 cannot be opened as a GPS2Vec zone"
+        ):
             GPS2VecEncoder(tmp_path).fit().transform([[103.76, 1.32]])
         write_zone(path, "visual")
         with h5py.File(path, "r+") as file:
@@ -274,7 +276,7 @@ def test_zones_hold_their_own_values(tmp_path, kind, nested):
         with pytest.raises(ModelFormatError) as caught:
             GPS2VecEncoder(tmp_path).fit().transform([[103.76, 1.32]])
         told = str(caught.value)
-        assert "model_48 N.h5 is no GPS2Vec zone file" in told
+        assert "model_48 N.h5 cannot be opened as a GPS2Vec zone file" in told
         assert name.rpartition("/")[2] in told
         assert "/elsewhere" in told if kind == "soft link" else "other.h5" in told
 

@@ -20,10 +20,10 @@ from skgeo_embed._errors import (
     ModelNotFoundError,
 )
 from skgeo_embed.models.opening import open_backbone, open_location_encoder
-from skgeo_embed.models.registry import BACKBONES, PUBLISHED
+from skgeo_embed.models.registry import BACKBONES, SATCLIP_CHECKPOINTS
 from tests.hub_server import WRITE_TOKEN, Repository
 from tests.pretraining.flat import flat_pretrainer
-from tests.published import checkpoint, to_bytes, without_vision
+from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
 
 NAME = "microsoft/SatCLIP-ResNet18-L10"
 FILE = "satclip-resnet18-l10.ckpt"
@@ -148,7 +148,7 @@ def test_a_token_that_no_request_can_carry_is_not_quoted(published, pretrainer, 
     caplog.set_level("DEBUG")
     encoder = SatCLIPEncoder(NAME, token=token)
     for call in (encoder.fit, lambda: pretrainer.push_to_hub("me/colours", token=token)):
-        with pytest.raises(ValueError, match=r"no access token does.*token\.strip") as caught:
+        with pytest.raises(ValueError, match=r"unlike any access token.*token\.strip") as caught:
             call()
         told = "".join(traceback.format_exception(caught.value)) + caplog.text
         assert not [line for line in told.splitlines() if "cret" in line]
@@ -237,8 +237,8 @@ def test_published_encoder_is_pickled_by_name(published):
 
 
 def test_the_registry_holds_the_six(hub):
-    assert len(PUBLISHED) == 6
-    for name, model in PUBLISHED.items():
+    assert len(SATCLIP_CHECKPOINTS) == 6
+    for name, model in SATCLIP_CHECKPOINTS.items():
         assert model.file == f"{name}.ckpt"
         assert model.repository.lower() == f"microsoft/{name}"
         assert (model.harmonics == "published") == (model.legendre_polys == 40)
@@ -376,7 +376,7 @@ def test_hub_id_that_leads_nowhere_lists_the_known_ones(hub):
 
 
 def test_bad_repository_name(pretrainer):
-    with pytest.raises(ModelNotFoundError, match="no name for a repository"):
+    with pytest.raises(ModelNotFoundError, match="cannot be the name of a repository"):
         pretrainer.push_to_hub("bad name!", token=WRITE_TOKEN)
 
 

@@ -6,9 +6,9 @@ import signal
 
 def encoders_held():
     """How many encoders this worker holds."""
-    from skgeo_embed.models import sharing
+    from skgeo_embed.models import loaded
 
-    return len(sharing._opened)
+    return len(loaded._opened)
 
 
 def die_once(part, marker):

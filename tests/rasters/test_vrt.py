@@ -1,9 +1,6 @@
 """What a raster leads to: no server unless the user says so, and no file that a server names."""
 
 import json
-import subprocess
-import sys
-from contextlib import ExitStack
 from html import escape
 
 import numpy as np
@@ -17,7 +14,6 @@ from rasterio.vrt import WarpedVRT
 
 from skgeo_embed import ImageError, RasterEncoder
 from skgeo_embed.images.files import read_geotiff
-from tests import range_server
 
 SIZE = 64
 PLACES = [[0.55, 9.45], [3.35, 7.25], [6.05, 4.15]]  # rows 5, 27, 58; columns 5, 33, 60
@@ -64,40 +60,6 @@ def wms_of(address):
         "EPSG:4326</Projection><BlockSizeX>64</BlockSizeX><BlockSizeY>64</BlockSizeY>"
         "<BandsCount>1</BandsCount></GDAL_WMS>"
     )
-
-
-class Server:
-    """A server of a folder, as a process of its own, which counts what it is asked."""
-
-    def __init__(self, folder, running):
-        self.folder = folder
-        self.log = folder.with_suffix(".log")
-        self.url = f"http://127.0.0.1:{running.stdout.readline().strip()}"
-
-    @property
-    def requests(self):
-        return len(self.log.read_text().splitlines())
-
-
-@pytest.fixture
-def servers(tmp_path):
-    with ExitStack() as running:
-        made = []
-        for name in ("one", "two"):
-            folder = tmp_path / name
-            folder.mkdir()
-            folder.with_suffix(".log").touch()
-            command = [sys.executable, range_server.__file__, folder, folder.with_suffix(".log")]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            running.enter_context(process)
-            running.callback(process.kill)
-            made.append(Server(folder, process))
-        yield made
-
-
-@pytest.fixture
-def server(servers):
-    return servers[0]
 
 
 def hidden(address):
@@ -439,3 +401,17 @@ def test_a_table_of_footprints_in_a_folder(tmp_path):
     np.testing.assert_array_equal(values(tmp_path / "a.parquet"), expected())
     with pytest.raises(ImageError, match=r"a\.gpkg is not a table of footprints"):
         RasterEncoder(tmp_path / "a.gpkg").fit()
+
+
+def test_vrts_that_a_user_names(tmp_path):
+    path = write(tmp_path / "tile.tif")
+    with rasterio.open(path) as file:
+        rasterio.shutil.copy(file, tmp_path / "mosaic.vrt", driver="VRT")
+    encoder = RasterEncoder(tmp_path / "mosaic.vrt").fit()
+    np.testing.assert_array_equal(encoder.transform(PLACES), expected())
+    assert RasterEncoder(tmp_path).fit().n_tiles_ == 1  # a folder's VRTs are not followed
+    disguised = tmp_path / "x" / "tile.tif"
+    disguised.parent.mkdir()
+    disguised.write_text((tmp_path / "mosaic.vrt").read_text())
+    with pytest.raises(ImageError, match="cannot be read as a raster"):
+        RasterEncoder(disguised).fit()

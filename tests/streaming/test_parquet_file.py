@@ -6,16 +6,14 @@ import pyarrow.parquet as parquet
 import pytest
 
 from skgeo_embed import PositionalEncoder, encode_table
-from skgeo_embed.streaming import table as module
 from skgeo_embed.streaming.files import check_arrow
 
 SMALL = PositionalEncoder(legendre_polys=3)
 
 
 @pytest.mark.parametrize("batch", [10_000, 2])
-def test_coordinates_in_the_index_of_a_frame(tmp_path, monkeypatch, batch):
-    monkeypatch.setattr(module, "MIN_BATCH_ROWS", batch)
-    monkeypatch.setattr(module, "BATCH_BYTES", 1)
+def test_coordinates_in_the_index_of_a_frame(tmp_path, batches_of, batch):
+    batches_of(batch)
     frame = pd.DataFrame({"lon": [1.0, 2.0] * 3, "lat": [3.0, 4.0] * 3, "a": range(6)})
     frame.set_index(["lon", "lat"]).to_parquet(tmp_path / "in.parquet")
     encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.parquet", verbose=False)

@@ -32,9 +32,8 @@ from tests.encoders.zoo import GLOBAL, MAKERS
 
 
 @pytest.fixture(autouse=True)
-def _small_batches(monkeypatch):
-    monkeypatch.setattr(module, "MIN_BATCH_ROWS", 100)
-    monkeypatch.setattr(module, "BATCH_BYTES", 1)
+def _small_batches(batches_of):
+    batches_of(100)
 
 
 @pytest.fixture
@@ -449,11 +448,11 @@ def test_outputs_are_on_the_disk_before_they_have_their_name(frame, tmp_path, mo
     assert all(order[i - 1] == "fsync" and order[i + 1] == "fsync" for i in renamed)
 
 
-def test_the_same_output_whatever_the_batches(frame, tmp_path, monkeypatch):
+def test_the_same_output_whatever_the_batches(frame, tmp_path, batches_of):
     frame.to_parquet(tmp_path / "in.parquet", index=False)
     encoder = PositionalEncoder("wrap")  # point by point; sums of products may round otherwise
     encode_table(encoder, tmp_path / "in.parquet", tmp_path / "a.csv")
-    monkeypatch.setattr(module, "MIN_BATCH_ROWS", 10_000)
+    batches_of(10_000)
     encode_table(encoder, tmp_path / "in.parquet", tmp_path / "b.csv")
     digests = {hashlib.sha256((tmp_path / f"{n}.csv").read_bytes()).digest() for n in "ab"}
     assert len(digests) == 1

@@ -1,0 +1,149 @@
+"""Checks that all file formats share: damage becomes one error, and weights are finite numbers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skgeo_embed._errors import ModelFormatError, ModelNotFoundError, SkgeoEmbedError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+LARGEST_LOGIT_SCALE = 50.0
+LARGEST_WEIGHT = 1e30  # products of larger ones are infinite in single precision
+READING_ERRORS = (  # what Python, zip and torch raise of a file of another structure than expected
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,  # RecursionError and NotImplementedError among them
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def as_format_error(where: str | Path, what: str) -> Iterator[None]:
+    """Turn what a damaged or foreign file raises while it is read into one error that names it."""
+    try:
+        yield
+    except SkgeoEmbedError:
+        raise
+    except READING_ERRORS as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0][:400].rstrip(".")
+        if isinstance(error, KeyError):
+            cause = f"it has no {cause}"
+        elif type(error) is not ValueError:
+            cause = f"{type(error).__name__}: {cause}"
+        raise ModelFormatError(
+            f"{where} cannot be opened as {what} ({cause}); it is damaged or something else. If it "
+            "was downloaded or copied, fetch it again."
+        ) from error
+
+
+def named_path(model: str | os.PathLike[str]) -> Path:
+    """Return the path that a model's name may be; refuse a name that no path can have."""
+    try:
+        path = Path(model).expanduser()
+        path.exists()  # refuses a name that is too long
+    except (OSError, RuntimeError, ValueError) as error:
+        shown = str(model) if len(str(model)) <= 80 else f"{str(model)[:60]}…"
+        raise ModelNotFoundError(
+            f"{shown!r} is neither a model's name nor a path: {str(error)[:80]}"
+        ) from error
+    return path
+
+
+def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse weights that are NaN or infinite, since the outputs would be too."""
+    for key, tensor in weights.items():
+        if tensor.is_complex():
+            raise ModelFormatError(f"{where}: {key!r} holds complex numbers; weights are real.")
+        if tensor.is_floating_point() and not (tensor.abs() < LARGEST_WEIGHT).all():
+            bad = int((~(tensor.abs() < LARGEST_WEIGHT)).sum())
+            raise ModelFormatError(
+                f"{where}: {bad} of {tensor.numel()} numbers of {key!r} are NaN or infinite, or "
+                "too large to multiply; the training that wrote them diverged, or the file is "
+                "damaged. Use another checkpoint of the run."
+            )
+
+
+def check_floating(weights: Mapping[str, Tensor]) -> None:
+    """Refuse integers and booleans, which would be converted without a word."""
+    for key, tensor in weights.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{key!r} holds {tensor.dtype}; weights are floating point")
+
+
+def fill_network(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a network on the meta device its weights, which must be exactly those it expects.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is unknown, missing, of another shape or no floating-point number.
+    """
+    own = network.state_dict()
+    unknown, missing = sorted(weights.keys() - own.keys()), sorted(own.keys() - weights.keys())
+    if unknown:
+        raise ValueError(f"there are tensors that no such network has: {unknown[:4]}")
+    if missing:
+        raise ValueError(f"these tensors are missing: {missing[:4]}")
+    check_floating(weights)
+    for key, tensor in weights.items():
+        if tensor.shape != own[key].shape:
+            raise ValueError(
+                f"{key!r} has shape {tuple(tensor.shape)}; the sizes of the other tensors ask for "
+                f"{tuple(own[key].shape)}"
+            )
+    network.load_state_dict(weights, assign=True)
+
+
+def checked_logit_scale(scale: Tensor, where: str | Path) -> float:
+    """Return a logit scale: one finite number whose temperature is neither 0 nor infinite."""
+    if scale.numel() != 1:
+        raise ModelFormatError(
+            f"{where}: 'logit_scale' has shape {tuple(scale.shape)}, not one value."
+        )
+    check_finite({"logit_scale": scale}, where)
+    if abs(float(scale)) > LARGEST_LOGIT_SCALE:
+        raise ModelFormatError(
+            f"{where}: 'logit_scale' is {float(scale):g}, a temperature of "
+            f"exp({-float(scale):g}); the training that wrote it diverged."
+        )
+    return float(scale)
+
+
+def network_sizes(weights: Mapping[str, Tensor], where: str | Path) -> dict[str, Any]:
+    """Tell which location network the tensors ``nnet.*`` make, and its sizes with `dim_in`."""
+    if "nnet.last_layer.weight" in weights:
+        n_layers = len({k.split(".")[2] for k in weights if k.startswith("nnet.layers.")})
+        name, first, last = "siren", "nnet.layers.0.weight", "nnet.last_layer.weight"
+    elif "nnet.class_emb.weight" in weights:
+        name, first, last, n_layers = "fcnet", "nnet.feats.0.weight", "nnet.class_emb.weight", 4
+    elif "nnet.features.0.weight" in weights:
+        linear = sorted({int(k.split(".")[2]) for k in weights if k.startswith("nnet.features.")})
+        name, n_layers = "mlp", len(linear) - 2
+        first, last = "nnet.features.0.weight", f"nnet.features.{linear[-1]}.weight"
+    elif "nnet.weight" in weights:
+        name, first, last, n_layers = "linear", "nnet.weight", "nnet.weight", 0
+    else:
+        raise ModelFormatError(f"{where}: unknown location network with keys {list(weights)[:4]}.")
+    width, dim_in = weights[first].shape
+    sizes = {"network": name, "dim_in": dim_in, "embed_dim": weights[last].shape[0]}
+    hidden = weights[last].shape[1] if name == "siren" else width
+    if hidden != width:
+        sizes["sine_dim"] = width
+    return {**sizes, "hidden_dim": hidden, "num_hidden_layers": n_layers}

@@ -1,0 +1,1 @@
+"""Third-party encoders: for each its network, and how that is built from a file's tensors."""

@@ -1,0 +1,29 @@
+"""Which rasters may be opened: addresses only where the user says so."""
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+
+from skgeo_embed import ImageError, RasterEncoder
+from tests.rasters.small_tiles import lonlat_of, write
+
+
+def test_remote_only_when_the_user_says_so(server):
+    pixels = np.random.RandomState(0).randint(0, 255, (4, 1024, 1024)).astype(np.uint8)
+    path = write(server.folder / "tile.tif", pixels, blockxsize=256, blockysize=256)
+    address = f"{server.url}/tile.tif"
+    with pytest.raises(ImageError, match=r"is an address; pass remote=True"):
+        RasterEncoder(address).fit()
+    vrt = server.folder / "tile.vrt"
+    with rasterio.open(path) as file:
+        rasterio.shutil.copy(file, vrt, driver="VRT")
+    vrt.write_text(vrt.read_text().replace("tile.tif", f"/vsicurl/{address}"))
+    with pytest.raises(ImageError, match=r"tile.vrt leads to addresses.*remote=True"):
+        RasterEncoder(vrt).fit()
+    assert server.requests == 0
+    encoder = RasterEncoder(address, remote=True).fit()
+    row, column = np.array([5, 6, 300]), np.array([7, 8, 9])
+    found = encoder.transform(lonlat_of(row + 0.5, column + 0.5))
+    np.testing.assert_array_equal(found, pixels[:, row, column].T)
+    assert 0 < server.bytes_sent < path.stat().st_size / 2  # parts of it
