@@ -178,6 +178,12 @@ class SphericalHarmonics(nn.Module):
         )
 
 
+def column_degrees(legendre_polys: int) -> Tensor:
+    """Return the degree l of each of the L² columns."""
+    degrees = torch.arange(legendre_polys)
+    return degrees.repeat_interleave(2 * degrees + 1)
+
+
 def _powers(base: Tensor, count: int) -> Tensor:
     """Return base⁰ ... base^(count-1), shape (count, n)."""
     exponents = torch.arange(count, dtype=torch.float64, device=base.device)
@@ -222,7 +228,7 @@ def _fourier_series(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
         cosines = torch.cos(k * angles) * (2.0 / count)
         cosines[0] /= 2
         sines = torch.sin(k * angles) * (2.0 / count)
-        degrees = torch.arange(count).repeat_interleave(2 * torch.arange(count) + 1)
+        degrees = column_degrees(count)
         orders = torch.arange(count**2) - degrees * (degrees + 1)
         values = legendre[degrees * (degrees + 1) // 2 + orders.abs()]  # (L², L)
         odd = (orders % 2 == 1)[:, None]

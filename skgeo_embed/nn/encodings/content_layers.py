@@ -136,7 +136,8 @@ class ContentLayers(nn.Module):
     layers : sequence of dict
         Descriptions of :class:`ContentLayer`.
     contrasts : mapping of str to (str, str), default=None
-        Names of further columns (a - b) / (a + b), and the two layers of whose means.
+        Names of further columns (a - b) / (a + b), each with its layers a and b, whose means it
+        compares.
     """
 
     takes_dtype = True

@@ -47,10 +47,7 @@ class DetailedEncoding(nn.Module):
     def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Encode (n, 2) degrees to (n, columns of all), returned as `dtype`."""
         dtype = dtype or lonlat.dtype
-        if getattr(self.position, "takes_dtype", False):
-            encoded = self.position(lonlat, dtype=dtype)
-        else:
-            encoded = self.position(lonlat.double()).to(dtype)
+        encoded = encode_positions(self.position, lonlat, dtype)
         return torch.cat([encoded, self.details(lonlat, dtype)], dim=1)
 
     def details(self, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
@@ -62,3 +59,10 @@ class DetailedEncoding(nn.Module):
         """Return the names of the columns."""
         parts = [part for part in (self.position, self.grid, self.waves) if part is not None]
         return [name for part in parts for name in part.column_names()]  # type: ignore[operator]
+
+
+def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
+    """Run a positional encoding in float64, unless it takes care of the precision itself."""
+    if getattr(posenc, "takes_dtype", False):
+        return posenc(lonlat, dtype=dtype)
+    return posenc(lonlat.double()).to(dtype)

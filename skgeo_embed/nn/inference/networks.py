@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skgeo_embed.nn.encodings.detailed import DetailedEncoding
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding, encode_positions
 from skgeo_embed.nn.inference.devices import has_float64
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.options import EncodingOptions
@@ -18,7 +18,6 @@ from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 from skgeo_embed.nn.inference.thread_choice import ThreadChoice
 from skgeo_embed.nn.inference.tiles import Tile, Tiler
 from skgeo_embed.nn.location import EncodedNetwork
-from skgeo_embed.nn.location.encoder import encode_positions
 from skgeo_embed.nn.location.networks import MixedComponents, mixed_components
 
 # Points per Legendre polynomial from which tables are used: they pay off from the second such

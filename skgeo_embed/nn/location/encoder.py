@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
-from skgeo_embed.nn.encodings.detailed import DetailedEncoding
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding, encode_positions
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.encodings.positional import make_encoding
+from skgeo_embed.nn.harmonics import column_degrees
 from skgeo_embed.nn.location.networks import (
     MixedComponents,
     SirenNet,
@@ -86,13 +87,6 @@ class EncodedNetwork(nn.Module):
         self.output_dim("hidden")
         hidden = self.nnet.hidden(encode_positions(self.posenc, lonlat, self.dtype))  # type: ignore[operator]
         return hidden, self.nnet.embed(hidden)  # type: ignore[operator]
-
-
-def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
-    """Run a positional encoding in float64, unless it takes care of the precision itself."""
-    if getattr(posenc, "takes_dtype", False):
-        return posenc(lonlat, dtype=dtype)
-    return posenc(lonlat.double()).to(dtype)
 
 
 class LocationEncoder(EncodedNetwork):
@@ -232,7 +226,7 @@ class LocationEncoder(EncodedNetwork):
         size = self.config.get("legendre_polys")
         if size is None or self.config["network"] != "siren":
             raise ValueError("spectral_decay is for a siren network on spherical harmonics")
-        degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
+        degrees = column_degrees(size)
         scale = (1 + degrees / 2) ** -decay
         weight = self.nnet.layers[0].weight[:, : size**2]  # type: ignore[index, union-attr]
         weight *= scale / (scale**2).mean().sqrt()
@@ -285,7 +279,7 @@ class LocationEncoder(EncodedNetwork):
             )
         size, encoding = self.config["legendre_polys"], cast(DetailedEncoding, self.posenc)
         first: Any = self.nnet.layers[0]  # type: ignore[index]
-        degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
+        degrees = column_degrees(size)
         damped = (1 + degrees / damping) ** -2.0
         lat = torch.rad2deg(torch.asin(torch.linspace(-0.99, 0.99, 201, dtype=torch.float64)))
         lonlat = torch.stack([lat * 3.7 % 360 - 180, lat], dim=1)
