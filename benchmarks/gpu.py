@@ -32,8 +32,8 @@ from skgeo_embed.nn.inference.tiles import Tiler
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.objectives.loss import contrastive_loss
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed.pretraining.augmentation import jitter_coordinates
-from skgeo_embed.pretraining.module import split_decay
+from skgeo_embed.pretraining.data.views import jitter_coordinates
+from skgeo_embed.pretraining.run.optimizer import split_decay
 
 CARD_BATCH = 65_536  # what SatCLIPEncoder takes on a card
 PRECISIONS = ("float64", "float32", "tf32", "bfloat16")

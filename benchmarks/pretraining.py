@@ -27,15 +27,18 @@ from skgeo_embed import Recipe, SatCLIPPretrainer
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.objectives.loss import contrastive_loss
 from skgeo_embed.nn.two_tower import SatCLIP
+from skgeo_embed.nn.vision.frozen import freeze_all_but_last
 from skgeo_embed.nn.vision.resnet import resnet18
-from skgeo_embed.nn.vision.small_cnn import SmallConvNet, freeze_all_but_last
-from skgeo_embed.pretraining.augmentation import Views, jitter_coordinates
-from skgeo_embed.pretraining.checkpoints import Checkpoints
-from skgeo_embed.pretraining.data import ArrayPairs
-from skgeo_embed.pretraining.features import FeaturePairs
-from skgeo_embed.pretraining.module import ContrastiveTask, split_decay
-from skgeo_embed.pretraining.run import Schedule, checked_options, train
-from skgeo_embed.pretraining.source import Source
+from skgeo_embed.nn.vision.small_cnn import SmallConvNet
+from skgeo_embed.pretraining.data.arrays import ArrayPairs
+from skgeo_embed.pretraining.data.features import FeaturePairs
+from skgeo_embed.pretraining.data.views import Views, jitter_coordinates, unchanged
+from skgeo_embed.pretraining.run.checkpoints import Checkpoints
+from skgeo_embed.pretraining.run.optimizer import split_decay
+from skgeo_embed.pretraining.run.options import checked_options
+from skgeo_embed.pretraining.run.source import Source
+from skgeo_embed.pretraining.run.task import ContrastiveTask
+from skgeo_embed.pretraining.run.training import Schedule, train
 
 EPOCHS = 500
 
@@ -149,12 +152,12 @@ def cached_epoch(device, n_pairs, batch=1024, width=512, embed=256):
         pairs = FeaturePairs(np.load(path, mmap_mode="r"), land_points(n_pairs))
         torch.manual_seed(0)
         model = SatCLIP(torch.nn.Linear(width, embed), LocationEncoder(40, hidden_dim=512))
-        task = ContrastiveTask(model, Recipe(), None, seed=0, batch_size=batch)
+        task = ContrastiveTask(model, Recipe(), unchanged, seed=0, batch_size=batch)
         clock = Clock()
         options = checked_options(trainer_options(device, callbacks=[clock]), None)
         rows = list(range(n_pairs)), []
         train(
-            task, model, Source(pairs, None), rows, Schedule(1, batch, None, 0, "last", 0),
+            task, model, Source(pairs, unchanged), rows, Schedule(1, batch, 0, "last", 0),
             Checkpoints(), options,
         )  # fmt: skip
     shapes = [
@@ -194,7 +197,8 @@ MEMORY = """
 import sys
 import numpy as np, torch, lightning.pytorch as lightning
 from skgeo_embed import SatCLIPPretrainer
-from skgeo_embed.pretraining import build, features, pairs, run
+from skgeo_embed.pretraining.data import features, pairs
+from skgeo_embed.pretraining.run import towers, training
 
 class Stop(lightning.Callback):
     def on_train_batch_end(self, trainer, *_):

@@ -8,24 +8,19 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skgeo_embed import ImageGeolocator
+from skgeo_embed import ImageGeolocator, Recipe, SatCLIPPretrainer
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed._sphere import great_circle_km
 from tests.peak_memory import PEAK_MIB
-from tests.pretraining.flat import flat_pretrainer
 from tests.satclip_checkpoint import checkpoint, to_bytes
 
 
 @pytest.fixture(scope="module")
 def pretrainer(pairs):
-    return flat_pretrainer(
-        legendre_polys=4,
-        embed_dim=16,
-        hidden_dim=64,
+    return SatCLIPPretrainer(
+        Recipe(legendre_polys=4, embed_dim=16, hidden_dim=64, learning_rate=1e-3, dropout=0.0),
         max_epochs=15,
         batch_size=32,
-        learning_rate=1e-3,
-        dropout=0.0,
         random_state=0,
         verbose=0,
     ).fit(*pairs)

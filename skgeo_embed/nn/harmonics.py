@@ -9,13 +9,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.published_bias import published_bias
+from skgeo_embed.nn.encodings.published_bias import published_bias
 
 CALCULATIONS = ("analytic", "closed-form")
 FORMS = ("exact", "published")
-FEW_POINTS = 256  # for which the number of calls matters more than that of multiplications
+# below these sizes calls cost more than multiplications, on a CPU and on a card
+FEW_POINTS = 256
 FEW_PRODUCTS = 2**25
-FEW_VALUES = 2**25  # likewise on a card, where every call costs more
+FEW_VALUES = 2**25
 
 
 class SphericalHarmonics(nn.Module):
@@ -30,20 +31,21 @@ class SphericalHarmonics(nn.Module):
         c\, N_{l0} P_l(\cos\theta) \;(m=0), \qquad
         \sqrt 2\, N_{lm} P_l^m(\cos\theta) \cos(m\varphi) \;(m>0).
 
-    "analytic" has no Condon-Shortley sign and :math:`c=\pi`, a slip in the original's
-    generator that all published weights were trained with; "closed-form" has :math:`c=1` and
-    the sign :math:`(-1)^m`. The two are different features.
+    "analytic" has no Condon-Shortley sign and :math:`c=\pi`, an error in SatCLIP's generator
+    that all SatCLIP checkpoints were trained with; "closed-form" has :math:`c=1` and the sign
+    :math:`(-1)^m`. The two are different features.
 
     Parameters
     ----------
     legendre_polys : int
         L, the number of degrees l = 0 ... L-1; the output has L² columns.
     calculation : {"analytic", "closed-form"}, default="analytic"
-        Which normalisation to use.
+        The normalisation.
     harmonics : {"exact", "published"}, default="exact"
-        "published" adds the bias of the original's analytic expressions, whose coefficients
-        were printed with 15 digits: up to 0.6 at L = 40 near the poles, 0.01 below 60° (see
-        :mod:`skgeo_embed.nn.published_bias`). The published L = 40 weights were trained with it.
+        "published" adds the bias of SatCLIP's analytic expressions, whose coefficients were
+        printed with 15 digits: up to 0.6 at L = 40 near the poles, 0.01 below 60° (see
+        :mod:`skgeo_embed.nn.encodings.published_bias`). The L = 40 checkpoints were trained with
+        it.
 
     Notes
     -----
@@ -73,7 +75,9 @@ class SphericalHarmonics(nn.Module):
         if harmonics not in FORMS:
             raise ValueError(f"harmonics must be one of {FORMS}, got {harmonics!r}")
         if harmonics == "published" and calculation != "analytic":
-            raise ValueError(f"harmonics='published' is for 'analytic', not {calculation!r}")
+            raise ValueError(
+                f"harmonics='published' needs calculation='analytic', got {calculation!r}"
+            )
         self.legendre_polys = legendre_polys
         self.harmonics = harmonics
         self.calculation = calculation
@@ -88,7 +92,7 @@ class SphericalHarmonics(nn.Module):
     ) -> Tensor:
         """Encode (n, 2) degrees to (n, L²); computed in float64, returned as `dtype`.
 
-        The result is a transposed view of the (L², n) memory it was computed in, which
+        The result is a transposed view of the (L², n) memory in which it is computed, and which
         matrix products read without a copy. That memory may be given as `out`.
         """
         lon, lat = lonlat.double().unbind(-1)
@@ -100,7 +104,7 @@ class SphericalHarmonics(nn.Module):
         if self._at_once(lon):
             series, wave = _fourier_series(self.legendre_polys, lat.device)
             legendre = (series @ self._latitude_terms(lat)).to(out.dtype)
-            # which is 1e-16 there, and would let the pole depend on longitude
+            # at the poles they are 1e-16, not 0, and would make the pole depend on longitude
             inside = (lat.abs() != 90.0).to(out.dtype)
             waves = torch.cat([cos_m[:1], cos_m[1:] * inside, sin_m * inside])
             return out.copy_(legendre * waves[wave]).T
@@ -115,7 +119,7 @@ class SphericalHarmonics(nn.Module):
         return out.T
 
     def _at_once(self, lon: Tensor) -> bool:
-        """Say whether one product makes all columns: a call for each degree costs more then."""
+        """Return whether one product for all columns is faster than a call for each degree."""
         n_values = len(lon) * self.embedding_dim
         on_card = lon.device.type == "cuda" and n_values <= FEW_VALUES
         products = n_values * 2 * self.legendre_polys
@@ -138,7 +142,7 @@ class SphericalHarmonics(nn.Module):
         """Yield, for l = 0 ... L-1, N_lm P_l^m of orders m = 0 ... l, shape (l+1, n)."""
         radians = torch.deg2rad(lat)
         cos_theta = -torch.sin(radians)
-        # cos(±90°) is 6e-17 in floating point, which would let the pole depend on longitude
+        # cos(±90°) is 6e-17 in floating point, which would make the pole depend on longitude
         sin_theta = torch.where(lat.abs() == 90.0, 0.0, torch.cos(radians))
         sectoral = sin_theta * _sectoral_steps(self.legendre_polys, lat.device)
         sectoral[0] = math.sqrt(0.25 / math.pi)
@@ -162,7 +166,7 @@ class SphericalHarmonics(nn.Module):
             yield current
 
     def column_names(self) -> list[str]:
-        """Names of the columns: sh_l0_m0, sh_l1_m-1, ..."""
+        """Return the names of the columns: sh_l0_m0, sh_l1_m-1, ..."""
         degrees = range(self.legendre_polys)
         return [f"sh_l{l}_m{m}" for l in degrees for m in range(-l, l + 1)]  # noqa: E741
 
@@ -174,22 +178,28 @@ class SphericalHarmonics(nn.Module):
         )
 
 
+def column_degrees(legendre_polys: int) -> Tensor:
+    """Return the degree l of each of the L² columns."""
+    degrees = torch.arange(legendre_polys)
+    return degrees.repeat_interleave(2 * degrees + 1)
+
+
 def _powers(base: Tensor, count: int) -> Tensor:
-    """base⁰ ... base^(count-1), shape (count, n)."""
+    """Return base⁰ ... base^(count-1), shape (count, n)."""
     exponents = torch.arange(count, dtype=torch.float64, device=base.device)
     return base ** exponents[:, None]
 
 
 @functools.lru_cache(maxsize=16)
 def _wave_numbers(count: int, device: torch.device) -> Tensor:
-    """0 ... L-1, (L, 1)."""
+    """Return 0 ... L-1, (L, 1)."""
     with torch.inference_mode(False):  # a cached inference tensor would break training
         return torch.arange(count, dtype=torch.float64, device=device)[:, None]
 
 
 @functools.lru_cache(maxsize=16)
 def _wave_norms(count: int, calculation: str, device: torch.device) -> Tensor:
-    """Norms of cos(m φ) and sin(m φ) for m = 0 ... L-1, (L, 1)."""
+    """Return the norms of cos(m φ) and sin(m φ) for m = 0 ... L-1, (L, 1)."""
     with torch.inference_mode(False):
         orders = torch.arange(count, dtype=torch.float64, device=device)[:, None]
         if calculation == "analytic":
@@ -203,7 +213,9 @@ def _wave_norms(count: int, calculation: str, device: torch.device) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _fourier_series(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """N_lm P_l^m of the L² columns as sums of cos k θ, then sin k θ; and which cos or sin m φ.
+    """Return Fourier coefficients of N_lm P_l^m, and the index of each column's cos or sin m φ.
+
+    The coefficients (L², 2 L) are those of cos k θ, then of sin k θ.
 
     Over a whole meridian N_lm P_l^m is even in θ for even m and odd for odd m, a sum of L cosines
     or sines, whose coefficients follow from L evenly spaced values.
@@ -216,7 +228,7 @@ def _fourier_series(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
         cosines = torch.cos(k * angles) * (2.0 / count)
         cosines[0] /= 2
         sines = torch.sin(k * angles) * (2.0 / count)
-        degrees = torch.arange(count).repeat_interleave(2 * torch.arange(count) + 1)
+        degrees = column_degrees(count)
         orders = torch.arange(count**2) - degrees * (degrees + 1)
         values = legendre[degrees * (degrees + 1) // 2 + orders.abs()]  # (L², L)
         odd = (orders % 2 == 1)[:, None]
@@ -227,7 +239,7 @@ def _fourier_series(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=16)
 def _sectoral_steps(count: int, device: torch.device) -> Tensor:
-    """N_ll P_l^l over sin θ N_{l-1,l-1} P_{l-1}^{l-1}, (L, 1); the first is not used."""
+    """Return N_ll P_l^l / (sin θ N_{l-1,l-1} P_{l-1}^{l-1}), (L, 1); the first is not used."""
     with torch.inference_mode(False):
         degrees = torch.arange(count, dtype=torch.float64, device=device)[:, None]
         return torch.sqrt((2 * degrees + 1) / (2 * degrees).clamp_(min=1))
@@ -235,14 +247,10 @@ def _sectoral_steps(count: int, device: torch.device) -> Tensor:
 
 @functools.lru_cache(maxsize=1024)
 def _recurrence(degree: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factors of P_{l-1} cos θ and of P_{l-2} for orders m = 0 ... l-1, each (l, 1)."""
+    """Return the factors of P_{l-1} cos θ and of P_{l-2} for m = 0 ... l-1, each (l, 1)."""
     with torch.inference_mode(False):
-        return _recurrence_factors(degree, device)
-
-
-def _recurrence_factors(degree: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    order = torch.arange(degree, dtype=torch.float64, device=device)[:, None]
-    width = degree**2 - order**2
-    rise = torch.sqrt((4 * degree**2 - 1) / width)
-    below = ((degree - 1) ** 2 - order**2) / (4 * (degree - 1) ** 2 - 1)
-    return rise, rise * torch.sqrt(below.clamp_min(0.0))
+        order = torch.arange(degree, dtype=torch.float64, device=device)[:, None]
+        width = degree**2 - order**2
+        rise = torch.sqrt((4 * degree**2 - 1) / width)
+        below = ((degree - 1) ** 2 - order**2) / (4 * (degree - 1) ** 2 - 1)
+        return rise, rise * torch.sqrt(below.clamp_min(0.0))

@@ -20,7 +20,7 @@ class SatCLIP(nn.Module):
     location : LocationEncoder
         Maps (n, 2) degrees to (n, embed_dim).
     temperature : float, default=0.07
-        What similarities are divided by, at first.
+        Initial divisor of similarities.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class SatCLIP(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """What similarities are divided by, exp(-logit_scale)."""
-        return float(torch.exp(-self.logit_scale.detach().double()))  # infinite, not an error
+        """The divisor of similarities, exp(-logit_scale)."""
+        return float(torch.exp(-self.logit_scale.detach().double()))  # may be infinite
 
     def train(self, mode: bool = True) -> SatCLIP:
-        """Switch to training, but for frozen batch norms, whose statistics must not drift."""
+        """Switch to training, except for frozen batch norms: their statistics must not drift."""
         super().train(mode)
         for module in self.visual.modules():
             weights = list(module.parameters(recurse=False))

@@ -1,1 +1,1 @@
-"""Pretraining with Lightning: data sources, augmentation, the module, callbacks."""
+"""Pretraining: the estimator, its recipe, and distillation; data, content and run have drawers."""

@@ -1,8 +1,8 @@
-"""A location tower's hidden layers in fewer columns: components that a smaller network learns.
+"""Distillation: a smaller network learns the components of a location tower's hidden layers.
 
-A ridge on random features comes near the one on their kernel as their number grows. The kernel's
-principal components over land need fewer columns for the same, and are smooth, so that a layer of
-sines and a linear one can be trained to give them.
+A ridge on random features approaches the ridge on their kernel as their number grows. Fewer
+principal components of the kernel do the same; they are smooth over land, so that a layer of sines
+and a linear layer can learn them.
 """
 
 from __future__ import annotations
@@ -19,57 +19,49 @@ from tqdm.auto import tqdm
 
 from skgeo_embed.models.model_file import content_of
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
-from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.location import LocationEncoder
 from skgeo_embed.nn.location.networks import Siren
 from skgeo_embed.nn.location.untrained import SPREAD, draw_anew
-from skgeo_embed.pretraining.fine_content import with_fine_content, without_fine_content
+from skgeo_embed.pretraining.content.components import with_fine_content, without_fine_content
 
 MOST_PLACES = 60_000
 CHUNK = 4096
-UNTRAINED_SINES = 6144  # near enough to as many as there could be
-TAIL = 0.75  # the power of components' variances that their errors are weighted with
+UNTRAINED_SINES = 6144  # close to the limit of infinitely many
+TAIL = 0.75  # errors are weighted by this power of the components' variances
 BATCH = 2048
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 20
-PENALTY = 1e-5  # of the last regressions, for each place
-VARIANCE = 0.5  # of a hidden column, as that of a sine
+PENALTY = 1e-5  # of the ridges that fill the linear layers, per place
+VARIANCE = 0.5  # of a hidden column, like that of a sine
 
 
 def distill(
     teacher: LocationEncoder,
     lonlat: Tensor,
+    seed: int,
     *,
     hidden_dim: int,
     sine_dim: int,
     n_steps: int,
-    seed: int,
     fine_layers: Sequence[str] = (),
     progress: bool = False,
 ) -> LocationEncoder:
-    """Train a smaller network to give the principal components of a tower's hidden layers.
+    """Train a smaller network to compute principal components of a tower's hidden layers.
 
-    Half of what it learns is the tower's own hidden layers, half a wide untrained layer of units
-    of many scales, which extrapolates better than a trained one. Its embedding is the tower's, by
-    a linear map of the components.
+    Half of what it learns are the tower's own hidden layers, half a wide untrained layer with units
+    of many scales, which extrapolates better than a trained one. A linear map of the components
+    gives the tower's embedding.
 
     Parameters
     ----------
     teacher : LocationEncoder
-        A SIREN on harmonics and a feature grid or fine waves. These are copied.
+        A SIREN on harmonics and a feature grid or fine waves, which the student copies.
     lonlat : Tensor of shape (n, 2)
-        Places in degrees, such as those of the training images; 60,000 of them are used.
-    hidden_dim : int
-        Columns of the new hidden layer.
-    sine_dim : int
-        Sines that they are made of.
-    n_steps : int
-        Steps of 2,048 places.
+        Places in degrees.
     seed : int
-        Of the draws.
-    fine_layers : sequence of str, default=()
-        Layers of the feature grid's content whose columns stand among the components, since the
-        grid is too coarse for them.
+        Seeds all draws.
+    hidden_dim, sine_dim, n_steps, fine_layers : object
+        As for :meth:`skgeo_embed.SatCLIPPretrainer.distill`.
     progress : bool, default=False
         Show a bar.
 
@@ -81,7 +73,7 @@ def distill(
     Raises
     ------
     ValueError, TypeError
-        If the tower is another kind of network, there are too few places, or a size cannot be.
+        If the tower is another kind of network, there are too few places, or a size is wrong.
     """
     _check(teacher, len(lonlat), hidden_dim=hidden_dim, sine_dim=sine_dim, n_steps=n_steps)
     content = content_of(teacher)
@@ -106,7 +98,7 @@ def distill(
         net: Any = student.nnet
         sines, layer = net.layers
         targets = components * weights
-        _descend(sines, encoded, targets, n_steps, student, progress)
+        _train_sines(sines, encoded, targets, n_steps, student, progress)
         with torch.no_grad():
             hidden = torch.cat([sines(part) for part in encoded.split(CHUNK)])
             scale = (VARIANCE * hidden_dim / variances.sum()).sqrt()
@@ -126,8 +118,8 @@ def distill(
 def _fine(content: ContentLayers | None, names: Sequence[str]) -> ContentLayers:
     if content is None:
         raise ValueError(
-            f"fine_layers={list(names)} are layers of a feature grid's content, and this tower has "
-            "none; build the recipe's feature_grid with earth_grid or content_grid."
+            f"fine_layers={list(names)} are layers of a feature grid's content, but this tower "
+            "has no content; build the recipe's feature_grid with earth_grid or content_grid."
         )
     return content.only(names)
 
@@ -138,19 +130,18 @@ def _check(teacher: LocationEncoder, n_places: int, **sizes: int) -> None:
     most = min(n_places - 1, UNTRAINED_SINES)
     if sizes["hidden_dim"] > most:
         raise ValueError(
-            f"{n_places} places cannot tell {sizes['hidden_dim']} components apart; give more, or "
+            f"{n_places} places are too few for {sizes['hidden_dim']} components; give more, or "
             f"pass hidden_dim={most} or less (at most {UNTRAINED_SINES})."
         )
-    mixes = isinstance(teacher.posenc, DetailedEncoding) and "legendre_polys" in teacher.config
-    if not mixes or teacher.config["network"] != "siren":
+    if not teacher.mixes_position_and_content:
         raise ValueError(
-            "only a SIREN on harmonics with a feature grid or fine waves beside them can be "
-            "distilled; give the recipe a feature_grid, or keep the tower as it is."
+            "only a SIREN on harmonics with a feature grid or fine waves can be distilled; train "
+            "with Recipe(feature_grid=...), or keep the tower as it is."
         )
 
 
 def _without_waves(teacher: LocationEncoder, encoded: Tensor) -> Iterator[Tensor]:
-    """What the teachers read: no component is to be spent on fine waves, which are noise here."""
+    """Yield encoded places with zeros for fine waves, on which no component shall be spent."""
     waves = getattr(teacher.posenc, "waves", None)
     for part in encoded.split(CHUNK):
         if waves is not None:
@@ -162,7 +153,7 @@ def _without_waves(teacher: LocationEncoder, encoded: Tensor) -> Iterator[Tensor
 def _components(
     networks: list[LocationEncoder], encoded: Tensor, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Principal components of the networks' hidden layers, (n, count), and their variances."""
+    """Return principal components of the networks' hidden layers, (n, count), and variances."""
     features = (_hidden_layers(networks, part) for part in _without_waves(networks[0], encoded))
     first = next(features)
     total, products = first.sum(dim=0), first.T @ first
@@ -182,7 +173,7 @@ def _components(
 
 
 def _hidden_layers(networks: list[LocationEncoder], encoded: Tensor) -> Tensor:
-    """All hidden layers side by side, each network's with the same weight in all."""
+    """Return all hidden layers side by side; all networks have the same total weight."""
     found = []
     for network in networks:
         layers, x = [], encoded
@@ -194,7 +185,7 @@ def _hidden_layers(networks: list[LocationEncoder], encoded: Tensor) -> Tensor:
     return torch.cat(found, dim=1)
 
 
-def _descend(
+def _train_sines(
     sines: Siren,
     encoded: Tensor,
     targets: Tensor,
@@ -202,7 +193,7 @@ def _descend(
     student: LocationEncoder,
     progress: bool,
 ) -> None:
-    """Train the sines, and a linear map that is used for nothing else, to give the targets."""
+    """Train the sines, with a linear map that is discarded afterwards, to give the targets."""
     linear = nn.Linear(len(sines.weight), targets.shape[1])
     with torch.no_grad():
         some = slice(0, min(len(encoded), 4 * CHUNK))
@@ -216,7 +207,7 @@ def _descend(
         loss = nn.functional.mse_loss(linear(sines(encoded[rows])), targets[rows])
         optimizer.zero_grad()
         loss.backward()
-        student.hold_waves()
+        student.freeze_fine_waves()
         optimizer.step()
 
 

@@ -1,4 +1,4 @@
-"""The scikit-learn face of pretraining."""
+"""`SatCLIPPretrainer`: train an image tower and a location tower on pairs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,8 @@ from skgeo_embed.pretraining.recipe import Recipe, named_recipe
 
 if TYPE_CHECKING:
     import torch
-    from torch.utils.data import Dataset
 
     from skgeo_embed.nn.two_tower import SatCLIP
-    from skgeo_embed.pretraining.checkpoints import Checkpoints
-    from skgeo_embed.pretraining.run import Outcome
 
 _NATURAL = Interval(Integral, 1, None, closed="left")
 
@@ -36,81 +33,77 @@ _NATURAL = Interval(Integral, 1, None, closed="left")
 class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
     """Pretrain a location encoder on images and the coordinates where they were taken.
 
-    Two towers are trained so that an image and its coordinates get similar embeddings, and
-    other pairs of the batch do not (SatCLIP [1]_). Afterwards `location_encoder_` encodes
-    coordinates alone.
+    Two towers are trained so that an image and its own coordinates get similar embeddings,
+    and an image and the coordinates of another image do not (SatCLIP [1]_). Afterwards
+    `location_encoder_` encodes coordinates alone.
 
     Parameters
     ----------
     recipe : {"episodes", "satclip"} or Recipe, default="episodes"
         What is optimised: the location network, the losses, the optimiser. "satclip" is the
-        published recipe [1]_; "episodes", which measures best, adds regressions on the hidden
-        layer to it. A :class:`Recipe` says every part itself; ``recipe__temperature`` and the
-        like are names for `GridSearchCV`.
+        recipe of the SatCLIP paper [1]_; "episodes", which measures best, adds regressions on
+        the hidden layer to it. Pass a :class:`Recipe` to choose every part yourself;
+        ``recipe__temperature`` and the like are names for `GridSearchCV`.
     vision_tower : str, dict or torch.nn.Module, default="small_cnn"
-        The image tower: "small_cnn", "clip_resnet" or "clip_vit" from scratch; or "resnet18",
-        "resnet50" or "vit_small_patch16" with MoCo weights for Sentinel-2, downloaded from
-        the hub, frozen but for the last layer, and fed 13 bands (a zero B10 is inserted where
-        12 come). A dict names an ``"architecture"`` to train from scratch and its arguments,
-        such as ``{"architecture": "clip_vit", "depth": 4, "width": 128}``. A module must map
-        (n, bands, height, width) to (n, d); where d is not `embed_dim`, a linear layer is
-        added. It is copied, not changed; what is frozen in it stays so.
+        The image tower. "small_cnn", "clip_resnet" and "clip_vit" are trained from scratch, as is
+        a dict of an ``"architecture"`` and its arguments, such as ``{"architecture": "clip_vit",
+        "depth": 4, "width": 128}``. "resnet18", "resnet50" and "vit_small_patch16" have MoCo
+        weights for Sentinel-2, downloaded from the hub, and are frozen but for the last layer;
+        they take 13 bands (a zero B10 is inserted into 12). A module must map (n, bands, height,
+        width) to (n, d); if d is not `embed_dim`, a linear layer is added. The module is copied,
+        and its frozen parameters stay frozen.
     crop_size : int, default=None
-        Side in pixels of the square that is cut out of each image, at random in training.
-        None takes the size that the tower insists on, or the whole image.
+        Side in pixels of the square that is cut out of each image, at a random position while
+        training. None takes the size that the tower requires, or the whole image.
     max_epochs : int, default=100
         Passes over the training pairs.
     batch_size : int, default=256
-        Pairs in a batch, over all processes together; the others of a batch are the negatives.
+        Pairs in a batch, over all processes; each is told apart from all others of its batch.
     micro_batch_size : int, default=None
-        Pairs whose activations are in memory at a time; the gradient is still that of the
-        whole batch, and the time about a third more. A batch norm that trains sees
-        micro-batches. None for all at once.
+        Pairs whose activations are in memory at a time, None for all. The gradient is that of
+        the whole batch; a step takes a third longer. Trained batch norms see micro-batches.
     val_fraction : float, default=0.1
         Share of the pairs held out to report validation loss and retrieval; 0 for none.
     val_split : {"random", "blocks"}, default="random"
-        Hold out single pairs, or whole blocks of the Earth: of 10°, or a tenth of a region's
-        extent. "blocks" tells how well places are known where no image was seen.
+        Hold out single pairs, or whole blocks of the Earth: of 10°, or of a tenth of a region's
+        extent. "blocks" measures how well the model knows places without any image nearby.
     feature_cache : "auto", path-like or None, default="auto"
-        Where the features of a frozen vision tower are kept, so that each image goes through
-        it `n_views` times instead of every epoch, and not again in the next run. "auto" uses
-        the user's cache folder (environment variable SKGEO_EMBED_CACHE), if the tower is
-        frozen but for a last layer `head` or `fc`; None does without.
+        Folder for the features of a frozen vision tower: images pass through it `n_views` times,
+        not once per epoch, and later runs reuse the features. "auto" uses the user's cache folder
+        (environment variable SKGEO_EMBED_CACHE) if all of the tower but a last layer named `head`
+        or `fc` is frozen; None caches nothing.
     n_views : int, default=4
-        Views of an image in the feature cache: the image itself and ``n_views - 1``
-        augmented ones. Every epoch shows the next. Just one if the recipe does not augment.
+        Views of an image in the feature cache: the image itself and ``n_views - 1`` augmented
+        ones, shown in turn, one per epoch. Only one if the recipe does not augment.
     on_bad_image : {"raise", "skip"}, default="raise"
         What to do about image files that cannot be read, hold no data or are too small: stop
         before training, or leave them out and list them in `bad_images_`.
     num_workers : int, default=0
-        Processes that read batches; files are read by several threads in any case.
+        Processes that read batches. Files are read by several threads in any case.
     checkpoint_dir : path-like, default=None
         Folder for ``last.ckpt`` and ``best.ckpt`` (lowest validation loss). None writes none.
     checkpoint_every_n_epochs : int, default=1
         How often ``last.ckpt`` is written.
     checkpoint_every_n_steps : int, default=None
-        Instead, count steps.
+        Count steps instead of epochs.
     resume : "auto", path-like or None, default=None
-        "auto" continues the run in `checkpoint_dir` where there is one: killed at any time, a
-        run on the CPU ends with the weights that it would have had. A path is the checkpoint to
-        go on from. Recipe, towers, data, batches and split must be those of the run; how long it
-        goes on and where is free.
+        "auto" continues the run in `checkpoint_dir`, if there is one; on a CPU it ends with the
+        same weights as an uninterrupted run. A path names the checkpoint to continue from. Recipe,
+        towers, data, batch size and split must match; epochs and device may change.
     keep : {"last", "best"}, default="last"
-        Which weights the pretrainer is fitted with: of the last epoch, or of the one with the
-        lowest validation loss.
+        Keep the weights of the last epoch, or of the one with the lowest validation loss.
     trainer_options : dict, default=None
-        Handed to :class:`lightning.pytorch.Trainer`: `accelerator`, `devices` (default 1),
+        Options of :class:`lightning.pytorch.Trainer`: `accelerator`, `devices` (default 1),
         `num_nodes`, `strategy` (such as "ddp": each process computes its share of a batch and
-        tells its pairs from those of all), `sync_batchnorm`, `precision` ("32-true"; half only
+        compares it with the whole batch), `sync_batchnorm`, `precision` ("32-true"; half only
         as "16-mixed" or "bf16-mixed", since coordinates need more), `callbacks` (such as
         ``EarlyStopping("val_loss", patience=10)``; each fit uses copies), `logger` (an object, or
         "CSVLogger", "TensorBoardLogger" or "WandbLogger", which write to `checkpoint_dir`).
     random_state : int, RandomState instance or None, default=None
-        Seeds weights, split, order, augmentation and dropout. An int gives the same weights
-        for the same data on the same machine. With None a seed is drawn, which is the run's: it
-        is in the checkpoints, and resuming goes on with it.
+        Seeds weights, split, order, augmentation and dropout. An int gives the same weights for
+        the same data and machine. None draws a seed, which a resumed run reads and continues.
     verbose : int, default=1
-        0 is silent, 1 shows a progress bar, 2 prints a line an epoch.
+        0 is silent, 1 shows a progress bar, 2 prints a line per epoch.
 
     Attributes
     ----------
@@ -121,15 +114,13 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
     model_ : skgeo_embed.nn.two_tower.SatCLIP
         Both towers and the temperature, on the CPU.
     history_ : DataFrame
-        A row an epoch: `epoch`; `train_loss`, the mean over batches, and `train_auxiliary`, the
-        mean error of the auxiliary regressions; of the validation pairs `val_loss`, `val_top1`
-        and `val_top5` (how often an image finds its place first, or among the first five,
-        among all of them), `val_place_top1` and `val_place_top5` (how often a place finds its
-        image), `val_median_km` (median distance between a place and the one that its image is
-        closest to); `temperature` and `learning_rate`.
+        One row per epoch: `epoch`; `train_loss` and `train_auxiliary` (error of the auxiliary
+        regressions), means over batches; of the validation pairs `val_loss`, `val_top1` and
+        `val_top5` (how often an image finds its place first, or among the first five),
+        `val_place_top1` and `val_place_top5` (how often a place finds its image), `val_median_km`
+        (median distance to the place that an image matches best); `temperature`, `learning_rate`.
     run_ : dict
-        What the run was: recipe, tower, batch, split, seed and a fingerprint of the data. It is in
-        checkpoints and saved folders.
+        Settings of the run and a fingerprint of its data, as in checkpoints and saved folders.
     bad_images_ : DataFrame
         Image files left out: `file` and `reason`.
 
@@ -227,79 +218,61 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         images : array, tensor or memmap of shape (n, bands, height, width), paths or Dataset
             Images; uint8 is scaled by 1/255, other integers by 1/10000 (Sentinel-2 digital
             numbers), floats are taken as they are. A memory map is read batch by batch. Or a
-            list or Series of GeoTIFF paths; or a folder in the layout of S2-100K: ``index.csv``
-            with the columns fn, lon and lat, and ``images/*.tif`` or ``data/shard-*.tar``,
-            which are read without unpacking. Or a torch map-style Dataset of ``{"image":
-            (bands, height, width), "point": (lon, lat)}``.
+            list or Series of GeoTIFF paths; or a folder in the layout of S2-100K (``index.csv``
+            with the columns fn, lon and lat, and ``images/*.tif`` or ``data/shard-*.tar``); or a
+            torch map-style Dataset of ``{"image": (bands, height, width), "point": (lon, lat)}``.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the images in degrees; None with a folder or a Dataset.
 
         Returns
         -------
         self : object
-            The fitted pretrainer. After Ctrl-C it is fitted with the weights reached so far,
-            and warns of it.
+            The fitted pretrainer. After Ctrl-C it has the weights reached so far, and warns.
 
         Raises
         ------
         ImageError, CoordinateError
             If the data cannot be used; both are ValueErrors.
         ValueError
-            If there are too few pairs, or fewer than a batch.
+            If there are fewer pairs than a batch.
         TrainingDivergedError
             If the loss or a gradient became NaN or infinite; an ArithmeticError. The
             pretrainer is fitted with the last good weights.
         """
-        outcome = self._run(images, coords)
-        if outcome.error is not None:  # what was reached is kept, whatever ended the run
+        from skgeo_embed.pretraining.data.pairs import open_pairs
+        from skgeo_embed.pretraining.data.sampling import split_pairs
+        from skgeo_embed.pretraining.run.checkpoints import find_checkpoints
+        from skgeo_embed.pretraining.run.identity import identify_run
+        from skgeo_embed.pretraining.run.options import checked_options
+        from skgeo_embed.pretraining.run.training import train_towers
+
+        with whole_fit(self):
+            settings = self.get_params(deep=False)
+            recipe = named_recipe(self.recipe)
+            options = checked_options(self.trainer_options, self.checkpoint_dir)
+            pairs, self.bad_images_ = open_pairs(
+                images, coords, self.crop_size, self.on_bad_image, progress=self.verbose == 1
+            )
+            checkpoints = find_checkpoints(settings)
+            facts = identify_run(settings, recipe, pairs, options, checkpoints.resume_from)
+            split = split_pairs(
+                pairs, self.val_fraction, self.val_split, self.batch_size, facts["seed"]
+            )
+            outcome = train_towers(settings, recipe, pairs, split, facts, checkpoints, options)
+            self._set_fitted(outcome.model, outcome.history, facts)
+        if outcome.error is not None:  # the weights reached are kept, whatever ended the run
             raise outcome.error
         return self
 
-    def _run(self, images: Any, coords: Any) -> Outcome:
-        from skgeo_embed.pretraining import run
-        from skgeo_embed.pretraining.build import build_model
-        from skgeo_embed.pretraining.checkpoints import find_checkpoints
-        from skgeo_embed.pretraining.identity import (
-            compare_identities,
-            drawn_seed,
-            forked_draws,
-            read_identity,
-        )
-        from skgeo_embed.pretraining.pairs import open_pairs
-        from skgeo_embed.pretraining.sampling import split_pairs
-
-        with whole_fit(self):
-            recipe = named_recipe(self.recipe)
-            options = run.checked_options(self.trainer_options, self.checkpoint_dir)
-            pairs, self.bad_images_ = open_pairs(
-                images,
-                coords,
-                side=self.crop_size,
-                on_bad_image=self.on_bad_image,
-                progress=self.verbose == 1,
-            )
-            checkpoints = find_checkpoints(
-                self.checkpoint_dir,
-                self.resume,
-                self.checkpoint_every_n_epochs,
-                self.checkpoint_every_n_steps,
-            )
-            source = checkpoints.resume_from
-            before = {} if source is None else read_identity(source)
-            seed = drawn_seed(self.random_state, before, options.get("num_nodes", 1))
-            facts = self._facts(recipe, pairs, seed, str(options["precision"]))
-            if source is not None:
-                compare_identities(before, facts, source.parent)
-            split = split_pairs(pairs, self.val_fraction, self.val_split, seed)
-            self._check_sizes(len(pairs), *map(len, split))  # type: ignore[arg-type]
-            with forked_draws():
-                model = build_model(recipe, self.vision_tower, pairs, self.crop_size, seed)
-                outcome = self._train(model, recipe, pairs, split, facts, checkpoints, options)
-            self._keep(outcome, facts)
-        return outcome
+    def _set_fitted(self, model: SatCLIP, history: pd.DataFrame, facts: dict[str, Any]) -> None:
+        self.run_ = facts
+        self.model_ = model.eval().requires_grad_(False)
+        self.history_ = history
+        self.location_encoder_ = SatCLIPEncoder(self.model_.location).fit()
+        self.image_encoder_ = SatCLIPImageEncoder(self.model_.visual).fit()
 
     def score(self, images: Any, coords: Any = None) -> float:
-        """Top-1 retrieval accuracy: how often an image finds its place among the given ones.
+        """Return how often an image finds its place first among all given places.
 
         Parameters
         ----------
@@ -311,14 +284,12 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         accuracy : float
             Between 0 and 1; chance is 1 / n.
         """
-        from skgeo_embed.pretraining.augmentation import Views
-        from skgeo_embed.pretraining.module import retrieval_accuracy
-        from skgeo_embed.pretraining.pairs import open_pairs
+        from skgeo_embed.pretraining.data.pairs import open_pairs
+        from skgeo_embed.pretraining.data.views import Views
+        from skgeo_embed.pretraining.run.metrics import retrieval_accuracy
 
         check_is_fitted(self)
-        pairs, _ = open_pairs(
-            images, coords, side=self.crop_size, on_bad_image=self.on_bad_image, progress=False
-        )
+        pairs, _ = open_pairs(images, coords, self.crop_size, self.on_bad_image)
         views = Views(self.model_.visual, self.crop_size)
         return retrieval_accuracy(self.model_, pairs, views, self.batch_size)
 
@@ -331,42 +302,37 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         n_steps: int = 3000,
         fine_layers: Sequence[str] = (),
     ) -> SatCLIPPretrainer:
-        """Replace the fitted location tower by a smaller one whose hidden layer is worth more.
+        """Replace the fitted location tower by a smaller one with a better hidden layer.
 
-        Its hidden layer has the principal components, over the given places, of the tower's own
-        hidden layers and of a wide untrained one: of the default encoder 768 columns are worth
-        what 2,048 units were, and 256 nearly as much. Its embedding is the tower's, and matches
-        images as that did.
+        The new hidden layer holds principal components, over the given places, of the tower's own
+        hidden layers and of a wide untrained network. In the default encoder 768 of them replace
+        2,048 units. The embedding stays that of the tower, and matches images as before.
 
         Parameters
         ----------
         coords : array-like of shape (n, 2)
-            Longitude and latitude in degrees of places such as it will be used for, those of the
-            training images or others; 60,000 of them are used.
+            Longitude and latitude in degrees of places like those that you will encode, such as
+            those of the training images; 60,000 of them are used.
         hidden_dim : int, default=768
             Columns of the new hidden layer; fewer than there are places.
         sine_dim : int, default=1280
-            Sines that they are made of: what encoding costs.
+            Sine units below that layer. They determine how long encoding takes.
         n_steps : int, default=3000
-            Steps of 2,048 places, about 0.1 s each on two cores.
+            Training steps of 2,048 places, about 0.1 s each on two cores.
         fine_layers : sequence of str, default=()
-            Layers of the feature grid's content, such as ("lights",), whose columns take the
-            place of the last components: the grid is too coarse for them.
+            Layers of the feature grid's content that the grid is too coarse for, such as
+            ("lights",). Their columns replace the last components.
 
         Returns
         -------
-        self : object
+        self : SatCLIPPretrainer
             With the new tower in `model_` and `location_encoder_`.
 
         Raises
         ------
-        CoordinateError
-            If the places cannot be used.
         ValueError
-            If there are no more of them than `hidden_dim`, a size is not positive, or the tower
-            is no SIREN on harmonics and a feature grid or fine waves.
-        TypeError
-            If a size is no integer.
+            If places are invalid or not more than `hidden_dim`, a size is not positive, or the
+            tower is not a SIREN on harmonics with a feature grid or fine waves.
 
         Examples
         --------
@@ -386,57 +352,54 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
         from skgeo_embed.nn.two_tower import SatCLIP
         from skgeo_embed.pretraining.distillation import distill
-        from skgeo_embed.pretraining.run import Outcome
 
         check_is_fitted(self)
-        sizes = {"hidden_dim": hidden_dim, "sine_dim": sine_dim, "n_steps": n_steps}
         lonlat = read_coordinates(coords).lonlat
+        sizes = {"hidden_dim": hidden_dim, "sine_dim": sine_dim, "n_steps": n_steps}
         location = distill(
             self.model_.location,
             torch.from_numpy(lonlat),
+            self.run_["seed"],
             **sizes,
-            seed=self.run_["seed"],
             fine_layers=fine_layers,
             progress=self.verbose == 1,
         )
         model = SatCLIP(self.model_.visual, location, self.model_.temperature)
         distilled = {"places": len(lonlat), **sizes, "fine_layers": list(fine_layers)}
-        facts = {**self.run_, "distilled": distilled}
-        self._keep(Outcome(model, self.history_), facts)
+        self._set_fitted(model, self.history_, {**self.run_, "distilled": distilled})
         return self
 
     @classmethod
     def from_checkpoint(
         cls, checkpoint: str | Path, *, vision_tower: torch.nn.Module | None = None
     ) -> SatCLIPPretrainer:
-        """Open a checkpoint of a run as the pretrainer that it was, fitted.
+        """Open a checkpoint of a run as a fitted pretrainer.
 
         Parameters
         ----------
         checkpoint : str or path-like
             ``last.ckpt`` or ``best.ckpt``.
         vision_tower : torch.nn.Module, default=None
-            The image tower, where it is a module of your own; its weights are loaded into a copy.
+            The image tower, if it is a module of your own; its weights are loaded into a copy.
 
         Returns
         -------
         pretrainer : SatCLIPPretrainer
-            With the recipe, batch and split of the run, and `model_`, `history_` and both encoders
-            as the checkpoint holds them. To train on, `fit` with ``resume=checkpoint``.
+            With the parameters of the run, and the towers and history of the checkpoint. To train
+            on, `fit` with ``resume=checkpoint``.
 
         Raises
         ------
         ModelFormatError
-            If the file is damaged, or no checkpoint of this library.
+            If the file is damaged, or not a checkpoint of this library.
         """
-        from skgeo_embed.pretraining.reopening import reopen
+        from skgeo_embed.pretraining.run.reopening import reopen
 
-        path = Path(checkpoint).expanduser()
-        parameters, outcome, facts = reopen(path, vision_tower)
+        parameters, model, history, facts = reopen(Path(checkpoint).expanduser(), vision_tower)
         pretrainer = cls(**parameters)
         with whole_fit(pretrainer):
             pretrainer.bad_images_ = pd.DataFrame(columns=["file", "reason"])
-            pretrainer._keep(outcome, facts)
+            pretrainer._set_fitted(model, history, facts)
         return pretrainer
 
     def save_pretrained(
@@ -449,142 +412,36 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         dtype: Literal["float32", "float16"] = "float32",
         hub_id: str | None = None,
     ) -> Path:
-        """Write both towers, their config and a model card to a folder.
-
-        `SatCLIPEncoder(folder)` and `SatCLIPImageEncoder(folder)` open it.
+        """Write a folder that `SatCLIPEncoder` and `SatCLIPImageEncoder` open.
 
         Parameters
         ----------
         save_directory : str or path-like
-            The folder; made where it does not exist.
+            The folder, which is created if it does not exist.
         licence : str, default="other"
             SPDX name of the weights' licence.
         trained_on : str, default=None
-            What the images were, in a sentence, with the credit they ask for.
+            One sentence that describes the images and gives the credit that they require.
         default_layer : {"embedding", "hidden"}, default="embedding"
             What `SatCLIPEncoder(folder)` returns unless asked otherwise.
         dtype : {"float32", "float16"}, default="float32"
-            Of the weights in the file; half precision takes half the space, and changes
-            embeddings by about a thousandth.
+            Precision of the weights in the file; float16 halves its size and changes embeddings
+            by about a thousandth.
         hub_id : str, default=None
-            The repository that the model card names, where it is going to the hub.
+            Hub repository that the model card names.
 
         Returns
         -------
         folder : Path
-            Where the files are.
+            With both towers, their config and a model card.
         """
-        from skgeo_embed.pretraining.saving import save_towers
+        from skgeo_embed.pretraining.run.saving import save_towers
 
         check_is_fitted(self)
-        path = Path(save_directory).expanduser()
-        save_towers(
-            path,
-            self.model_,
-            self.run_,
-            self.history_,
-            licence=licence,
-            trained_on=trained_on,
-            default_layer=default_layer,
-            dtype=dtype,
-            hub_id=hub_id,
-        )
-        return path
-
-    def _check_sizes(self, n_pairs: int, n_train: int, n_val: int) -> None:
-        if n_train < 2:
-            raise ValueError(
-                f"{n_pairs} pair(s) leave {n_train} for training with val_fraction="
-                f"{self.val_fraction}, but a contrastive loss needs at least 2; give more pairs."
-            )
-        if self.val_fraction and n_val < 2:
-            raise ValueError(
-                f"val_fraction={self.val_fraction} of {n_pairs} pairs leaves {n_val} for "
-                "validation, at least 2 are needed; raise it, or pass val_fraction=0."
-            )
-        if self.batch_size > n_train:
-            raise ValueError(
-                f"batch_size={self.batch_size} is larger than the {n_train} training pairs "
-                f"({n_pairs} less {n_val} for validation); pass batch_size={n_train} or less."
-            )
-
-    def _facts(
-        self, recipe: Recipe, pairs: Dataset[Any], seed: int, precision: str
-    ) -> dict[str, Any]:
-        from skgeo_embed.pretraining.identity import fingerprint_of_pairs, plain_words
-
-        tower = self.vision_tower
-        facts = {
-            "recipe": recipe.describe(),
-            "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
-            "crop_size": self.crop_size,
-            "max_epochs": self.max_epochs,
-            "batch_size": self.batch_size,
-            "n_views": self.n_views,
-            "val_fraction": self.val_fraction,
-            "val_split": self.val_split,
-            "precision": precision,
-            "data": fingerprint_of_pairs(pairs),
-            "seed": seed,
-        }
-        return plain_words(facts)
-
-    def _train(
-        self,
-        model: SatCLIP,
-        recipe: Recipe,
-        pairs: Dataset[Any],
-        split: tuple[list[int], list[int]],
-        facts: dict[str, Any],
-        checkpoints: Checkpoints,
-        options: dict[str, Any],
-    ) -> Outcome:
-        from skgeo_embed.pretraining import run
-        from skgeo_embed.pretraining.augmentation import Views
-        from skgeo_embed.pretraining.auxiliary import auxiliary_targets
-        from skgeo_embed.pretraining.module import ContrastiveTask
-        from skgeo_embed.pretraining.source import open_source
-
-        trained, source = open_source(
-            model,
-            pairs,
-            Views(model.visual, self.crop_size, augment=recipe.augment),
-            feature_cache=self.feature_cache,
-            n_views=self.n_views if recipe.augment else 1,
-            device=run.device_for_features(options),
-            progress=self.verbose == 1,
-        )
-        targets = None
-        if recipe.auxiliary_weight:
-            targets = auxiliary_targets(source, split[0], facts["seed"])
-        task = ContrastiveTask(
-            trained,
-            recipe,
-            source.views,
-            targets,
-            seed=facts["seed"],
-            batch_size=facts["batch_size"],
-            micro_batch_size=self.micro_batch_size,
-            visual=None if trained is model else model.visual,
-            identity=facts,
-            print_epochs=self.verbose > 1,
-        )
-        schedule = run.Schedule(
-            facts["max_epochs"],
-            facts["batch_size"],
-            self.micro_batch_size,
-            self.num_workers,
-            self.keep,
-            self.verbose,
-        )
-        return run.train(task, model, source, split, schedule, checkpoints, options)
-
-    def _keep(self, outcome: Outcome, facts: dict[str, Any]) -> None:
-        self.run_ = facts
-        self.model_ = outcome.model.eval().requires_grad_(False)
-        self.history_ = outcome.history
-        self.location_encoder_ = SatCLIPEncoder(self.model_.location).fit()
-        self.image_encoder_ = SatCLIPImageEncoder(self.model_.visual).fit()
+        folder = Path(save_directory).expanduser()
+        described = {"licence": licence, "trained_on": trained_on, "default_layer": default_layer}
+        save_towers(folder, self.model_, self.run_, self.history_, described, dtype, hub_id)
+        return folder
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,4 +1,4 @@
-"""What a pretraining run optimises: the location network, the losses and how they are descended."""
+"""`Recipe`: what a pretraining run optimises."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
 class Recipe(BaseEstimator):
-    """What a pretraining run optimises.
+    """Choose what a pretraining run optimises: the location network, the losses, the optimiser.
 
-    It is nested in :class:`SatCLIPPretrainer`, so ``recipe__temperature`` is a name for
-    `GridSearchCV`. As it stands it is the published recipe, SatCLIP's; the pretrainer knows this
-    one and "episodes" by name.
+    A recipe is the first parameter of :class:`SatCLIPPretrainer`, so ``recipe__temperature`` is a
+    name for `GridSearchCV`. The defaults are the recipe of SatCLIP, which the pretrainer also
+    knows as "satclip".
 
     Parameters
     ----------
@@ -37,51 +37,53 @@ class Recipe(BaseEstimator):
     num_hidden_layers : int, default=2
         Hidden layers of the location network.
     dropout : float, default=0.5
-        Dropout before each sine of the location network while training. With a few hundred
-        pairs use 0: the sine does not average over dropout, so the network that is trained
-        and the one that is used differ.
+        Dropout before each sine of the location network while training. With a few hundred pairs
+        use 0: a sine of a mean is not the mean of sines, so the network without dropout differs
+        from the one that was trained.
     positional_encoding : str, default="sphericalharmonics"
-        What the location network is given: "sphericalharmonics", or another kind of
-        :class:`PositionalEncoder`, for which `legendre_polys` does not matter.
+        Input of the location network: "sphericalharmonics", or another kind of
+        :class:`PositionalEncoder`, which does not use `legendre_polys`.
     harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
         Normalisation of the harmonics.
     n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
-        Of the multi-scale encodings ("grid", "theory", "spherec", ...), degrees.
+        Parameters of the multi-scale encodings ("grid", "theory", "spherec", ...), degrees.
     network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
         The location network.
     feature_grid : FeatureGrid, default=None
         A table of features over the sphere that the location network reads beside the harmonics:
-        what a place looks like, where harmonics know only roughly where it is. For instance
-        :func:`skgeo_embed.pretraining.content.earth_grid`; with ``storage="float32"`` it is
-        learned. It is copied; the network's first layer then starts as
-        :meth:`skgeo_embed.nn.location.LocationEncoder.mix_content` draws it.
+        harmonics know roughly where a place is, the grid knows what it looks like. Build it with
+        :func:`skgeo_embed.pretraining.content.earth_grid` or
+        :func:`~skgeo_embed.pretraining.content.content_grid`; a FeatureGrid with
+        ``storage="float32"`` is learned. The grid is copied, and the network's first layer is
+        drawn by :meth:`skgeo_embed.nn.location.LocationEncoder.draw_first_layer`.
     fine_waves : dict, default=None
-        Waves beside the harmonics that tell places of one city apart, where imagery cannot:
-        ``{"count": 128, "longest_km": 156, "shortest_km": 5}``. They count little, and are not
-        trained: see :class:`~skgeo_embed.nn.encodings.fine_waves.FineWaves`.
+        Waves beside the harmonics that distinguish places of one city, which images cannot:
+        ``{"count": 128, "longest_km": 156, "shortest_km": 5}``. They have small weights, which are
+        not trained: see :class:`~skgeo_embed.nn.encodings.fine_waves.FineWaves`.
     spectral_decay : float, default=0.0
-        How the first layer's initial weights fall with the degree l of the harmonics:
-        (1 + l / 2) to the power of minus this. A smooth start that fine detail can grow on.
+        The first layer's initial weights fall with the degree l of the harmonics as (1 + l / 2) to
+        the power of minus this, so that training starts from a smooth function.
     hidden_scale : float, default=1.0
-        What the hidden layer is multiplied by when it is given out as features. It does not
-        change the training, but what a penalty of fixed strength does: a thousand features of
-        size 1 make ``Ridge()`` overfit a few thousand rows, of size 0.1 they do not.
+        Factor for the hidden layer when it is the output. It does not change the training, but
+        the effect of a fixed penalty: with a thousand features of size 1 ``Ridge()`` overfits a few
+        thousand rows, with features of size 0.1 it does not.
     temperature : float, default=0.07
-        What similarities are divided by in the loss, at first.
+        Initial divisor of similarities in the loss.
     learn_temperature : bool, default=True
-        Whether it is learned, or stays.
+        Whether the temperature is learned.
     auxiliary_weight : float, default=0.0
-        Weight of the auxiliary regressions: ridges fitted in closed form on the hidden layer to
-        few or many points of a batch, to predict image summaries, kinds of image, latitude and
-        cells of the sphere at others, half of the time in caps that were held out
-        (:class:`~skgeo_embed.nn.objectives.auxiliary.RidgeEpisodes`). The hidden layer becomes
-        the better feature by it. Batches of 1,000 and more are worth it.
+        Weight of the auxiliary regressions, which make the hidden layer a better feature: ridges
+        are fitted in closed form on it to few or many points of a batch, and predict image
+        summaries, kinds of image, latitude and cells of the sphere at others, half of the time in
+        caps that were held out
+        (:class:`~skgeo_embed.nn.objectives.auxiliary.RidgeEpisodes`). They work best with batches
+        of 1,000 or more.
     learning_rate : float, default=1e-4
         Step size of AdamW.
     weight_decay : float, default=0.01
-        Decay of AdamW; none on one-dimensional parameters, biases, norms and the temperature.
+        Decay of AdamW; one-dimensional parameters, biases, norms and the temperature do not decay.
     warmup_epochs : float, default=0
-        Over which the learning rate rises from 0.
+        Epochs in which the learning rate rises from 0.
     lr_schedule : {"constant", "cosine"}, default="constant"
         The learning rate after the warm-up; "cosine" ends at 0.
     augment : bool, default=True
@@ -177,44 +179,45 @@ class Recipe(BaseEstimator):
         self.coord_jitter = coord_jitter
 
     def check(self) -> None:
-        """Check the values, and that each is read by something.
+        """Check all values, and that the chosen network and encoding use them.
 
         Raises
         ------
         ValueError
-            If a value cannot be, or belongs to another network or encoding than the one chosen.
+            If a value is invalid, or belongs to another network or encoding.
         """
         self._validate_params()
-        mixed = self.feature_grid is not None or self.fine_waves is not None
-        unread = {
-            "legendre_polys": self.positional_encoding != "sphericalharmonics",
-            "harmonics_calculation": self.positional_encoding != "sphericalharmonics",
-            "spectral_decay": mixed or self.positional_encoding != "sphericalharmonics",
-            "n_frequencies": self.positional_encoding in _WITHOUT_SCALES,
-            "min_radius": self.positional_encoding in _WITHOUT_SCALES,
-            "max_radius": self.positional_encoding in _WITHOUT_SCALES,
-            "dropout": self.network != "siren",
+        details = self.feature_grid is not None or self.fine_waves is not None
+        harmonics = self.positional_encoding == "sphericalharmonics"
+        multi_scale = self.positional_encoding not in _WITHOUT_SCALES
+        used = {
+            "legendre_polys": harmonics,
+            "harmonics_calculation": harmonics,
+            "spectral_decay": harmonics and not details,
+            "n_frequencies": multi_scale,
+            "min_radius": multi_scale,
+            "max_radius": multi_scale,
+            "dropout": self.network == "siren",
         }
         defaults = type(self)().get_params()
-        idle = [
-            name
-            for name, without in unread.items()
-            if without and getattr(self, name) != defaults[name]
+        ignored = [
+            f"{name}={getattr(self, name)!r}"
+            for name, is_used in used.items()
+            if not is_used and getattr(self, name) != defaults[name]
         ]
-        if idle:
+        if ignored:
             raise ValueError(
-                f"{', '.join(f'{name}={getattr(self, name)!r}' for name in idle)} would be ignored "
-                f"with positional_encoding={self.positional_encoding!r}, network={self.network!r} "
-                f"and {'a' if mixed else 'no'} feature grid or fine waves; leave out what does not "
-                "apply."
+                f"{', '.join(ignored)} would be ignored with positional_encoding="
+                f"{self.positional_encoding!r}, network={self.network!r} and "
+                f"{'a' if details else 'no'} feature grid or fine waves; omit what does not apply."
             )
 
     def build_location(self) -> LocationEncoder:
-        """Build the location network, drawn from torch's random state."""
+        """Build the location network, with weights drawn from torch's random state."""
         from skgeo_embed.nn.location import LocationEncoder
 
         grid = self.feature_grid
-        mixed = grid is not None or self.fine_waves is not None
+        details = grid is not None or self.fine_waves is not None
         location = LocationEncoder(
             legendre_polys=self.legendre_polys,
             embed_dim=self.embed_dim,
@@ -229,7 +232,7 @@ class Recipe(BaseEstimator):
             feature_grid=None if grid is None else grid.description(),
             fine_waves=self.fine_waves,
             dropout=self.dropout,
-            w0=1.0 if mixed else 30.0,
+            w0=1.0 if details else 30.0,
             spectral_decay=self.spectral_decay,
             hidden_scale=self.hidden_scale,
         )
@@ -237,13 +240,15 @@ class Recipe(BaseEstimator):
             own: Any = location.posenc.grid
             own.load_state_dict(grid.state_dict())
             own.keep_content(grid.content)
-        return location.mix_content() if mixed else location
+        if details:
+            location.draw_first_layer()
+        return location
 
     def describe(self) -> dict[str, Any]:
-        """Return every setting in plain words, for checkpoints and model cards."""
-        words = self.get_params(deep=False)
-        grid = words["feature_grid"]
-        return {**words, "feature_grid": None if grid is None else grid.description()}
+        """Return all settings as numbers and text, for checkpoints and model cards."""
+        settings = self.get_params(deep=False)
+        grid = settings["feature_grid"]
+        return {**settings, "feature_grid": None if grid is None else grid.description()}
 
 
 _WITHOUT_SCALES = ("sphericalharmonics", "direct", "cartesian3d", "wrap")
@@ -267,18 +272,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def named_recipe(recipe: str | Recipe) -> Recipe:
-    """Return the recipe of a name, or a copy of the given one, checked.
+    """Return the recipe of a name, or a checked copy of a recipe.
 
     Parameters
     ----------
     recipe : {"episodes", "satclip"} or Recipe
-        "satclip" is the published one (Klemmer et al. 2025); "episodes", which measures best
-        (`docs/which_encoder.md`), adds ridge episodes to it.
+        As for the pretrainer.
 
     Raises
     ------
     ValueError
-        If there is no recipe of that name, or a value of it cannot be.
+        If there is no recipe of that name, or one of its values is invalid.
     """
     if isinstance(recipe, Recipe):
         made = clone(recipe)
@@ -290,4 +294,4 @@ def named_recipe(recipe: str | Recipe) -> Recipe:
         )
     made.check()
     numbers = {k: v.item() for k, v in made.get_params().items() if isinstance(v, np.generic)}
-    return made.set_params(**numbers)  # files hold plain ones
+    return made.set_params(**numbers)  # files hold plain numbers

@@ -108,7 +108,7 @@ def test_errors_have_no_traceback(files, capsys):
     assert main(["pretrain", "--images", "a.npy", "--output", "b"]) == 1
     assert "needs --coords" in capsys.readouterr().err
     assert main(["pretrain", "--images", "a", "--coords", "c", "--output", "b"]) == 1
-    assert "goes with a .npy file" in capsys.readouterr().err
+    assert "is only for a .npy file" in capsys.readouterr().err
 
 
 def test_exit_codes(files, capsys, monkeypatch):
@@ -128,7 +128,7 @@ def test_exit_codes(files, capsys, monkeypatch):
 def test_help_has_the_words_of_the_docstrings(capsys):
     assert main(["pretrain", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Pairs in a batch, over all processes together" in shown
+    assert "Pairs in a batch, over all processes" in shown
 
 
 def test_the_command_is_installed():

@@ -4,10 +4,10 @@ import tarfile
 import numpy as np
 import pytest
 
+from skgeo_embed import Recipe, SatCLIPPretrainer
 from skgeo_embed._errors import ModelDownloadError, ModelNotFoundError
 from skgeo_embed.datasets import fetch_s2_100k, load_sentinel2_patches
 from tests.hub_server import Repository
-from tests.pretraining.flat import flat_pretrainer
 
 NAME = "torchgeo/s2-100k"
 
@@ -36,10 +36,15 @@ def test_fetch_and_train(repository, hub):
     assert len(dataset.index) == 6
     assert len(dataset.shards) == 3
     assert "Copernicus" in dataset.DESCR
-    pretrainer = flat_pretrainer(
-        legendre_polys=4, hidden_dim=16, embed_dim=8, max_epochs=1, batch_size=4, crop_size=32,
-        val_fraction=0, random_state=0, verbose=0,
-    ).fit(dataset.folder)  # fmt: skip
+    pretrainer = SatCLIPPretrainer(
+        Recipe(legendre_polys=4, hidden_dim=16, embed_dim=8),
+        max_epochs=1,
+        batch_size=4,
+        crop_size=32,
+        val_fraction=0,
+        random_state=0,
+        verbose=0,
+    ).fit(dataset.folder)
     assert np.isfinite(pretrainer.history_["train_loss"]).all()
 
 

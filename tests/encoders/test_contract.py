@@ -164,7 +164,7 @@ def test_a_pickle_of_another_machine_opens_here():
         data = pickle.dumps(encoder)
     finally:
         object.__setattr__(here, "device", None)
-    with pytest.warns(RuntimeWarning, match="fitted for the device 'cuda:3', which is not here"):
+    with pytest.warns(RuntimeWarning, match="fitted for the device 'cuda:3', which this machine"):
         again = pickle.loads(data)
     np.testing.assert_allclose(again.transform(PLACES), expected, rtol=1e-5, atol=1e-6)
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from skgeo_embed import ImageError, SatCLIPImageEncoder
+from skgeo_embed import ImageError, SatCLIPImageEncoder, SatCLIPPretrainer
 from skgeo_embed.images import files
 from skgeo_embed.images.files import read_geotiff
-from tests.pretraining.flat import flat_pretrainer
 
 rasterio = pytest.importorskip("rasterio")
 
@@ -78,10 +77,10 @@ def test_pixels_that_mark_missing_data(tmp_path, image, value):
         encoder.transform(broken)
     coords = np.column_stack([np.arange(4.0), np.arange(4.0)])
     with pytest.raises(ImageError, match=r"1 of 4 images .*first: 2"):
-        flat_pretrainer(batch_size=2, verbose=0).fit(broken, coords)
+        SatCLIPPretrainer("satclip", batch_size=2, verbose=0).fit(broken, coords)
     paths = [write(tmp_path / f"{i}.tif", b) for i, b in enumerate(broken)]
     with pytest.raises(ImageError, match=r"2\.tif: the image"):
-        flat_pretrainer(batch_size=2, verbose=0).fit(paths, coords)
+        SatCLIPPretrainer("satclip", batch_size=2, verbose=0).fit(paths, coords)
 
 
 def test_masked_images(image):

@@ -4,26 +4,24 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from skgeo_embed import SatCLIPPretrainer
+from skgeo_embed import Recipe, SatCLIPPretrainer
 from skgeo_embed.inspection import TrainingCurveDisplay
-from tests.pretraining.flat import flat_pretrainer
 
-SMALL = {
-    "legendre_polys": 4,
-    "embed_dim": 8,
-    "hidden_dim": 16,
-    "max_epochs": 3,
-    "batch_size": 16,
-    "random_state": 0,
-    "verbose": 0,
-}
+SMALL = SatCLIPPretrainer(
+    Recipe(legendre_polys=4, embed_dim=8, hidden_dim=16),
+    max_epochs=3,
+    batch_size=16,
+    random_state=0,
+    verbose=0,
+)
 
 
 @pytest.fixture(scope="module")
 def fitted(pairs):
-    return flat_pretrainer(**SMALL).fit(*pairs)
+    return clone(SMALL).fit(*pairs)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +53,7 @@ def test_own_axes(fitted):
 
 
 def test_without_validation(pairs):
-    pretrainer = flat_pretrainer(**SMALL, val_fraction=0).fit(*pairs)
+    pretrainer = clone(SMALL).set_params(val_fraction=0).fit(*pairs)
     display = TrainingCurveDisplay.from_estimator(pretrainer)
     assert len(display.axes_) == 1
 

@@ -183,3 +183,11 @@ def test_blocks_of_few_places_that_come_often():
     assert [len(test) for _, test in folds] == [50] * 4
     with pytest.raises(ValueError, match=r"the rows lie at 1 place\(s\), too few for n_splits=5"):
         list(SpatialBlockKFold(5, block_size="auto").split(places[:50]))
+
+
+def test_regions_are_routed(stations):
+    X, y = (part[::20] for part in stations)
+    regions = np.where(X.iloc[:, 0] > 0, "east", "west")
+    with sklearn.config_context(enable_metadata_routing=True):
+        scores = cross_val_score(Ridge(), X, y, cv=LeaveOneRegionOut(), params={"groups": regions})
+    assert len(scores) == 2

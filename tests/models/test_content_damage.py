@@ -156,7 +156,7 @@ def test_a_content_that_is_no_description(folder, content):
 def test_logarithms_of_values_below_zero(folder):
     described = {"layers": [{**RAIN, "logarithm": True}]}
     path = folder(described, meaning_rain=torch.linspace(-5, 5, 256))
-    with pytest.raises(ModelFormatError, match="negative values, of which there are no logarithms"):
+    with pytest.raises(ModelFormatError, match="negative values, which have no logarithm"):
         opened(path)
 
 

@@ -12,7 +12,7 @@ import traceback
 import numpy as np
 import pytest
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder
+from skgeo_embed import Recipe, SatCLIPEncoder, SatCLIPImageEncoder, SatCLIPPretrainer
 from skgeo_embed._errors import (
     ModelAccessError,
     ModelDownloadError,
@@ -22,7 +22,6 @@ from skgeo_embed._errors import (
 from skgeo_embed.models.opening import open_backbone, open_location_encoder
 from skgeo_embed.models.registry import BACKBONES, SATCLIP_CHECKPOINTS
 from tests.hub_server import WRITE_TOKEN, Repository
-from tests.pretraining.flat import flat_pretrainer
 from tests.satclip_checkpoint import checkpoint, to_bytes, without_vision
 
 NAME = "microsoft/SatCLIP-ResNet18-L10"
@@ -273,10 +272,8 @@ def test_unknown_backbone():
 
 @pytest.fixture(scope="module")
 def pretrainer(pairs):
-    return flat_pretrainer(
-        legendre_polys=4,
-        embed_dim=16,
-        hidden_dim=32,
+    return SatCLIPPretrainer(
+        Recipe(legendre_polys=4, embed_dim=16, hidden_dim=32),
         max_epochs=1,
         batch_size=16,
         random_state=0,
@@ -395,11 +392,9 @@ def test_training_from_moco_weights(hub, pairs):
         {backbone.file: to_bytes(weights)}, commit=backbone.revision
     )
     images = np.repeat(pairs[0][:40], 4, axis=1)  # 12 bands
-    trained = flat_pretrainer(
+    trained = SatCLIPPretrainer(
+        Recipe(legendre_polys=4, hidden_dim=16, embed_dim=8),
         vision_tower=repository,
-        legendre_polys=4,
-        hidden_dim=16,
-        embed_dim=8,
         max_epochs=1,
         batch_size=16,
         verbose=0,

@@ -17,7 +17,13 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from skgeo_embed import GeoCLIPEncoder, SatCLIPEncoder, SatCLIPImageEncoder
+from skgeo_embed import (
+    GeoCLIPEncoder,
+    Recipe,
+    SatCLIPEncoder,
+    SatCLIPImageEncoder,
+    SatCLIPPretrainer,
+)
 from skgeo_embed._errors import ModelAccessError
 from skgeo_embed._files import file_sha256
 from skgeo_embed.models import opening
@@ -26,7 +32,6 @@ from skgeo_embed.models.hub import HubOptions, fetch
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.location import LocationEncoder
 from tests.hub_server import Repository
-from tests.pretraining.flat import flat_pretrainer
 from tests.third_party_recipe import geoclip_weights
 
 POINTS = np.array([[7.83, 36.83], [-122.3, 38.5]])
@@ -106,10 +111,14 @@ class TwoParts(torch.nn.Module):
 @pytest.mark.parametrize("width", [16, 12])
 def test_a_tower_with_a_tower_and_a_head_opens_again(tmp_path, pairs, width):
     torch.manual_seed(0)
-    trained = flat_pretrainer(
-        vision_tower=TwoParts(width), legendre_polys=4, embed_dim=16, hidden_dim=16,
-        max_epochs=1, batch_size=16, verbose=0, feature_cache=None,
-    ).fit(*pairs)  # fmt: skip
+    trained = SatCLIPPretrainer(
+        Recipe(legendre_polys=4, embed_dim=16, hidden_dim=16),
+        vision_tower=TwoParts(width),
+        max_epochs=1,
+        batch_size=16,
+        verbose=0,
+        feature_cache=None,
+    ).fit(*pairs)
     folder = trained.save_pretrained(tmp_path / "own")
     opened = SatCLIPImageEncoder(folder, vision_tower=TwoParts(width)).fit()
     np.testing.assert_allclose(

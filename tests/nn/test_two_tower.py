@@ -80,3 +80,9 @@ def test_small_tower_takes_any_size_and_scale():
 def test_projected_tower():
     tower = ProjectedTower(torch.nn.Flatten(), 12, 5)
     assert tower(torch.rand(2, 3, 2, 2)).shape == (2, 5)
+
+
+def test_a_temperature_may_diverge():
+    model = SatCLIP(SmallConvNet(3, 8, widths=(4,)), LocationEncoder(4, 8, 16))
+    model.logit_scale.data.fill_(-1e4)
+    assert model.temperature == np.inf

@@ -157,7 +157,7 @@ def test_saved_and_opened(fitted, tmp_path):
 def test_what_cannot_be_distilled(fitted):
     with pytest.raises(NotFittedError):
         SatCLIPPretrainer().distill(PLACES)
-    with pytest.raises(ValueError, match="24 places cannot tell 24 components apart; give more"):
+    with pytest.raises(ValueError, match="24 places are too few for 24 components; give more"):
         copy.deepcopy(fitted).distill(PLACES[:24], hidden_dim=24)
     with pytest.raises(ValueError, match="pass hidden_dim=100 or less"):
         distilled(fitted, hidden_dim=101)
@@ -171,6 +171,6 @@ def test_what_cannot_be_distilled(fitted):
         Recipe(legendre_polys=3, hidden_dim=8), max_epochs=1, batch_size=32, verbose=0
     ).fit(np.random.RandomState(0).rand(64, 2, 8, 8), PLACES[:64])
     location = plain.model_.location
-    with pytest.raises(ValueError, match="can be distilled; give the recipe a feature_grid"):
+    with pytest.raises(ValueError, match="can be distilled; train with Recipe"):
         plain.distill(PLACES, hidden_dim=8)
     assert plain.model_.location is location

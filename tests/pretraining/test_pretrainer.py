@@ -1,28 +1,35 @@
+"""The pretrainer fits, scores, saves, and says what is wrong with its input."""
+
 import logging
 import pickle
 import re
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder, SatCLIPPretrainer
-from skgeo_embed._errors import CoordinateError, ImageError, ModelFormatError
-from tests.pretraining.flat import flat_pretrainer
+from skgeo_embed import (
+    Recipe,
+    SatCLIPEncoder,
+    SatCLIPImageEncoder,
+    SatCLIPPretrainer,
+)
+from skgeo_embed._errors import (
+    CoordinateError,
+    ImageError,
+    ModelFormatError,
+)
+from skgeo_embed.images.files import read_geotiff
+from tests.pretraining.common import PairsDataset, small_pretrainer, weights_of, write_tif
 
-SMALL = {
-    "legendre_polys": 4,
-    "embed_dim": 16,
-    "hidden_dim": 32,
-    "max_epochs": 2,
-    "batch_size": 16,
-    "random_state": 0,
-    "verbose": 0,
-}
+small = partial(small_pretrainer, max_epochs=2)
 
 
 def small_tower(dim_out=16, bands=3):
@@ -30,26 +37,9 @@ def small_tower(dim_out=16, bands=3):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(bands * 64, dim_out))
 
 
-def weights_of(pretrainer):
-    return torch.cat([p.flatten() for p in pretrainer.model_.parameters()])
-
-
-class PairsDataset(torch.utils.data.Dataset):
-    def __init__(self, images, coords):
-        self.images, self.coords = images, coords
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        return {"image": self.images[index], "point": self.coords[index]}
-
-
 @pytest.fixture(scope="module")
 def fitted(pairs):
-    return flat_pretrainer(
-        **{**SMALL, "max_epochs": 20, "learning_rate": 1e-3, "dropout": 0.0}
-    ).fit(*pairs)
+    return small(max_epochs=20, recipe__learning_rate=1e-3, recipe__dropout=0.0).fit(*pairs)
 
 
 @parametrize_with_checks([SatCLIPPretrainer()])
@@ -108,13 +98,13 @@ def test_score_is_top1_retrieval(fitted, pairs):
 def test_same_seed_gives_the_same_weights_and_leaves_torch_alone(pairs):
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
-    first = flat_pretrainer(**SMALL).fit(*pairs)
+    first = small().fit(*pairs)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.rand(3)
-    second = flat_pretrainer(**SMALL).fit(*pairs)
+    second = small().fit(*pairs)
     assert torch.equal(weights_of(first), weights_of(second))
     pd.testing.assert_frame_equal(first.history_, second.history_)
-    other = flat_pretrainer(**{**SMALL, "random_state": 1}).fit(*pairs)
+    other = small(random_state=1).fit(*pairs)
     assert not torch.allclose(weights_of(first), weights_of(other))
     # a user's module in the old global state is not reseeded either
     torch.random.set_rng_state(before)
@@ -122,14 +112,14 @@ def test_same_seed_gives_the_same_weights_and_leaves_torch_alone(pairs):
 
 def test_every_source_of_images_gives_the_same(pairs, tmp_path):
     images, coords = pairs
-    expected = flat_pretrainer(**SMALL).fit(images, coords)
+    expected = small().fit(images, coords)
     np.save(tmp_path / "images.npy", images)
     memmap = np.load(tmp_path / "images.npy", mmap_mode="r")
     frame = pd.DataFrame({"lat": coords[:, 1], "lon": coords[:, 0]})
     for source in ((memmap, frame), (torch.from_numpy(images), coords.tolist())):
-        result = flat_pretrainer(**SMALL).fit(*source)
+        result = small().fit(*source)
         assert torch.equal(weights_of(result), weights_of(expected))
-    dataset = flat_pretrainer(**{**SMALL, "vision_tower": small_tower()})
+    dataset = small(vision_tower=small_tower())
     dataset.fit(PairsDataset(images.astype(np.float64), coords))
     assert dataset.score(images, coords) >= 0
     assert len(dataset.history_) == 2
@@ -138,15 +128,15 @@ def test_every_source_of_images_gives_the_same(pairs, tmp_path):
 def test_integer_images_are_scaled(pairs):
     images, coords = pairs
     digital = np.clip(images * 2000 + 4000, 0, 10000).astype(np.uint16)
-    from_integers = flat_pretrainer(**SMALL).fit(digital, coords)
-    from_floats = flat_pretrainer(**SMALL).fit(digital.astype(np.float32) / 10000, coords)
+    from_integers = small().fit(digital, coords)
+    from_floats = small().fit(digital.astype(np.float32) / 10000, coords)
     torch.testing.assert_close(weights_of(from_integers), weights_of(from_floats))
 
 
 def test_own_tower_is_copied_and_projected(pairs):
     tower = small_tower(dim_out=7)
     before = tower[1].weight.clone()
-    pretrainer = flat_pretrainer(**SMALL, vision_tower=tower).fit(*pairs)
+    pretrainer = small(vision_tower=tower).fit(*pairs)
     assert torch.equal(tower[1].weight, before)
     assert tower[1].weight.requires_grad
     assert not torch.equal(pretrainer.model_.visual.tower[1].weight, before)
@@ -158,7 +148,7 @@ def test_no_files_no_noise_at_verbose_0(pairs, tmp_path, monkeypatch, capfd):
     level = logging.getLogger("lightning.pytorch").level
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        flat_pretrainer(**SMALL).fit(*pairs)
+        small().fit(*pairs)
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
     assert list(tmp_path.iterdir()) == []
@@ -166,16 +156,15 @@ def test_no_files_no_noise_at_verbose_0(pairs, tmp_path, monkeypatch, capfd):
 
 
 def test_progress(pairs, capfd):
-    flat_pretrainer(**{**SMALL, "verbose": 1}).fit(*pairs)
+    small(verbose=1).fit(*pairs)
     out, err = capfd.readouterr()
     assert re.search(r"Epoch 1.*train_loss.*", out + err, re.DOTALL)
-    flat_pretrainer(**{**SMALL, "verbose": 2}).fit(*pairs)
+    small(verbose=2).fit(*pairs)
     assert re.search(r"epoch 2/2: train_loss \d.*val_loss \d.*val_top1", capfd.readouterr().out)
 
 
 def test_callbacks_and_loggers_reach_lightning(pairs, tmp_path):
     from lightning.pytorch import Callback
-    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger
 
     class Counter(Callback):
@@ -186,8 +175,8 @@ def test_callbacks_and_loggers_reach_lightning(pairs, tmp_path):
 
     counter = Counter()
     checkpoint = ModelCheckpoint(dirpath=tmp_path / "checkpoints")
-    flat_pretrainer(
-        **SMALL, callbacks=[counter, checkpoint], logger=CSVLogger(tmp_path / "logs")
+    small(
+        trainer_options={"callbacks": [counter, checkpoint], "logger": CSVLogger(tmp_path / "logs")}
     ).fit(*pairs)
     assert counter.batches == 2 * (108 // 16)
     assert list((tmp_path / "checkpoints").glob("*.ckpt"))
@@ -195,7 +184,7 @@ def test_callbacks_and_loggers_reach_lightning(pairs, tmp_path):
 
 
 def test_without_validation(pairs):
-    pretrainer = flat_pretrainer(**SMALL, val_fraction=0).fit(*pairs)
+    pretrainer = small(val_fraction=0).fit(*pairs)
     assert list(pretrainer.history_.columns) == [
         "epoch",
         "train_loss",
@@ -208,7 +197,7 @@ def test_without_validation(pairs):
 def test_save_and_open(pairs, tmp_path, own_tower):
     images, coords = pairs
     tower = small_tower(own_tower) if own_tower else "small_cnn"
-    pretrainer = flat_pretrainer(**SMALL, vision_tower=tower).fit(images, coords)
+    pretrainer = small(vision_tower=tower).fit(images, coords)
     folder = pretrainer.save_pretrained(
         tmp_path / "mine", licence="CC-BY-4.0", trained_on="synthetic colours"
     )
@@ -240,7 +229,7 @@ def test_save_and_open(pairs, tmp_path, own_tower):
 
 
 def test_saving_again_replaces_and_a_failure_keeps_the_old(pairs, tmp_path, monkeypatch, fitted):
-    first = flat_pretrainer(**SMALL).fit(*pairs)
+    first = small().fit(*pairs)
     folder = first.save_pretrained(tmp_path / "mine")
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
 
@@ -275,7 +264,7 @@ def test_pickle_and_clone(fitted, pairs):
 )
 def test_bad_images(pairs, change, expected):
     with pytest.raises(ImageError, match=expected):
-        flat_pretrainer(**SMALL).fit(change["images"], pairs[1])
+        small().fit(change["images"], pairs[1])
 
 
 @pytest.mark.parametrize(
@@ -291,7 +280,7 @@ def test_bad_images(pairs, change, expected):
 def test_bad_sizes(pairs, n_images, n_coords, params, expected):
     images, coords = pairs
     with pytest.raises(ValueError, match=expected):
-        flat_pretrainer(**{**SMALL, **params}).fit(images[:n_images], coords[:n_coords])
+        small(**params).fit(images[:n_images], coords[:n_coords])
 
 
 def test_bad_pixels_and_coordinates(pairs):
@@ -299,18 +288,18 @@ def test_bad_pixels_and_coordinates(pairs):
     images[7, 0, 0, 0] = np.nan
     images[9, 0, 0, 0] = np.inf
     with pytest.raises(ImageError, match=r"2 of 120 images contain NaN.*first: 7, 9"):
-        flat_pretrainer(**SMALL).fit(images, coords)
+        small().fit(images, coords)
     coords[3] = np.nan
     with pytest.raises(CoordinateError, match="row 3"):
-        flat_pretrainer(**SMALL).fit(pairs[0], coords)
-    with pytest.raises(ValueError, match="coords are missing"):
-        flat_pretrainer(**SMALL).fit(pairs[0])
+        small().fit(pairs[0], coords)
+    with pytest.raises(ValueError, match="coords is missing"):
+        small().fit(pairs[0])
 
 
 def test_bad_datasets(pairs):
     images, coords = pairs
-    pretrainer = flat_pretrainer(**SMALL)
-    with pytest.raises(ValueError, match="leave coords out"):
+    pretrainer = small()
+    with pytest.raises(ValueError, match="omit coords"):
         pretrainer.fit(PairsDataset(images, coords), coords)
     with pytest.raises(TypeError, match="IterableDataset"):
         pretrainer.fit(torch.utils.data.IterableDataset())
@@ -332,25 +321,21 @@ def test_bad_datasets(pairs):
 )
 def test_bad_towers(pairs, tower, expected):
     with pytest.raises(ValueError, match=expected):
-        flat_pretrainer(**SMALL, vision_tower=tower).fit(*pairs)
+        small(vision_tower=tower).fit(*pairs)
 
 
 def test_bad_parameters(pairs):
     with pytest.raises(ValueError, match="'val_fraction' parameter"):
-        flat_pretrainer(val_fraction=1.0).fit(*pairs)
+        small(val_fraction=1.0).fit(*pairs)
 
 
 def test_named_towers_from_scratch(pairs):
     images, coords = np.repeat(np.repeat(pairs[0][:40], 5, axis=2), 5, axis=3), pairs[1][:40]
-    pretrainer = flat_pretrainer(
-        **{**SMALL, "max_epochs": 1}, vision_tower={"architecture": "resnet18"}
-    )
+    pretrainer = small(max_epochs=1, vision_tower={"architecture": "resnet18"})
     pretrainer.fit(images, coords)
     assert pretrainer.image_encoder_.transform(images).shape == (40, 16)
     with pytest.raises(ImageError, match="takes 224 × 224 pixels"):
-        flat_pretrainer(**SMALL, vision_tower={"architecture": "vit_small_patch16"}).fit(
-            images, coords
-        )
+        small(vision_tower={"architecture": "vit_small_patch16"}).fit(images, coords)
 
 
 def test_location_tower_does_not_replace_both(pairs, tmp_path, fitted):
@@ -361,3 +346,40 @@ def test_location_tower_does_not_replace_both(pairs, tmp_path, fitted):
     with pytest.raises(ValueError, match="holds an image tower too"):
         SatCLIPEncoder(folder).fit().save_pretrained(folder)
     assert SatCLIPImageEncoder(folder).fit(pairs[0])
+
+
+@pytest.fixture(scope="module")
+def paths(pairs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.RandomState(0)
+    for row, colour in enumerate(pairs[0][:, :, 0, 0]):
+        pixels = 5000 + 2000 * colour[:, None, None] + rng.uniform(-50, 50, (3, 10, 10))
+        write_tif(folder / f"{row:03d}.tif", pixels.astype(np.uint16))
+    return sorted(folder.iterdir())
+
+
+def test_score_takes_what_fit_takes(pairs, paths):
+    words = {"max_epochs": 8, "crop_size": 8, "recipe__dropout": 0.0}
+    trained = small(**words).fit(paths, pairs[1])
+    cut = np.stack([read_geotiff(path) for path in paths])[:, :, 1:9, 1:9]
+    assert trained.score(paths, pairs[1]) == trained.score(cut, pairs[1])
+    assert trained.score(paths, pairs[1]) > 3 / 120
+
+
+@pytest.mark.parametrize("kind", ["arrays", "paths"])
+def test_recipes_in_a_grid_search(pairs, paths, kind):
+    images = pairs[0] if kind == "arrays" else paths
+    own = {"batch_size": 16, "random_state": 0, "verbose": 0}
+    recipe = Recipe(legendre_polys=4, embed_dim=16, hidden_dim=32, learning_rate=1e-3)
+    search = GridSearchCV(
+        SatCLIPPretrainer(recipe, max_epochs=1, val_fraction=0, **own),
+        {"recipe__temperature": [0.07, 0.5], "recipe__dropout": [0.0]},
+        cv=KFold(2),
+        error_score="raise",
+    ).fit(images, pairs[1])
+    assert search.best_estimator_.recipe.temperature == search.best_params_["recipe__temperature"]
+    assert recipe.temperature == 0.07
+    named = GridSearchCV(SatCLIPPretrainer(max_epochs=1, **own), {"recipe": ["satclip", recipe]},
+                         cv=KFold(2), error_score="raise")  # fmt: skip
+    named.fit(images, pairs[1])
+    assert len(named.cv_results_["params"]) == 2

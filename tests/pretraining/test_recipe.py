@@ -1,32 +1,33 @@
 """The recipe's options do what they say."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from skgeo_embed import SatCLIPEncoder
+from skgeo_embed import (
+    Recipe,
+    SatCLIPEncoder,
+    SatCLIPPretrainer,
+)
 from skgeo_embed.nn.location import LocationEncoder
-from tests.pretraining.flat import flat_pretrainer
-from tests.pretraining.test_features import CountingTower
+from tests.pretraining.common import CountingTower, small_pretrainer
 
-SMALL = {
-    "legendre_polys": 6,
-    "embed_dim": 16,
-    "hidden_dim": 32,
-    "max_epochs": 3,
-    "batch_size": 54,
-    "learning_rate": 1e-3,
-    "dropout": 0.0,
-    "random_state": 0,
-    "verbose": 0,
-    "accelerator": "cpu",  # two runs are one to the last bit there
-}
+small = partial(
+    small_pretrainer,
+    recipe__legendre_polys=6,
+    recipe__dropout=0.0,
+    max_epochs=3,
+    batch_size=54,
+    trainer_options={"accelerator": "cpu"},  # two runs are one to the last bit there
+)
 
 
 def test_temperature(pairs):
-    fixed = flat_pretrainer(**SMALL, temperature=0.3, learn_temperature=False).fit(*pairs)
+    fixed = small(recipe__temperature=0.3, recipe__learn_temperature=False).fit(*pairs)
     assert fixed.history_["temperature"].tolist() == pytest.approx([0.3] * 3)
-    learned = flat_pretrainer(**SMALL, temperature=0.3).fit(*pairs)
+    learned = small(recipe__temperature=0.3).fit(*pairs)
     assert learned.history_["temperature"].iloc[-1] != pytest.approx(0.3, abs=1e-6)
     assert learned.history_["temperature"].max() < 0.4
 
@@ -47,8 +48,8 @@ def test_spectral_decay():
 
 
 def test_hidden_scale(pairs, tmp_path):
-    plain = flat_pretrainer(**SMALL).fit(*pairs)
-    scaled = flat_pretrainer(**SMALL, hidden_scale=0.1).fit(*pairs)
+    plain = small().fit(*pairs)
+    scaled = small(recipe__hidden_scale=0.1).fit(*pairs)
     folder = scaled.save_pretrained(tmp_path / "scaled")
     points = np.tile(pairs[1], (200, 1))  # enough for the tabulated layer
     for source in (scaled.model_.location, folder):
@@ -66,36 +67,49 @@ def test_hidden_scale(pairs, tmp_path):
 
 
 def test_auxiliary_regressions_help_the_hidden_layer(pairs):
-    params = {**SMALL, "max_epochs": 25}
-    helped = flat_pretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
+    params = {"max_epochs": 25}
+    helped = small(**params, recipe__auxiliary_weight=30.0).fit(*pairs)
     errors = helped.history_["train_auxiliary"]
     assert errors.iloc[-5:].mean() < 0.8 * errors.iloc[:3].mean()
-    again = flat_pretrainer(**params, auxiliary_weight=30.0).fit(*pairs)
+    again = small(**params, recipe__auxiliary_weight=30.0).fit(*pairs)
     np.testing.assert_array_equal(
         again.location_encoder_.transform(pairs[1]), helped.location_encoder_.transform(pairs[1])
     )
     with pytest.raises(ValueError, match="no hidden layer"):
-        flat_pretrainer(**{**SMALL, "dropout": 0.5}, network="linear", auxiliary_weight=1.0).fit(
+        small(recipe__dropout=0.5, recipe__network="linear", recipe__auxiliary_weight=1.0).fit(
             *pairs
         )
 
 
 @pytest.mark.parametrize("more", [{"micro_batch_size": 20}, {"vision_tower": CountingTower()}])
 def test_auxiliary_regressions_with(pairs, tmp_path, more):
-    params = {**SMALL, "auxiliary_weight": 5.0, **more}
-    pretrainer = flat_pretrainer(**params, checkpoint_dir=tmp_path).fit(*pairs)
+    params = {"recipe__auxiliary_weight": 5.0, **more}
+    pretrainer = small(**params, checkpoint_dir=tmp_path).fit(*pairs)
     assert np.isfinite(pretrainer.history_[["train_loss", "train_auxiliary"]]).all(axis=None)
     encoder = SatCLIPEncoder(tmp_path / "last.ckpt", layer="hidden").fit()
     assert encoder.transform(pairs[1]).shape == (120, 32)
 
 
-def test_half_precision_on_disk(pairs, tmp_path):
-    pretrainer = flat_pretrainer(**SMALL).fit(*pairs)
-    full = pretrainer.save_pretrained(tmp_path / "full")
-    half = pretrainer.save_pretrained(tmp_path / "half", dtype="float16")
-    sizes = [(folder / "model.safetensors").stat().st_size for folder in (full, half)]
-    assert sizes[1] < 0.6 * sizes[0]
-    found = [SatCLIPEncoder(folder).fit_transform(pairs[1]) for folder in (full, half)]
-    assert found[1].dtype == np.float32
-    rms = np.sqrt((found[0] ** 2).mean())
-    assert np.abs(found[1] - found[0]).max() < 0.02 * rms
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"n_frequencies": 8}, "n_frequencies=8 would be ignored"),
+        ({"positional_encoding": "wrap", "legendre_polys": 20}, "legendre_polys=20 would be ign"),
+        ({"network": "linear", "dropout": 0.1}, "dropout=0.1 would be ignored"),
+        ({"temperature": -1}, "'temperature' parameter of Recipe"),
+    ],
+)
+def test_recipes_have_no_idle_words(pairs, words, message):
+    with pytest.raises(ValueError, match=message):
+        SatCLIPPretrainer(Recipe(**words), verbose=0).fit(*pairs)
+
+
+def test_unknown_recipes(pairs):
+    with pytest.raises(ValueError, match=r"recipe must be 'satclip' or 'episodes'.*got 'best'"):
+        SatCLIPPretrainer("best", verbose=0).fit(*pairs)
+
+
+def test_a_smooth_start_beside_waves_would_be_ignored(pairs):
+    recipe = Recipe(spectral_decay=1.0, fine_waves={"count": 4, "longest_km": 9, "shortest_km": 5})
+    with pytest.raises(ValueError, match=r"spectral_decay=1\.0 would be ignored"):
+        SatCLIPPretrainer(recipe, verbose=0).fit(*pairs)

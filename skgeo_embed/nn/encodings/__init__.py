@@ -1,4 +1,4 @@
-"""Positional encodings: what a location network is fed in the place of longitude and latitude."""
+"""Positional encodings: features of longitude and latitude that a location network reads."""
 
 KINDS = (
     "sphericalharmonics",

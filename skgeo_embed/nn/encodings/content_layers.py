@@ -1,8 +1,7 @@
-"""What global layers show around a place, in columns that a person can read."""
+"""Content columns: what global layers show around a place, under names that people can read."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,29 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.encodings.content_boxes import BoxGrids, average_layer
+
 HALF_MERIDIAN_KM = 20_015.1
 CODES = 256
-ROWS_AT_A_TIME = 32
-FINE = 2016  # rows of a grid
-NEAREST = 0.05  # how far a box may be from the size that its column is named after
-LARGEST = 1e15  # values whose squares single precision holds
-LARGEST_HALF = 256.0  # values that half precision holds to an eighth
+NEAREST = 0.05  # by how much a box's size may differ from the size in its column's name
+LARGEST = 1e15  # single precision holds the squares of values up to this
 
 
 @dataclass(frozen=True)
 class ContentLayer:
-    """One layer of the whole Earth: where it comes from and what is told of it.
+    """One layer of the whole Earth and its columns.
 
     Attributes
     ----------
     name : str
-        What its columns begin with.
+        First part of the names of its columns.
     unit : str
-        Of its columns.
+        Unit of its columns.
     height : int
-        Rows of pixels; there are twice as many columns.
+        Rows of pixels; there are twice as many columns of pixels.
     means_km, deviations_km : tuple of float
-        Sides of the boxes whose mean and whose standard deviation are columns: a pixel's height
+        Sides of the boxes whose mean, and whose standard deviation, is a column: a pixel's height
         times a power of two.
     logarithm : bool
         Whether columns are log(1 + value).
@@ -51,15 +49,18 @@ class ContentLayer:
         if not isinstance(self.name, str) or not self.name or "." in self.name:
             raise ValueError(f"a layer's name must be text without dots, got {self.name!r}.")
         if not isinstance(self.unit, str):
-            raise ValueError(f"the layer {self.name!r} has the unit {self.unit!r}, expected text.")
+            raise ValueError(
+                f"the unit of the layer {self.name!r} must be text, got {self.unit!r}."
+            )
         if type(self.height) is not int or self.height < 2:
             raise ValueError(
-                f"the layer {self.name!r} has the height {self.height!r}, expected a whole number "
-                "of rows, 2 or more."
+                f"the height of the layer {self.name!r} must be a whole number of rows, at least "
+                f"2, got {self.height!r}."
             )
         if type(self.logarithm) is not bool:
             raise ValueError(
-                f"the layer {self.name!r} has logarithm={self.logarithm!r}, expected true or false."
+                f"logarithm of the layer {self.name!r} must be true or false, got "
+                f"{self.logarithm!r}."
             )
         self._check_sides()
 
@@ -71,36 +72,37 @@ class ContentLayer:
             raise ValueError(
                 f"the layer {self.name!r} has means over boxes of {list(self.means_km)} km and "
                 f"deviations over {list(self.deviations_km)} km; give at least one size, and each "
-                "size once."
+                "size only once."
             )
 
     @classmethod
     def read(cls, described: Mapping[str, Any]) -> ContentLayer:
-        """Make a layer of what a configuration says."""
+        """Make a layer from its description in a configuration."""
         return cls(
             **{**described, "means_km": tuple(described["means_km"]),
                "deviations_km": tuple(described.get("deviations_km", ()))}
         )  # fmt: skip
 
     def level(self, km: float) -> int:
-        """Return how often pixels are halved to boxes of `km`."""
+        """Return how often the rows of pixels are halved to get boxes of `km`."""
         if type(km) not in (int, float) or not 0 < km < 2 * HALF_MERIDIAN_KM:
             raise ValueError(
-                f"the layer {self.name!r} has boxes of {km!r} km, expected a size on the Earth."
+                f"the layer {self.name!r} has boxes of {km!r} km, expected a number between 0 and "
+                f"{2 * HALF_MERIDIAN_KM:.0f}."
             )
         pixel = HALF_MERIDIAN_KM / self.height
         level = max(0, round(math.log2(km / pixel)))
         uneven = self.height % 2**level or self.height < 2 * 2**level
         if abs(pixel * 2**level / km - 1) > NEAREST or uneven:
             raise ValueError(
-                f"the layer {self.name!r} has pixels of {pixel:.3g} km, which make no boxes of "
-                f"{km:g} km; choose that times a power of two of which its height "
-                f"{self.height} is a multiple, at least twice."
+                f"the layer {self.name!r} has pixels of {pixel:.3g} km, which cannot be joined to "
+                f"boxes of {km:g} km; choose {pixel:.3g} km times a power of two that divides half "
+                f"of its height {self.height}."
             )
         return level
 
     def averages(self) -> list[tuple[str, tuple[float, ...]]]:
-        """What is averaged over which boxes: values, and their squares where they are needed."""
+        """Return sides of the boxes over which values are averaged, and their squares."""
         values = tuple(dict.fromkeys((*self.means_km, *self.deviations_km)))
         return [("mean", values), ("square", self.deviations_km)]
 
@@ -111,7 +113,7 @@ class ContentLayer:
                 yield f"{self.name}_{statistic}_{km:g}km", statistic, km
 
     def description(self) -> dict[str, Any]:
-        """Return what a configuration says of it."""
+        """Return the description for a configuration."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -125,16 +127,17 @@ class ContentLayer:
 class ContentLayers(nn.Module):
     """Means and deviations of global layers over boxes around a place.
 
-    Each layer is kept as bytes and a table of what they mean, and averaged to boxes of constant
-    ground size once, when places are first read; a place reads the four boxes around it
-    bilinearly. Bytes stay in main memory; the averages lie on the device of the places.
+    Each layer is stored as bytes with a table of their values. When places are first read, layers
+    are averaged over boxes of constant ground size; a place reads the four boxes around it
+    bilinearly. Bytes stay in main memory; the averages move to the device of the places.
 
     Parameters
     ----------
     layers : sequence of dict
         Descriptions of :class:`ContentLayer`.
-    contrasts : mapping of str to (str, str), default=()
-        Further columns (a - b) / (a + b) of the means of two layers, by name.
+    contrasts : mapping of str to (str, str), default=None
+        Names of further columns (a - b) / (a + b), each with its layers a and b, whose means it
+        compares.
     """
 
     takes_dtype = True
@@ -152,18 +155,18 @@ class ContentLayers(nn.Module):
             shape = layer.height, 2 * layer.height, 1
             self.register_buffer(f"codes_{layer.name}", torch.zeros(shape, dtype=torch.int8))
             self.register_buffer(f"meaning_{layer.name}", torch.zeros(CODES))
-        self._boxes: list[_Boxes] | None = None
+        self._boxes: list[BoxGrids] | None = None
         self._centres: dict[str, float] = {}
         self.embedding_dim = len(self.column_names())
 
     def _check_names(self) -> None:
         names = [layer.name for layer in self.layers]
         if not names:
-            raise ValueError("there are no layers to make columns of.")
+            raise ValueError("layers must not be empty.")
         every = [*names, *self.contrasts]
         if len(set(every)) < len(every):
             twice = sorted(name for name, times in Counter(every).items() if times > 1)
-            raise ValueError(f"the layers' names must differ, but there are two of {twice[:4]}.")
+            raise ValueError(f"names of layers must differ, but these repeat: {twice[:4]}.")
         sides = {layer.name: layer.means_km for layer in self.layers}
         for name, pair in self.contrasts.items():
             first, second = pair
@@ -174,20 +177,20 @@ class ContentLayers(nn.Module):
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_boxes": None}  # made anew in a second, and larger than the rest
+        return {**self.__dict__, "_boxes": None}  # computed in a second, and larger than the rest
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ContentLayers:
-        """Stay in main memory and single precision: only averages follow the places."""
+        """Stay in main memory and single precision: only the averages move with the places."""
         return self
 
     @torch.no_grad()
     def fill(self, name: str, codes: Tensor, meaning: Tensor) -> None:
-        """Set a layer: codes 0 to 255 of its pixels, (height, width) north up, and their values."""
+        """Set a layer's pixels, (height, width) codes of 0 to 255, north up, and their values."""
         layer = self._layer(name)
         if codes.shape != (layer.height, 2 * layer.height):
             raise ValueError(
-                f"the layer {name!r} has {tuple(codes.shape)} pixels, expected "
-                f"{(layer.height, 2 * layer.height)}."
+                f"the pixels of the layer {name!r} must have shape "
+                f"{(layer.height, 2 * layer.height)}, got {tuple(codes.shape)}."
             )
         getattr(self, f"codes_{name}").copy_((codes.int() - 128)[..., None])
         getattr(self, f"meaning_{name}").copy_(meaning)
@@ -195,13 +198,13 @@ class ContentLayers(nn.Module):
         self.check_values()
 
     def check_values(self) -> None:
-        """Refuse layers that are no bytes, or mean what no column can show."""
+        """Check that layers are bytes whose values columns can show."""
         for layer in self.layers:
             codes, meaning = self._pixels(layer.name)
             if codes.dtype != torch.int8 or meaning.dtype != torch.float32:
                 raise ValueError(
-                    f"the layer {layer.name!r} is of {codes.dtype} with values of {meaning.dtype}, "
-                    "expected torch.int8 and torch.float32."
+                    f"the layer {layer.name!r} has pixels of {codes.dtype} and values of "
+                    f"{meaning.dtype}, expected torch.int8 and torch.float32."
                 )
             if not (meaning.abs() < LARGEST).all():
                 raise ValueError(
@@ -210,12 +213,11 @@ class ContentLayers(nn.Module):
                 )
             if layer.logarithm and (meaning < 0).any():
                 raise ValueError(
-                    f"the layer {layer.name!r} has negative values, of which there are no "
-                    "logarithms."
+                    f"the layer {layer.name!r} has negative values, which have no logarithm."
                 )
 
     def _pixels(self, name: str) -> tuple[Tensor, Tensor]:
-        """Codes of a layer, -128 to 127, and what they mean."""
+        """Return the codes of a layer, -128 to 127, and their values."""
         return getattr(self, f"codes_{name}"), getattr(self, f"meaning_{name}")
 
     def only(self, names: Sequence[str]) -> ContentLayers:
@@ -223,27 +225,27 @@ class ContentLayers(nn.Module):
         unknown = [name for name in names if name not in {layer.name for layer in self.layers}]
         if unknown:
             known = ", ".join(layer.name for layer in self.layers)
-            raise ValueError(f"there is no content layer {unknown[0]!r}; known are {known}.")
+            raise ValueError(f"there is no content layer {unknown[0]!r}; the layers are {known}.")
         some = ContentLayers([self._layer(name).description() for name in names])
         own = self.state_dict()
         some.load_state_dict({key: own[key] for key in some.state_dict()})
         return some
 
     def column_names(self) -> list[str]:
-        """Names of the columns: layer, statistic and side of the box."""
+        """Return the names of the columns: layer, statistic and side of the box."""
         names = [name for layer in self.layers for name, *_ in layer.columns()]
         for name, (first, _) in self.contrasts.items():
             names += [f"{name}_mean_{km:g}km" for km in self._layer(first).means_km]
         return names
 
     def units(self) -> dict[str, str]:
-        """Unit of each layer's columns."""
+        """Return the unit of each layer's columns."""
         of_layers = {layer.name: layer.unit for layer in self.layers}
         pairs = {name: f"({a} - {b}) / ({a} + {b})" for name, (a, b) in self.contrasts.items()}
         return {**of_layers, **pairs}
 
     def description(self) -> dict[str, Any]:
-        """Return what a configuration says of it."""
+        """Return the description for a configuration."""
         return {
             "layers": [layer.description() for layer in self.layers],
             "contrasts": {name: list(pair) for name, pair in self.contrasts.items()},
@@ -283,7 +285,7 @@ class ContentLayers(nn.Module):
             value = (square - (value - shift) ** 2).clamp_min(0).sqrt()
         return value.log1p() if layer.logarithm else value
 
-    def _boxes_on(self, device: torch.device) -> list[_Boxes]:
+    def _boxes_on(self, device: torch.device) -> list[BoxGrids]:
         boxes = self._boxes
         if boxes is None:
             with torch.device("cpu"):
@@ -294,8 +296,8 @@ class ContentLayers(nn.Module):
         return boxes
 
     @torch.no_grad()
-    def _average(self) -> list[_Boxes]:
-        """Average all layers to boxes, those of one size side by side."""
+    def _average(self) -> list[BoxGrids]:
+        """Average all layers over boxes, and put grids of one size side by side."""
         self._centres = {layer.name: _nearest_to_zero(self._pixels(layer.name)[1])
                          for layer in self.layers}  # fmt: skip
         keys: dict[int, list[tuple[str, str, float]]] = {}
@@ -307,7 +309,7 @@ class ContentLayers(nn.Module):
         boxes = {}
         for height, members in keys.items():
             largest = max(float(self._pixels(name)[1].abs().max()) for name, *_ in members)
-            boxes[height] = _Boxes(tuple(members), height, largest)
+            boxes[height] = BoxGrids(tuple(members), height, largest)
         for layer in self.layers:
             codes, meaning = (part.cpu() for part in self._pixels(layer.name))
             squares = (meaning - self._centres[layer.name]) ** 2
@@ -319,125 +321,16 @@ class ContentLayers(nn.Module):
                     for km in sides
                 }
                 values = meaning if statistic == "mean" else squares
-                _average_layer(codes[..., 0], values, targets)
+                average_layer(codes[..., 0], values, targets)
         for some in boxes.values():
             some.close()
         return list(boxes.values())
 
 
 def _nearest_to_zero(values: Tensor) -> float:
-    """Zero, or the value next to it where all are beyond.
+    """Return 0, or the value nearest to 0 if all have one sign.
 
-    The squares of what is left keep the digits that a deviation needs; those of kelvins do not.
+    Deviations are computed from squares after it is subtracted: squares of kelvins, say, would
+    lose the digits that they need.
     """
     return float(values.min().clamp(min=0) + values.max().clamp(max=0))
-
-
-class _Boxes:
-    """Grids of one size, read together; a row at each pole holds one value."""
-
-    def __init__(self, keys: tuple[tuple[str, str, float], ...], height: int, largest: float):
-        self.keys = keys
-        self.height, self.width = height, 2 * height
-        # the finest grids hold bytes averaged along their row: half precision is enough
-        half = height > FINE and len(keys) == 1 and largest <= LARGEST_HALF
-        dtype = torch.float16 if half else torch.float32
-        self.table = torch.empty((height + 2) * self.width, len(keys), dtype=dtype)
-
-    def grid(self, key: tuple[str, str, float]) -> Tensor:
-        """The grid of a key, (height, width), to be filled."""
-        return self.table[:, self.keys.index(key)].view(self.height + 2, self.width)[1:-1]
-
-    def close(self) -> None:
-        """Give each pole the mean of the boxes around it."""
-        rows = self.table.view(self.height + 2, self.width, -1)
-        for pole, beside in ((0, 1), (-1, -2)):
-            rows[pole] = rows[beside].float().mean(dim=0)
-
-    def to(self, device: torch.device) -> _Boxes:
-        """Return the same grids on a device."""
-        moved = copy.copy(self)
-        moved.table = self.table.to(device)
-        return moved
-
-    def read(self, lonlat: Tensor) -> Tensor:
-        """Read the four boxes around each of (n, 2) degrees bilinearly, (n, grids)."""
-        lon, lat = lonlat.double().unbind(-1)
-        row = (90 - lat) * (self.height / 180) - 0.5  # of boxes; poles are half a row further
-        row = row + row.clamp(max=0) + (row - (self.height - 1)).clamp(min=0) + 1
-        column = (lon + 180) * (self.width / 360) - 0.5
-        north = row.floor().clamp(0, self.height)
-        west = column.floor()
-        down, right = (row - north).float()[:, None], (column - west).float()[:, None]
-        west = west.long() % self.width
-        east = (west + 1) % self.width
-        first = north.long() * self.width
-        upper, lower = (
-            torch.lerp(
-                self.table.index_select(0, start + west).float(),
-                self.table.index_select(0, start + east).float(),
-                right,
-            )
-            for start in (first, first + self.width)
-        )
-        return torch.lerp(upper, lower, down)
-
-
-def _average_layer(codes: Tensor, meaning: Tensor, targets: dict[int, Tensor]) -> None:
-    """Fill the grid of each level with means over boxes, a band of the Earth after the other."""
-    if not targets:
-        return
-    height = len(codes)
-    band = 2 ** max(targets)
-    band *= max(1, ROWS_AT_A_TIME // band)
-    for north in range(0, height, band):
-        part = codes[north : north + band]
-        lowest, highest = part.aminmax()
-        if lowest == highest:  # dark, or ice
-            for level, target in targets.items():
-                target[north >> level : (north + band) >> level] = meaning[int(lowest) + 128]
-            continue
-        rows = meaning.index_select(0, (part.int() + 128).flatten()).view(part.shape)
-        for level in range(max(targets) + 1):
-            if level:
-                rows = (rows[0::2] + rows[1::2]) / 2
-            if level in targets:
-                some = targets[level][north >> level :][: len(rows)]
-                _average_along_rows(rows, north >> level, height >> level, some)
-
-
-def _average_along_rows(rows: Tensor, north: int, height: int, out: Tensor) -> None:
-    """Average boxes that are as wide on the ground as they are high, at most once around.
-
-    Boxes end between pixels, which then count in part.
-    """
-    width, step = rows.shape[1], rows.shape[1] // out.shape[1]
-    number = torch.arange(north, north + len(rows), dtype=torch.float64)
-    lat = 90 - (number + 0.5) * (180 / height)
-    half = (step / lat.deg2rad().cos()).clamp(max=width) / 2
-    if step == 1 and half.max() <= 1.5:  # a pixel and a part of both beside it
-        beside = (half - 0.5).float()[:, None]
-        around = rows.roll(1, 1) + rows.roll(-1, 1)
-        out.copy_((rows + beside * around) / (2 * half.float()[:, None]))
-        return
-    east, west = step / 2 + half, step / 2 - half  # of the first box, in pixels
-    ends = torch.stack([east.floor(), west.floor()], dim=1)
-    _, counts = torch.unique_consecutive(ends, dim=0, return_counts=True)
-    parts = counts.tolist()
-    for some, target, right, left, reach in zip(
-        rows.split(parts), out.split(parts), east.split(parts), west.split(parts),
-        half.split(parts), strict=True,
-    ):  # fmt: skip
-        pad = math.ceil(float(reach[0])) + 1
-        around = torch.cat([some[:, -pad:], some, some[:, :pad]], dim=1).double()
-        sums = torch.cat([around.new_zeros(len(some), 1), around.cumsum(1)], dim=1)
-        total = _every(sums, pad + right, step, out.shape[1])
-        target.copy_((total - _every(sums, pad + left, step, out.shape[1])) / (2 * reach[:, None]))
-
-
-def _every(sums: Tensor, starts: Tensor, step: int, count: int) -> Tensor:
-    """Read running sums of rows at `starts`, of one pixel, and every `step` pixels after them."""
-    first = math.floor(float(starts[0]))
-    stop = first + step * (count - 1) + 1
-    share = (starts - first)[:, None]
-    return torch.lerp(sums[:, first:stop:step], sums[:, first + 1 : stop + 1 : step], share)

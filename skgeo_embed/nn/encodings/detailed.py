@@ -1,4 +1,4 @@
-"""A positional encoding with what it cannot hold beside it: content of places, and fine waves."""
+"""A positional encoding with details: content of places, and fine waves."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from skgeo_embed.nn.encodings.fine_waves import FineWaves
 
 
 class DetailedEncoding(nn.Module):
-    """A positional encoding and, after its columns, those of a feature grid and of fine waves.
+    """The columns of a positional encoding, then those of a feature grid and of fine waves.
 
     Parameters
     ----------
     position : torch.nn.Module
         Maps (n, 2) degrees in float64 to features.
     grid : FeatureGrid, default=None
-        What places look like.
+        Tells what places look like.
     waves : FineWaves, default=None
-        What tells places of one city apart.
+        Tell places of one city apart.
     content : ContentLayers, default=None
-        Columns for a later layer of the network, which stand behind all others and do not count
-        in `embedding_dim`.
+        Columns for a later layer of the network. They come last and do not count in
+        `embedding_dim`.
     """
 
     takes_dtype = True
@@ -47,18 +47,22 @@ class DetailedEncoding(nn.Module):
     def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Encode (n, 2) degrees to (n, columns of all), returned as `dtype`."""
         dtype = dtype or lonlat.dtype
-        if getattr(self.position, "takes_dtype", False):
-            encoded = self.position(lonlat, dtype=dtype)
-        else:
-            encoded = self.position(lonlat.double()).to(dtype)
+        encoded = encode_positions(self.position, lonlat, dtype)
         return torch.cat([encoded, self.details(lonlat, dtype)], dim=1)
 
     def details(self, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
-        """Encode (n, 2) degrees to the columns after the position's, as `dtype`."""
+        """Encode (n, 2) degrees to all columns but the position's, as `dtype`."""
         parts = [part for part in (self.grid, self.waves, self.content) if part is not None]
         return torch.cat([part(lonlat, dtype=dtype) for part in parts], dim=1)
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         parts = [part for part in (self.position, self.grid, self.waves) if part is not None]
         return [name for part in parts for name in part.column_names()]  # type: ignore[operator]
+
+
+def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
+    """Run a positional encoding in float64, unless it takes care of the precision itself."""
+    if getattr(posenc, "takes_dtype", False):
+        return posenc(lonlat, dtype=dtype)
+    return posenc(lonlat.double()).to(dtype)

@@ -1,4 +1,4 @@
-"""A table of features over the sphere, read between its nodes: content at a place, not position."""
+"""A table of features over the sphere, interpolated between its nodes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class FeatureGrid(nn.Module):
     Nodes lie at latitudes :math:`-90° + 180° i / (H - 1)`, the poles among them, and at longitudes
     :math:`-180° + 360° j / W`; the last column is followed by the first. At a pole the value is
     that of the row's first node, whatever the longitude. A grid of a region has its first and last
-    nodes on the `bounds`, and places outside read the nearest edge. Values are small integers times
-    a scale for each channel, or floats.
+    nodes on its edges, and places outside read the nearest edge. Values are small integers times a
+    scale per channel, or floats.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class FeatureGrid(nn.Module):
     channels : int
         Features at each node.
     storage : {"int8", "float16", "float32"}, default="int8"
-        How values are held. "float32" is for a grid that is learned with the towers.
+        How values are stored. "float32" is for a grid that is learned with the towers.
     bounds : (west, south, east, north), default=None
-        Degrees; where east is less than west, the region crosses the antimeridian. None is the
+        Region in degrees; it crosses the antimeridian if east is less than west. None is the
         whole sphere.
     """
 
@@ -52,8 +52,12 @@ class FeatureGrid(nn.Module):
         super().__init__()
         if storage not in ("int8", "float16", "float32"):
             raise ValueError(f'storage must be "int8", "float16" or "float32", got {storage!r}')
-        if height < 2 or width < (1 if bounds is None else 2) or channels < 1:
-            raise ValueError(f"a grid of {height} × {width} nodes, {channels} channels, is none")
+        least_width = 1 if bounds is None else 2
+        if height < 2 or width < least_width or channels < 1:
+            raise ValueError(
+                f"height must be at least 2, width at least {least_width} and channels at least 1; "
+                f"got height={height}, width={width}, channels={channels}"
+            )
         self.height, self.width, self.storage = height, width, storage
         self.bounds = None if bounds is None else read_region(bounds)
         self.embedding_dim = channels
@@ -67,19 +71,19 @@ class FeatureGrid(nn.Module):
 
     @property
     def content(self) -> ContentLayers | None:
-        """The layers that the grid was made of, as columns of their own, where they are known."""
+        """The layers that the grid was made of, as content columns, if they are known."""
         return self._content[0]
 
     def keep_content(self, content: ContentLayers | None) -> FeatureGrid:
-        """Keep the layers that the grid was made of beside it; they are no weights of it."""
+        """Keep the layers that the grid was made of, without making them part of its weights."""
         self._content = _Beside([content])
         return self
 
     @torch.no_grad()
     def fill(self, values: Tensor) -> FeatureGrid:
-        """Set the values of all nodes, (H, W, channels) from south to north, rounded as stored.
+        """Set the values of all nodes, (H, W, channels) from south to north.
 
-        Poles get one value, the mean of their row.
+        Values are rounded to the storage. A pole gets one value, the mean of its row.
         """
         values = values.detach().float().clone()
         for row in self._polar_rows():
@@ -96,7 +100,7 @@ class FeatureGrid(nn.Module):
         return self.read(corners, weights.to(dtype or lonlat.dtype))
 
     def corners(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes around each point, (n, 4) numbers in the flat table, and their weights."""
+        """Return the four nodes around each point, as rows of the flat table, and their weights."""
         row, column = self._position(*lonlat.double().unbind(-1))
         south = row.floor().clamp(0, self.height - 2)
         west = column.floor()
@@ -110,14 +114,14 @@ class FeatureGrid(nn.Module):
         return numbers, (above[:, :, None] * beside[:, None]).flatten(1)
 
     def _position(self, lon: Tensor, lat: Tensor) -> tuple[Tensor, Tensor]:
-        """Row and column of places, in fractions of nodes."""
+        """Return row and column of places, in fractions of nodes."""
         if self.bounds is None:
             row = (lat + POLE) * ((self.height - 1) / 180)
             return row, torch.where(lat.abs() == POLE, 0.0, (lon + 180) * (self.width / 360))
         west, south, east, north = self.bounds
         across, beyond = east - west, (360 - (east - west)) / 2
         row = (lat.clamp(south, north) - south) * ((self.height - 1) / (north - south))
-        # outside, the nearer of both edges: degrees east of the middle of what is outside
+        # places outside take the nearer edge: count degrees from the middle of the outside
         column = ((lon - west + beyond) % 360 - beyond).clamp(0, across)
         column = column * ((self.width - 1) / across)
         return row, torch.where(lat.abs() == POLE, 0.0, column)
@@ -138,7 +142,7 @@ class FeatureGrid(nn.Module):
         return mixed * self.scale.to(weights.dtype)
 
     def description(self) -> dict[str, Any]:
-        """Return what a configuration says of it."""
+        """Return the description for a configuration."""
         facts: dict[str, Any] = {
             "height": self.height,
             "width": self.width,
@@ -153,7 +157,7 @@ class FeatureGrid(nn.Module):
         return facts
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         return [f"grid{i:03d}" for i in range(self.embedding_dim)]
 
     def extra_repr(self) -> str:
@@ -163,7 +167,7 @@ class FeatureGrid(nn.Module):
 
 
 class _Beside(list[ContentLayers | None]):
-    """Holds a module that is no part of another one, and is not copied with it."""
+    """Holds a module that is not part of another module, and is not copied with it."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Beside:
         return self

@@ -1,4 +1,4 @@
-"""Waves of a few kilometres, which tell places of one city apart."""
+"""Waves of a few kilometres, which distinguish places of one city."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ TURN = 2 * math.pi
 class FineWaves(nn.Module):
     r"""Random plane waves :math:`\sqrt 2 \cos(k^\top x + b)` of the unit vector x of a place.
 
-    The random Fourier features of Rahimi and Recht (2007), with wave numbers k normal in three
-    dimensions and deviations at even ratios from :math:`2 \pi R` over the longest wavelength to
-    that over the shortest. Each has mean square 1. Angles are computed in float64.
+    These are the random Fourier features of Rahimi and Recht (2007). The wave numbers k are normal
+    in three dimensions; their deviations grow at a constant ratio from :math:`2 \pi R` divided by
+    the longest wavelength to the same divided by the shortest. Each wave has mean square 1. Angles
+    are computed in float64.
 
     Parameters
     ----------
     count : int
-        Waves.
+        Number of waves.
     longest_km, shortest_km : float
-        Wavelengths of the coarsest and the finest, kilometres.
+        Longest and shortest wavelength, kilometres.
     """
 
     frequencies: Tensor
@@ -37,14 +38,14 @@ class FineWaves(nn.Module):
         super().__init__()
         if count < 1 or not 0 < shortest_km <= longest_km:
             raise ValueError(
-                f"{count} waves of {longest_km} to {shortest_km} km are none; count must be "
-                "positive and the longest no shorter than the shortest"
+                "count must be at least 1 and 0 < shortest_km <= longest_km, got "
+                f"count={count}, longest_km={longest_km}, shortest_km={shortest_km}"
             )
         self.longest_km, self.shortest_km = longest_km, shortest_km
         self.embedding_dim = count
         self.register_buffer("frequencies", torch.empty(count, 3))
         self.register_buffer("phases", torch.empty(count))
-        if not self.phases.is_meta:  # else they are loaded, and drawing would import a compiler
+        if not self.phases.is_meta:  # or they are loaded later, and drawing imports a compiler
             self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -58,21 +59,21 @@ class FineWaves(nn.Module):
         angles = torch.addmm(
             self.phases.double(), unit_vectors(lonlat.double()), self.frequencies.double().T
         )
-        angles -= (angles / TURN).round_() * TURN  # whole turns off before single precision
+        angles -= (angles / TURN).round_() * TURN  # remove whole turns before single precision
         return angles.to(dtype or lonlat.dtype).cos_().mul_(math.sqrt(2))
 
     def wavelengths(self) -> Tensor:
-        """Kilometres of each wave, the longest first, (count,)."""
+        """Return the length of each wave in kilometres, the longest first, (count,)."""
         ends = math.log(self.longest_km), math.log(self.shortest_km)
         return torch.linspace(*ends, self.embedding_dim).exp()
 
     def amplitudes(self) -> Tensor:
-        """Weights whose squares are as the wavelengths and add up to 1, (count,)."""
+        """Return weights (count,) whose squares are as the wavelengths and add up to 1."""
         power = self.wavelengths()
         return (power / power.sum()).sqrt()
 
     def description(self) -> dict[str, Any]:
-        """Return what a configuration says of it."""
+        """Return the description for a configuration."""
         return {
             "count": self.embedding_dim,
             "longest_km": self.longest_km,
@@ -80,7 +81,7 @@ class FineWaves(nn.Module):
         }
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         return [f"wave{i:03d}" for i in range(self.embedding_dim)]
 
     def extra_repr(self) -> str:

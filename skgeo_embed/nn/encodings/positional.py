@@ -1,8 +1,8 @@
-"""Closed-form positional encodings of the original, quirks included.
+"""Closed-form positional encodings of SatCLIP, with their quirks.
 
-All take (n, 2) degrees, longitude first, and return (n, embedding_dim). Published checkpoints
-depend on their exact form: where the originals feed degrees to sine and cosine as if they were
-radians, or shift an angle twice, so do these.
+All take (n, 2) degrees, longitude first, and return (n, embedding_dim). SatCLIP checkpoints depend
+on their exact form, so these too feed degrees to sine and cosine as if they were radians, or shift
+an angle twice.
 """
 
 from __future__ import annotations
@@ -14,53 +14,55 @@ from torch import Tensor, nn
 
 from skgeo_embed.nn.encodings import KINDS
 from skgeo_embed.nn.harmonics import SphericalHarmonics
+from skgeo_embed.nn.sphere import unit_vectors
 
 _GRID_LON, _GRID_LAT = 360, 180
 
 
-class Direct(nn.Module):
-    """Radians minus π, of both: (lon, lat) -> 2 columns. The range is not -π ... π."""
+class FixedColumns(nn.Module):
+    """Base of the encodings with fixed columns."""
 
-    embedding_dim = 2
+    NAMES: tuple[str, ...]
+
+    @property
+    def embedding_dim(self) -> int:
+        """Number of columns."""
+        return len(self.NAMES)
+
+    def column_names(self) -> list[str]:
+        """Return the names of the columns."""
+        return list(self.NAMES)
+
+
+class Direct(FixedColumns):
+    """Longitude and latitude in radians, minus π: 2 columns, whose range is not -π ... π."""
+
+    NAMES = ("lon", "lat")
 
     def forward(self, lonlat: Tensor) -> Tensor:
         """Encode (n, 2) to (n, 2)."""
         return torch.deg2rad(lonlat) - math.pi
 
-    def column_names(self) -> list[str]:
-        """Names of the columns."""
-        return ["lon", "lat"]
 
-
-class Cartesian3D(nn.Module):
+class Cartesian3D(FixedColumns):
     """Coordinates on the unit sphere: 3 columns x, y, z."""
 
-    embedding_dim = 3
+    NAMES = ("x", "y", "z")
 
     def forward(self, lonlat: Tensor) -> Tensor:
         """Encode (n, 2) to (n, 3)."""
-        lon, lat = torch.deg2rad(lonlat).unbind(-1)
-        x, y = torch.cos(lon) * torch.cos(lat), torch.sin(lon) * torch.cos(lat)
-        return torch.stack([x, y, torch.sin(lat)], dim=-1)
-
-    def column_names(self) -> list[str]:
-        """Names of the columns."""
-        return ["x", "y", "z"]
+        return unit_vectors(lonlat)
 
 
-class Wrap(nn.Module):
+class Wrap(FixedColumns):
     """Cosine and sine of longitude, then of latitude: 4 columns (Mac Aodha et al. 2019)."""
 
-    embedding_dim = 4
+    NAMES = ("cos_lon", "sin_lon", "cos_lat", "sin_lat")
 
     def forward(self, lonlat: Tensor) -> Tensor:
         """Encode (n, 2) to (n, 4)."""
         lon, lat = torch.deg2rad(lonlat).unbind(-1)
         return torch.stack([lon.cos(), lon.sin(), lat.cos(), lat.sin()], dim=-1)
-
-    def column_names(self) -> list[str]:
-        """Names of the columns."""
-        return ["cos_lon", "sin_lon", "cos_lat", "sin_lat"]
 
 
 class MultiScale(nn.Module):
@@ -99,13 +101,13 @@ class MultiScale(nn.Module):
         return self.columns_per_frequency * self.n_frequencies
 
     def frequencies(self, device: torch.device) -> Tensor:
-        """Return the F frequencies, highest last where max_radius < min_radius."""
+        """Return the F frequencies, from that of min_radius to that of max_radius."""
         steps = torch.arange(self.n_frequencies, dtype=torch.float64, device=device)
         growth = math.log(self.max_radius / self.min_radius) / max(self.n_frequencies - 1, 1)
         return 1 / (self.min_radius * torch.exp(steps * growth))
 
     def scaled(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
-        """Degrees times frequency, each (n, F)."""
+        """Return longitudes and latitudes times each frequency, both (n, F)."""
         lon, lat = lonlat.double().unbind(-1)
         frequencies = self.frequencies(lonlat.device)
         return lon[:, None] * frequencies, lat[:, None] * frequencies
@@ -122,7 +124,7 @@ class Grid(MultiScale):
         return torch.cat(blocks, dim=1).to(lonlat.dtype)
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         return [
             f"{function}_{axis}_f{k}"
             for axis in ("lon", "lat")
@@ -134,8 +136,8 @@ class Grid(MultiScale):
 class Theory(MultiScale):
     """Space2Vec's theory: three directions 120° apart; 6 F columns.
 
-    The columns of directions and frequencies are cut into two halves, and within each half
-    even columns get the sine and odd ones the cosine, as in the original.
+    The columns of directions and frequencies are cut into two halves; in each half even columns
+    get the sine and odd columns the cosine, as in SatCLIP.
     """
 
     columns_per_frequency = 6
@@ -155,7 +157,7 @@ class Theory(MultiScale):
         return (torch.arange(self.embedding_dim, device=device) % half) % 2 == 0
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         sine = self._takes_sine(torch.device("cpu")).tolist()
         plain = [f"u{u}_f{k}" for k in range(self.n_frequencies) for u in (1, 1, 2, 2, 3, 3)]
         named = [f"{'sin' if s else 'cos'}_{name}" for s, name in zip(sine, plain, strict=True)]
@@ -168,39 +170,20 @@ class Sphere(MultiScale):
     Parameters
     ----------
     kind : {"spherec", "spherecplus", "spherem", "spheremplus"}
-        Which products.
+        Chooses the products.
     n_frequencies, min_radius, max_radius
         See :class:`MultiScale`.
     """
 
+    # capitals: the unscaled coordinate, degrees taken for radians
+    PRODUCTS = ("cos_lat*cos_lon", "cos_lat*sin_lon")
+    MIXED = ("cos_lat*cos_LON", "cos_LAT*cos_lon", "cos_lat*sin_LON", "cos_LAT*sin_lon")
+    FACTORS = ("sin_lat", "cos_lat", "sin_lon", "cos_lon")
     TERMS = {
-        "spherec": ("sin_lat", "cos_lat*cos_lon", "cos_lat*sin_lon"),
-        "spherecplus": (
-            "sin_lat",
-            "cos_lat",
-            "sin_lon",
-            "cos_lon",
-            "cos_lat*cos_lon",
-            "cos_lat*sin_lon",
-        ),
-        # capitals: the unscaled coordinate, degrees taken for radians
-        "spherem": (
-            "sin_lat",
-            "cos_lat*cos_LON",
-            "cos_LAT*cos_lon",
-            "cos_lat*sin_LON",
-            "cos_LAT*sin_lon",
-        ),
-        "spheremplus": (
-            "sin_lat",
-            "cos_lat",
-            "sin_lon",
-            "cos_lon",
-            "cos_lat*cos_LON",
-            "cos_LAT*cos_lon",
-            "cos_lat*sin_LON",
-            "cos_LAT*sin_lon",
-        ),
+        "spherec": ("sin_lat", *PRODUCTS),
+        "spherecplus": (*FACTORS, *PRODUCTS),
+        "spherem": ("sin_lat", *MIXED),
+        "spheremplus": (*FACTORS, *MIXED),
     }
 
     def __init__(self, kind: str, *args: float, **kwargs: float) -> None:
@@ -227,7 +210,7 @@ class Sphere(MultiScale):
         return torch.stack(terms, dim=-1).flatten(1).to(lonlat.dtype)
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         names = [
             f"{term.replace('*', '_')}_f{k}"
             for k in range(self.n_frequencies)
@@ -238,13 +221,13 @@ class Sphere(MultiScale):
 
 
 class DiscretizedHarmonics(nn.Module):
-    """Analytic harmonics read off a 360 × 180 grid, as the original's "discretized" does.
+    """Analytic harmonics read from a 360 × 180 grid, as in SatCLIP's "discretized".
 
     With x = lon + 180, y = lat + 90 and G in single precision at longitudes
     linspace(-180, 180, 360) and latitudes linspace(-90, 90, 180), the value is
     (1-fx)(1-fy) G[⌊x⌋, ⌊y⌋] + fx (1-fy) G[⌈x⌉, ⌈y⌉], with f the fractional parts. This is
     not bilinear: it fades to zero below every whole degree of latitude. Only the grid points
-    that are asked for are computed.
+    that are needed are computed.
 
     Parameters
     ----------
@@ -285,12 +268,12 @@ class DiscretizedHarmonics(nn.Module):
         return self.harmonics(points).float().double()
 
     def column_names(self) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         return self.harmonics.column_names()
 
 
 def number_repeats(names: list[str]) -> list[str]:
-    """Tell repeated names apart by _2, _3, ..."""
+    """Append _2, _3, ... to repeated names."""
     seen: dict[str, int] = {}
     out = []
     for name in names:
@@ -309,7 +292,7 @@ def make_encoding(
     min_radius: float = 1.0,
     max_radius: float = 360.0,
 ) -> nn.Module:
-    """Build a positional encoding by name; what does not apply to it is ignored."""
+    """Build a positional encoding by name; arguments of other encodings are ignored."""
     if kind == "sphericalharmonics":
         if harmonics_calculation == "discretized":
             return DiscretizedHarmonics(legendre_polys)

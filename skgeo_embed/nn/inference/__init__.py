@@ -1,1 +1,1 @@
-"""Running frozen networks over many places or images: devices, batches, precision, grids."""
+"""Inference with frozen networks on many places or images: devices, batches, precision, grids."""

@@ -1,4 +1,4 @@
-"""Which device computes, and what it can do."""
+"""Which device computes, and what it supports."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         ) from error
     if chosen.type == "cuda":
         if not torch.cuda.is_available():
-            raise ValueError(f"device={device!r}: this machine or this build of torch has no CUDA")
-        # "cuda" and "cuda:0" are one device, whose weights are to be held once
+            raise ValueError(f"device={device!r}: this machine or torch build has no CUDA")
+        # "cuda" and "cuda:0" are one device, which shall hold weights once
         chosen = torch.device(
             "cuda", torch.cuda.current_device() if chosen.index is None else chosen.index
         )
         if chosen.index >= torch.cuda.device_count():
             raise ValueError(
                 f"device={device!r}: this machine has {torch.cuda.device_count()} CUDA device(s), "
-                "counted from cuda:0"
+                "numbered from cuda:0"
             )
     elif chosen.type == "meta":
-        raise ValueError(f"device={device!r} holds no values, so nothing can be computed there")
+        raise ValueError(f"device={device!r} cannot compute: it stores no values")
     elif chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device={device!r}: this machine or this build of torch has no MPS")
+        raise ValueError(f"device={device!r}: this machine or torch build has no MPS")
     return chosen
 
 
 def has_float64(device: torch.device) -> bool:
-    """Say whether a device knows double precision; Apple's GPUs do not."""
+    """Return whether a device supports double precision; Apple's GPUs do not."""
     return device.type != "mps"
 
 
 def check_precision(device: torch.device, dtype: str) -> None:
-    """Refuse double precision where there is none."""
+    """Check that a device supports the precision."""
     if dtype == "float64" and not has_float64(device):
         raise ValueError(
             f'device "{device.type}" has no float64; use dtype="float32" or device="cpu"'
@@ -58,5 +58,5 @@ def check_precision(device: torch.device, dtype: str) -> None:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether an accelerator's memory ran out, which a smaller batch may mend."""
+    """Return whether an accelerator's memory ran out; a smaller batch may fit."""
     return isinstance(error, torch.cuda.OutOfMemoryError) or MPS_OUT_OF_MEMORY in str(error)

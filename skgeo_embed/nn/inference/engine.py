@@ -16,7 +16,7 @@ from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, split_encoding
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tiles import Tiler
-from skgeo_embed.nn.inference.transfer import brought_home
+from skgeo_embed.nn.inference.transfer import copy_to_cpu
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.networks import SirenNet
 
@@ -26,13 +26,13 @@ Rows = slice | Tensor
 class InferenceEngine:
     """Encode numpy coordinates with a frozen location encoder.
 
-    The weights are copied to each device and precision on first use and shared by all who
-    hold the engine; pickles carry the CPU module alone.
+    The weights are copied to each device and precision on first use and shared by all estimators
+    that hold the engine; a pickle holds only the module on the CPU.
 
     Parameters
     ----------
     module : EncodedNetwork
-        The encoder; it is put in eval mode and must not be trained afterwards.
+        The encoder, which is set to eval mode and must not be trained afterwards.
     """
 
     def __init__(self, module: EncodedNetwork) -> None:
@@ -47,21 +47,21 @@ class InferenceEngine:
         self.__init__(state["module"])  # type: ignore[misc]
 
     def width(self, options: EncodingOptions) -> int:
-        """Columns of the output."""
+        """Return the number of columns of the output."""
         return options.columns or self.module.output_dim(options.layer)
 
     @torch.inference_mode()
     def encode(self, lonlat: np.ndarray, options: EncodingOptions) -> Iterator[tuple[Rows, Tensor]]:
         """Yield rows of (n, 2) degrees and their encoding, batch after batch, on the CPU.
 
-        Rows are a slice or their numbers; values last until the next are asked for. Many points
-        in float32 use the tabulated first layer, see :mod:`skgeo_embed.nn.inference.tables`;
-        float64 and few points use the harmonics themselves.
+        Rows are a slice or row numbers; values are valid until the next batch is asked for. Many
+        points in float32 use the tabulated first layer, see
+        :mod:`skgeo_embed.nn.inference.tables`; float64 and few points use the harmonics.
         """
         network = self._network(options)
         tiler = _tiler(network, options, "points")
         pieces = network.encode(torch.from_numpy(lonlat), options, tiler)
-        for (rows,), values in brought_home(_finished(pieces, options), network.device):
+        for (rows,), values in copy_to_cpu(_finished(pieces, options), network.device):
             yield rows, values
             del values  # its memory is the next batch's
 
@@ -71,13 +71,13 @@ class InferenceEngine:
     ) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield rows, columns and (n_rows · n_columns, d) of every pair of two axes, on the CPU.
 
-        Values last until the next are asked for.
+        Values are valid until the next tile is asked for.
         """
         network = self._network(options)
         tiler = _tiler(network, options, "grid")
         axes = torch.from_numpy(lon), torch.from_numpy(lat)
         pieces = network.encode_grid(*axes, options, tiler)
-        for (rows, columns), values in brought_home(_finished(pieces, options), network.device):
+        for (rows, columns), values in copy_to_cpu(_finished(pieces, options), network.device):
             yield rows, columns, values
             del values
 
@@ -92,7 +92,7 @@ class InferenceEngine:
 
 
 def runs_own_code(module: EncodedNetwork) -> bool:
-    """Say whether a module's output is more than its description and weights tell."""
+    """Return whether code of a module's own (a forward, a hook) determines its output."""
     return (
         type(module).forward is not EncodedNetwork.forward
         or "forward" in vars(module)
@@ -101,7 +101,7 @@ def runs_own_code(module: EncodedNetwork) -> bool:
 
 
 def is_sine_network(module: EncodedNetwork) -> bool:
-    """Say whether a module is a SIREN on harmonics, run by its own `forward`."""
+    """Return whether a module is a SIREN on harmonics without code of its own."""
     return (
         not runs_own_code(module)
         and isinstance(split_encoding(module.posenc)[0], SphericalHarmonics)
@@ -110,7 +110,7 @@ def is_sine_network(module: EncodedNetwork) -> bool:
 
 
 def _tiler(network: AnyNetwork | SineNetwork, options: EncodingOptions, kind: str) -> Tiler:
-    """Points at a time: what was chosen, or on a CPU what its caches hold of a hidden layer."""
+    """Choose the points in a batch: the user's number, or what suits the device's caches."""
     if network.device.type != "cpu":
         return Tiler(options.batch_size or 65_536)
     suits = 8192 if options.layer == "content" else 2048

@@ -1,4 +1,4 @@
-"""A frozen vision tower over many images."""
+"""Encode many images with a frozen vision tower."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from skgeo_embed.nn.inference.tiles import Tiler
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How images are encoded: what an estimator decides in `fit` and hands on whole.
+    """How an estimator encodes images, as decided in `fit`.
 
     Attributes
     ----------
     device : torch.device or None
-        Where to compute; None is the best one that the process has.
+        Where to compute; None is the best device of the machine.
     batch_size : int
         Images at a time.
     normalize : bool
@@ -53,12 +53,12 @@ def _options_here(
 class ImageEngine:
     """Encode batches of images with a frozen vision tower.
 
-    The tower is copied to a device on first use; pickles carry the CPU module alone.
+    The tower is copied to a device on first use; a pickle holds only the module on the CPU.
 
     Parameters
     ----------
     tower : torch.nn.Module
-        Maps (n, bands, height, width) to (n, d); it is put in eval mode.
+        Maps (n, bands, height, width) to (n, d); it is set to eval mode.
     """
 
     def __init__(self, tower: nn.Module) -> None:
@@ -79,10 +79,10 @@ class ImageEngine:
     ) -> Iterator[np.ndarray]:
         """Yield the (n, d) float32 of each batch of (n, bands, height, width) arrays.
 
-        Where an accelerator's memory runs out, batches are done in smaller pieces.
+        If an accelerator's memory runs out, batches are computed in smaller pieces.
         """
         target = resolve_device(device)
-        tower = self._on(target)
+        tower = self.tower_on(target)
         dtype = next((p.dtype for p in tower.parameters() if p.is_floating_point()), torch.float32)
         threads = self._threads if target.type == "cpu" else None
         tiler: Tiler | None = None
@@ -97,7 +97,8 @@ class ImageEngine:
             parts = [values.cpu() for _, _, values in tiler.run(1, len(batch), compute)]
             yield torch.cat(parts).float().numpy()
 
-    def _on(self, device: torch.device) -> nn.Module:
+    def tower_on(self, device: torch.device) -> nn.Module:
+        """Return the tower on a device, copied there on first use."""
         if device.type == "cpu":
             return self.tower
         with self._lock:
@@ -110,8 +111,8 @@ class ImageEngine:
 
 
 def _rows_of(output: Any, tower: nn.Module, n_images: int) -> Tensor:
-    right = isinstance(output, Tensor) and output.ndim == 2 and len(output) == n_images
-    if not right or output.is_complex():
+    valid = isinstance(output, Tensor) and output.ndim == 2 and len(output) == n_images
+    if not valid or output.is_complex():
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
             f"the vision tower {type(tower).__name__} must map (n, bands, height, width) to "
@@ -120,7 +121,7 @@ def _rows_of(output: Any, tower: nn.Module, n_images: int) -> Tensor:
         )
     if not torch.isfinite(output).all():
         raise ValueError(
-            f"the vision tower {type(tower).__name__} returned NaN or infinity; its weights, or "
-            "its precision, do not hold these images."
+            f"the vision tower {type(tower).__name__} returned NaN or infinity; check the range "
+            "of the images, and that its weights are finite."
         )
     return output

@@ -1,4 +1,4 @@
-"""Locks that a forked child can take, whoever held them in its parent."""
+"""Locks that a forked child can acquire even if its parent held them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import TracebackType
 class ForkSafeLock:
     """A lock that is new in every forked child.
 
-    Another thread may hold a lock at the moment of a fork; in the child there is no such thread,
-    and nobody would ever release it.
+    Another thread may hold a lock when the process forks. The child has no such thread, so the
+    lock would never be released there.
     """
 
     _all: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""Location networks as they run: any of them as it is, and SIRENs on harmonics much faster."""
+"""Location networks for inference: any kind by its `forward`, SIRENs on harmonics faster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skgeo_embed.nn.encodings.detailed import DetailedEncoding
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding, encode_positions
 from skgeo_embed.nn.inference.devices import has_float64
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.options import EncodingOptions
@@ -18,23 +18,22 @@ from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 from skgeo_embed.nn.inference.thread_choice import ThreadChoice
 from skgeo_embed.nn.inference.tiles import Tile, Tiler
 from skgeo_embed.nn.location import EncodedNetwork
-from skgeo_embed.nn.location.encoder import encode_positions
 from skgeo_embed.nn.location.networks import MixedComponents, mixed_components
 
-# Points for each Legendre polynomial from which tables are used: they pay from the second such call
-# on, or at once from five times as many points (benchmarks/inference.py). Whether they are there
-# already does not count: the same call must give the same numbers, to the last bit.
+# Points per Legendre polynomial from which tables are used: they pay off from the second such
+# call, or at once for five times as many points (benchmarks/inference.py). Whether they exist
+# already must not matter: the same call must give the same numbers, to the last bit.
 MIN_TABULATED_POINTS = 250
-MIN_TABULATED_POLYS = 12  # below, the L² harmonics are no more work than reading a table
-SORTED_POINTS = 500_000  # at a time, so that what is written together lies together
-HARMONICS_BYTES = 8 * 2**20  # at a time, in half the time of one small batch after the other
-GRID_ROWS = 16  # rows of a grid at a time; more would need memory and save nothing
+MIN_TABULATED_POLYS = 12  # fewer harmonics are computed as fast as a table is read
+SORTED_POINTS = 500_000  # at a time, so that rows of a batch lie close together in the output
+HARMONICS_BYTES = 8 * 2**20  # at a time, which halves the time of small batches
+GRID_ROWS = 16  # rows of a grid at a time; more need memory and save no time
 
 
 class AnyNetwork:
     """A location encoder of any kind on one device, run by its own `forward`.
 
-    Positions are encoded on the CPU where the device lacks the float64 that they need.
+    Positions are encoded on the CPU if the device lacks float64.
     """
 
     def __init__(self, module: EncodedNetwork, device: torch.device, dtype: torch.dtype) -> None:
@@ -46,8 +45,8 @@ class AnyNetwork:
             self.module.posenc.to(device)
         elif type(module).forward is not EncodedNetwork.forward:
             raise ValueError(
-                f"{type(module).__name__} has a forward of its own, which is given float64 "
-                f'degrees, and device "{device.type}" has no float64; use device="cpu"'
+                f"{type(module).__name__} has its own forward, which takes float64 degrees, and "
+                f'device "{device.type}" has no float64; use device="cpu"'
             )
 
     def encode(
@@ -78,7 +77,7 @@ class AnyNetwork:
         else:
             features = encode_positions(self.module.posenc, lonlat, self.dtype)
             values = self.module.run_network(features.to(self.device), options.layer)
-        return self.module.fewer(values, options.layer, options.columns)
+        return self.module.first_columns(values, options.layer, options.columns)
 
 
 class SineNetwork:
@@ -90,7 +89,7 @@ class SineNetwork:
         self.harmonics_device = device if has_float64(device) else torch.device("cpu")
         net: Any = module.nnet
         self._layers = [*net.layers, net.last_layer]
-        self.weights, self.biases, _ = zip(*map(self._held, self._layers), strict=True)
+        self.weights, self.biases, _ = zip(*map(self._prepared, self._layers), strict=True)
         self._components: dict[int | None, tuple[Tensor, Tensor, Tensor | None]] = {}
         self.details = None if details is None else copy.deepcopy(details)
         if self.details is not None:
@@ -107,7 +106,7 @@ class SineNetwork:
 
     @property
     def tables(self) -> LatitudeTables:
-        """The first layer by latitude, on the CPU."""
+        """Tables of the first layer by latitude, on the CPU."""
         with self._lock:
             if self._tables is None:
                 first = self._layers[0]
@@ -118,7 +117,7 @@ class SineNetwork:
 
     @property
     def sphere(self) -> SphereTable:
-        """The first layer by place."""
+        """Table of the first layer over the sphere."""
         tables = self.tables
         with self._lock:
             if self._sphere is None:
@@ -126,7 +125,7 @@ class SineNetwork:
             return self._sphere
 
     def worth_tabulating(self, n_points: int) -> bool:
-        """Say whether so many points are read off tables; MPS got `embedding_bag` late."""
+        """Return whether tables are faster for so many points; MPS got `embedding_bag` late."""
         size = self.posenc.legendre_polys
         many = size >= MIN_TABULATED_POLYS and n_points >= MIN_TABULATED_POINTS * size
         return many and self.dtype == torch.float32 and self.device.type != "mps"
@@ -146,7 +145,7 @@ class SineNetwork:
         harmonics = _Harmonics(self.posenc, lonlat, self.dtype, self.harmonics_device)
 
         def compute(_: slice, points: slice) -> Tensor:
-            features = harmonics.of(points).to(self.device)
+            features = harmonics.at(points).to(self.device)
             first = torch.addmm(self.biases[0], features, self.harmonics_weight.T)
             return self.finish(*self.with_details(first, lonlat[points]), options)
 
@@ -156,7 +155,7 @@ class SineNetwork:
     def encode_tabulated(
         self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Read the first layer off tables, points of one cell together."""
+        """Read the first layer from tables, points of one cell together."""
         sphere = self.sphere
         for start in range(0, len(lonlat), SORTED_POINTS):
             cells, order = sphere.cells(lonlat[start : start + SORTED_POINTS]).sort(stable=True)
@@ -183,7 +182,7 @@ class SineNetwork:
         self, lon: Tensor, lat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[Tile]:
         """Yield tiles of the encoding of every pair of two axes."""
-        # what depends on longitude alone is computed once for all rows
+        # terms of longitude are computed once for all rows
         if self.worth_tabulating(len(lon) * len(lat)):
             first_layer = partial(self.sphere.read_grid, self.sphere.axes(lon, lat))
         else:
@@ -199,7 +198,7 @@ class SineNetwork:
         return tiler.run(len(lat), len(lon), compute, max_rows=GRID_ROWS)
 
     def waves(self, lon: Tensor) -> Tensor:
-        """Longitude terms as they are multiplied here, (n_lon, 2 L)."""
+        """Return longitude terms in the network's precision, (n_lon, 2 L)."""
         return self.tables.waves(lon).to(self.dtype).to(self.device)
 
     def first_layer_of_grid(
@@ -210,9 +209,9 @@ class SineNetwork:
         return (waves[columns] @ by_latitude).flatten(0, 1)
 
     def with_details(self, first: Tensor, lonlat: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Add what the first layer makes of a feature grid and fine waves, where there are any.
+        """Add the first layer of a feature grid and fine waves, if the network has them.
 
-        Columns of content, which a later layer reads, come beside it.
+        Content columns, which a later layer reads, are returned beside it.
         """
         if self.details is None:
             return first, None
@@ -222,7 +221,7 @@ class SineNetwork:
         return first.addmm_(details[:, :read], self.detail_weight.T), details[:, read:]
 
     def finish(self, first: Tensor, content: Tensor | None, options: EncodingOptions) -> Tensor:
-        """Apply what follows the linear map of the first layer, which is overwritten."""
+        """Apply all that follows the linear map of the first layer, which is overwritten."""
         x = first.sin_()
         n, hidden = options.columns, options.layer == "hidden"
         for number in range(1, len(self.weights) - 1):
@@ -234,36 +233,38 @@ class SineNetwork:
             if self._layers[number].activation:
                 x.sin_()
         if hidden:
-            x = x[:, :n]  # of a network with one hidden layer
+            x = x[:, :n]  # for networks with one hidden layer
             return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
         return torch.addmm(self.biases[-1][:n], x, self.weights[-1][:n].T)
 
     def _columns_of(self, number: int, columns: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Weights and bias of a layer's first columns, or of as many components, made once."""
+        """Return weights of a layer's first columns, or of as many components, prepared once."""
         layer = self._layers[number]
         if not isinstance(layer, MixedComponents):
             return self.weights[number][:columns], self.biases[number][:columns], None
         with self._lock:
             if columns not in self._components:
-                self._components[columns] = self._held(layer, columns)
+                self._components[columns] = self._prepared(layer, columns)
             return self._components[columns]
 
-    def _held(self, layer: Any, columns: int | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Weights and bias as they are multiplied here."""
+    def _prepared(
+        self, layer: Any, columns: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return weight, bias and weight of content on the device, with the frequency folded in."""
         weight, bias, of_content = folded(layer.weight, layer), folded(layer.bias, layer), None
         if isinstance(layer, MixedComponents):
             if layer.content_weight is not None:
                 of_content, _ = mixed_components(layer.content_weight.double(), bias, columns)
             weight, bias = mixed_components(weight, bias, columns)
-        held = (None if part is None else part.to(self.dtype).to(self.device)
-                for part in (weight, bias, of_content))  # fmt: skip
-        return tuple(held)  # type: ignore[return-value]
+        moved = (None if part is None else part.to(self.dtype).to(self.device)
+                 for part in (weight, bias, of_content))  # fmt: skip
+        return tuple(moved)  # type: ignore[return-value]
 
 
 class _Harmonics:
-    """The harmonics of points in turn; on a CPU for several batches where those of one are small.
+    """Compute harmonics batch by batch; on a CPU, of several small batches at a time.
 
-    Their memory is kept from one block to the next: fresh memory would be slow.
+    Blocks share their memory, because new memory is slow.
     """
 
     def __init__(
@@ -274,8 +275,8 @@ class _Harmonics:
         self._block = slice(0, 0)
         self._memory = self._features = torch.empty(0)
 
-    def of(self, points: slice) -> Tensor:
-        """Harmonics of a batch, (n, L²)."""
+    def at(self, points: slice) -> Tensor:
+        """Return the harmonics of a batch, (n, L²)."""
         if not self._block.start <= points.start <= points.stop <= self._block.stop:
             self._compute(points)
         first = points.start - self._block.start
@@ -287,9 +288,9 @@ class _Harmonics:
         batches = max(1, bytes_held // (columns * self._dtype.itemsize * batch))
         block = slice(points.start, min(points.start + batches * batch, len(self._lonlat)))
         lonlat = self._lonlat[block].to(self._device)
-        self._block = slice(0, 0)  # should memory run out
+        self._block = slice(0, 0)  # in case memory runs out
         if self._memory.shape != (columns, len(lonlat)):
-            self._memory = self._features = torch.empty(0)  # let go of it before asking for more
+            self._memory = self._features = torch.empty(0)  # free it before asking for more
             self._memory = torch.empty(
                 (columns, len(lonlat)), dtype=self._dtype, device=self._device
             )
@@ -298,12 +299,12 @@ class _Harmonics:
 
 
 def split_encoding(posenc: Any) -> tuple[Any, DetailedEncoding | None]:
-    """Split a positional encoding into what is tabulated and what lies beside it, if anything."""
+    """Split a positional encoding into the part that is tabulated and the details, if any."""
     if isinstance(posenc, DetailedEncoding):
         return posenc.position, posenc
     return posenc, None
 
 
 def folded(parameter: Tensor, layer: Any) -> Tensor:
-    """Return a weight or bias of a sine layer with its frequency, in double precision."""
+    """Return a weight or bias of a sine layer times its frequency, in double precision."""
     return parameter.double() * layer.w0

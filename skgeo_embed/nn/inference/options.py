@@ -1,4 +1,4 @@
-"""How places are encoded: what an estimator decides in `fit` and hands on whole."""
+"""How an estimator encodes places, as decided in `fit`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from skgeo_embed.nn.location import Layer
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """What comes out of a location network, and where and how it is computed.
+    """Which output of a location network is computed, where and how.
 
     Attributes
     ----------
     layer : {"embedding", "hidden", "content"}
         The output.
     device : torch.device or None
-        Where to compute; None is the best one that the process has.
+        Where to compute; None is the best device of the machine.
     dtype : {"float32", "float64"}
-        Of the network and of the output.
+        Precision of the network and of the output.
     batch_size : int or None
-        Points at a time; None takes what suits the device.
+        Points at a time; None takes a number that suits the device.
     unit_length : bool
         Scale every row to length 1.
     columns : int or None
-        Only the first of them, or of the components that they mix.
+        Number of columns: only the first, or those that mix as many components.
     """
 
     layer: Layer = "embedding"
@@ -48,19 +48,19 @@ class EncodingOptions:
 
 
 def chosen_device(device: str | torch.device | None) -> torch.device | None:
-    """Check a device that a user names; None stays open, so that pickles travel."""
+    """Check a device that a user names; None is kept, so that pickles work elsewhere."""
     checked = resolve_device(device)
     return None if device is None else checked
 
 
 def device_here(device: str | None) -> torch.device | None:
-    """Return the device that a pickle names, or say that it is not here and leave it open."""
+    """Return the device that a pickle names; warn and return None if this machine lacks it."""
     try:
         return chosen_device(device)
     except ValueError:
         warn_caller(
-            f"this was fitted for the device {device!r}, which is not here; it computes on "
-            f"{resolve_device(None).type} instead.",
+            f"this was fitted for the device {device!r}, which this machine does not have; it "
+            f"computes on {resolve_device(None).type} instead.",
             RuntimeWarning,
         )
         return None

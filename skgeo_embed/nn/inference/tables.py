@@ -3,8 +3,8 @@
 For hidden unit h the first layer is Σ_m cos(mφ) A_mh(θ) + sin(mφ) B_mh(θ): A and B depend on
 latitude alone (`LatitudeTables`). Continued past the poles, the layer is a trigonometric
 polynomial of degree L-1 in both angles. Such a function is known everywhere from its values on
-a grid: a non-uniform fast Fourier transform reads it off `TAPS` × `TAPS` grid points around
-each place, where the dense layer reads L² harmonics (`SphereTable`).
+a grid: a non-uniform fast Fourier transform reads it from `TAPS` × `TAPS` grid points around
+each place, whereas the dense layer reads L² harmonics (`SphereTable`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch import Tensor
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 
-# Three grid points for each one that the degree needs, and 7 of them in each direction: the
-# error is that of float32 sums (5e-7 of the layer's rms), see tests/nn/test_tables.py
+# Three times the grid points that the degree needs, and 7 of them in each direction: the error is
+# that of float32 sums (5e-7 of the layer's rms), see tests/nn/inference/test_tables.py
 OVERSAMPLING = 3
 TAPS = 7
 BAND_ROWS = 32  # rows of grid cells in one table
-CACHE_BYTES = 128 * 2**20  # tables beyond this are made again when needed
+CACHE_BYTES = 128 * 2**20
 BUILD_ROWS = 8  # rows in double precision at a time
 
 
 class LatitudeTables:
-    """First-layer weights of each longitude term as a function of latitude.
+    """First-layer weights of each longitude term as functions of latitude.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class LatitudeTables:
     weight : Tensor of shape (hidden, L²), float64
         The layer's weight.
     bias : Tensor of shape (hidden,), float64
-        Its bias, which becomes part of the constant harmonic.
+        The layer's bias, which is added to the weight of the constant harmonic.
     """
 
     def __init__(self, posenc: SphericalHarmonics, weight: Tensor, bias: Tensor) -> None:
@@ -61,7 +61,7 @@ class LatitudeTables:
         return self.combine(self.legendre(lat))
 
     def legendre(self, lat: Tensor) -> Tensor:
-        """Legendre functions by order and degree, (m, l, n_lat)."""
+        """Return Legendre functions by order and degree, (m, l, n_lat)."""
         size = self.posenc.legendre_polys
         values = lat.new_zeros((size, size, len(lat)))
         for degree, row in enumerate(self.posenc.legendre_rows(lat)):
@@ -74,23 +74,23 @@ class LatitudeTables:
         return tables.unflatten(2, (2, -1)).transpose(0, 1).flatten(1, 2)
 
     def waves(self, lon: Tensor) -> Tensor:
-        """Longitude terms, cos then sin of each order: (n_lon, 2 L), float64."""
+        """Return longitude terms, cos then sin of each order: (n_lon, 2 L), float64."""
         return torch.stack(self.posenc.longitude_terms(lon), dim=1).flatten(0, 1).T
 
 
 class GridAxes(NamedTuple):
-    """Where the rows and columns of a grid of places are read in a sphere's table.
+    """Rows and columns of a sphere's table, and their weights, for a grid of places.
 
     Attributes
     ----------
     first_row : list of int
         The table's first row for each latitude.
     row_weights : Tensor of shape (n_lat, TAPS)
-        Of that row and the next.
+        Weights of that row and the following ones.
     taps : Tensor of shape (n_lon, TAPS)
         The table's columns for each longitude.
     column_weights : Tensor of shape (n_lon, TAPS)
-        Of these.
+        Weights of these columns.
     """
 
     first_row: list[int]
@@ -100,30 +100,40 @@ class GridAxes(NamedTuple):
 
 
 class SphereTable:
-    """The first layer on a grid of the whole sphere, with what it takes to read between.
+    """The first layer on a grid of the whole sphere, and how to read it between grid points.
 
-    Bands of latitude are computed when first needed, in float64 on the CPU, and kept on
-    `device` up to `CACHE_BYTES`.
+    Bands of latitude are computed when first needed, in float64 on the CPU, and cached on
+    `device`.
 
     Parameters
     ----------
     tables : LatitudeTables
-        The layer, on the CPU.
+        Tables of the layer, on the CPU.
     device : torch.device
-        Where it is read.
+        Where the table is read.
+    cache_bytes : int, default=128 MiB
+        Size of the cached bands; further ones are computed again when needed.
+
+    Attributes
+    ----------
+    bands : dict
+        The cached bands by their number.
 
     Notes
     -----
-    The grid holds the function's Fourier series divided by the transform of a window, so that
-    the window's sum over neighbours gives the function back. The window is the "exponential of
-    semicircle" of A. H. Barnett, J. Magland, L. af Klinteberg (2019), "A parallel nonuniform
+    The grid holds the function's Fourier series divided by the transform of a window, so that the
+    sum over neighbours, weighted by the window, gives the function. The window is the "exponential
+    of semicircle" of A. H. Barnett, J. Magland, L. af Klinteberg (2019), "A parallel nonuniform
     fast Fourier transform library based on an exponential of semicircle kernel", SIAM Journal
     on Scientific Computing 41, with its shape parameter for this oversampling.
     """
 
-    def __init__(self, tables: LatitudeTables, device: torch.device) -> None:
+    def __init__(
+        self, tables: LatitudeTables, device: torch.device, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         size = tables.posenc.legendre_polys
         self.device = device
+        self.cache_bytes = cache_bytes
         self.n_lat = OVERSAMPLING * size
         self.n_lon = 2 * self.n_lat
         ratio = self.n_lon / (2 * size - 1)
@@ -138,8 +148,8 @@ class SphereTable:
         self._waves = tables.waves(nodes * (360 / self.n_lon) - 180) / orders
         steps = torch.arange(TAPS, dtype=torch.int32)
         self._stencil = (steps[:, None] * self._row_length + steps).flatten().to(device)
-        self._bands: dict[int, Tensor] = {}
-        self._latest: tuple[int, Tensor] = -1, self._stencil  # a band that did not fit in
+        self.bands: dict[int, Tensor] = {}
+        self._latest: tuple[int, Tensor] = -1, self._stencil  # a band that the cache cannot hold
         self._lock = threading.Lock()
 
     def cells(self, lonlat: Tensor) -> Tensor:
@@ -149,7 +159,7 @@ class SphereTable:
         return first_row * self._row_length + first_column
 
     def band_of(self, cells: Tensor) -> Tensor:
-        """Return the band in which each cell is."""
+        """Return the band of each cell."""
         return torch.div(cells, self._row_length * BAND_ROWS, rounding_mode="floor")
 
     def read(self, lonlat: Tensor, band: int) -> Tensor:
@@ -166,7 +176,7 @@ class SphereTable:
         )
 
     def axes(self, lon: Tensor, lat: Tensor) -> GridAxes:
-        """Find what a grid's rows and columns are read from."""
+        """Return the table's rows and columns, with weights, for a grid of places."""
         row = self._positions(torch.stack([torch.zeros_like(lat), lat], dim=1))[0]
         first_row, row_weights = self._taps(row)
         column = self._positions(torch.stack([lon, torch.zeros_like(lon)], dim=1))[1]
@@ -190,7 +200,7 @@ class SphereTable:
         )
 
     def _positions(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
-        """Row and column of each point in the grid, in float64 and fractions of a step."""
+        """Return row and column of each point in the grid, in float64 and fractions of a step."""
         lon, lat = lonlat.double().unbind(1)
         return (lat + 90) * (self.n_lat / 180) - 0.5, (lon + 180) * (self.n_lon / 360)
 
@@ -198,7 +208,7 @@ class SphereTable:
         return torch.ceil(position - TAPS / 2).int() + self._margin
 
     def _taps(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """First of the grid points around each position, and the weights of all (n, TAPS)."""
+        """Return the first of the grid points around each position, and weights (n, TAPS)."""
         first = self._first_tap(position)
         distance = (position - (first - self._margin)).float().to(self.device)
         steps = torch.arange(TAPS, dtype=torch.float32, device=self.device)
@@ -206,25 +216,25 @@ class SphereTable:
 
     def _window(self, distance: Tensor) -> Tensor:
         square = (distance * (2 / TAPS)).square_().clamp_(max=1)
-        # sqrt(1 - t²) - 1 without its cancellation, which float32 would feel
+        # sqrt(1 - t²) - 1 without cancellation, which float32 could not afford
         return torch.exp(square / (1 + torch.sqrt(1 - square)) * -self._sharpness)
 
     def _window_transform(self, frequency: Tensor) -> Tensor:
-        """Fourier transform of the window, by Gauss-Legendre quadrature."""
+        """Return the Fourier transform of the window, by Gauss-Legendre quadrature."""
         points, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(128))
         points, weights = points * (TAPS / 2), weights * (TAPS / 2)
         return torch.cos(frequency[:, None].double() * points) @ (self._window(points) * weights)
 
     def _on_the_circle(self, transform: Tensor) -> Tensor:
-        """Legendre functions on the grid's rows, divided by the window: (m, l, n_lat + margins).
+        """Return Legendre functions on the grid's rows over the window: (m, l, n_lat + margins).
 
-        A meridian goes on past the pole as the opposite one, where order m has the sign (-1)^m.
+        Beyond a pole a meridian continues as the opposite one, where order m has the sign (-1)^m.
         """
         nodes = (torch.arange(self.n_lat, dtype=torch.float64) + 0.5) * (180 / self.n_lat)
         rows = torch.arange(-self._margin, self.n_lat + self._margin)
         legendre = self._tables.legendre(nodes - 90)
         smoothed = legendre.new_empty((*legendre.shape[:2], len(rows)))
-        for order, values in enumerate(legendre):  # one at a time for the memory it takes
+        for order, values in enumerate(legendre):  # one at a time, to save memory
             circle = torch.cat([values, values.flip(1) * (1 - 2 * (order % 2))], dim=1)
             series = torch.fft.rfft(circle)
             series[:, : len(transform)] /= transform
@@ -235,8 +245,8 @@ class SphereTable:
     def _band(self, index: int) -> Tensor:
         """Return the grid's rows that the cells of a band touch: (rows, columns, hidden)."""
         with self._lock:
-            if index in self._bands:
-                return self._bands[index]
+            if index in self.bands:
+                return self.bands[index]
             if index == self._latest[0]:
                 return self._latest[1]
         start = index * BAND_ROWS
@@ -249,9 +259,9 @@ class SphereTable:
             table[part] = self._waves @ self._tables.combine(legendre[:, :, part])
         table = table.to(self.device)
         with self._lock:
-            held = sum(band.nbytes for band in self._bands.values())
-            if held + table.nbytes <= CACHE_BYTES:
-                self._bands[index] = table
+            held = sum(band.nbytes for band in self.bands.values())
+            if held + table.nbytes <= self.cache_bytes:
+                self.bands[index] = table
             else:
                 self._latest = index, table
         return table

@@ -1,8 +1,9 @@
-"""One thread or all of them: what is faster now, found by timing the batches that run anyway.
+"""One thread or all: which is faster now, found by timing the batches that run anyway.
 
-A thread that has finished its part of a product spins until the others have. On a quiet machine
-that is the fastest way to wait. Beside other work the system puts one of the threads aside, the
-others wait for it thousands of times a second, and two threads take several times as long as one.
+A thread that has finished its part of a product spins until the others have finished. On a quiet
+machine that is the fastest way to wait. Beside other work the system suspends one of the threads,
+the others wait for it thousands of times a second, and two threads take several times as long as
+one.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from threadpoolctl import ThreadpoolController
 
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 
-ALL, ONE = False, True  # whether a batch is computed by one thread alone
-WORTH_SWITCHING = 0.93  # of the present cost
-NEW_SHARE = 0.3  # of the latest batch in the running mean
-LARGEST_STEP = 2.0  # a batch that was put aside once says no more than this
-PATIENCE = 20, 160  # a look at the other choice costs at most 1/20, then 1/160, of the time
+ALL, ONE = False, True  # whether one thread alone computes a batch
+WORTH_SWITCHING = 0.93  # switch if the other choice costs less than this share of the present one
+NEW_SHARE = 0.3  # weight of the latest batch in the running mean
+LARGEST_STEP = 2.0  # limit for a single batch that the system suspended
+PATIENCE = 20, 160  # trying the other choice costs at most 1/20, later 1/160, of the time
 BATCHES_BETWEEN_LOOKS = 16
-LARGE_BATCHES = 3  # from 512 cells on, a cell costs the same whatever the size of the batch
+LARGE_BATCHES = 3  # from 512 cells on, the cost per cell does not depend on the batch's size
 
 
 class ThreadChoice:
-    """Runs batches by one thread or by all, as measured for batches of the same kind.
+    """Run batches with one thread or with all, whichever was faster for batches of that kind.
 
-    The choice changes how long a batch takes and nothing else. It holds for the calling thread
-    while a batch runs: no environment variable and no setting of the process is changed.
+    The choice affects only how long a batch takes. It holds for the calling thread while a batch
+    runs: no environment variable and no setting of the process changes.
     """
 
     def __init__(self) -> None:
@@ -40,12 +41,12 @@ class ThreadChoice:
 
     @contextmanager
     def batch(self, kind: Hashable, n_cells: int) -> Iterator[Callable[[Callable[[], Any]], Any]]:
-        """Hand out a function that runs and times a batch; the choice holds until the end.
+        """Yield a function that runs and times a batch; the choice holds in this block.
 
         Parameters
         ----------
         kind : hashable
-            Batches of one kind cost the same for each cell.
+            Batches of one kind have the same cost per cell.
         n_cells : int
             Size of the batch.
         """
@@ -73,14 +74,14 @@ class ThreadChoice:
 
 
 def as_it_is(compute: Callable[[], Any]) -> Any:
-    """Run a batch with the threads that there are."""
+    """Run a batch without choosing or timing."""
     return compute()
 
 
 class BatchCosts:
-    """What batches of one kind cost with one thread and with all, and when to look again."""
+    """Costs of batches of one kind with one thread and with all, and when to compare again."""
 
-    _latest = ALL  # of any kind: what a new kind begins with
+    _latest = ALL  # the latest choice for any kind, with which a new kind begins
 
     def __init__(self) -> None:
         self._cost: dict[bool, float] = {}
@@ -91,12 +92,12 @@ class BatchCosts:
         self._patience = PATIENCE[0]
 
     def choose(self, now: float) -> bool:
-        """Say whether the next batch is computed by one thread alone."""
+        """Return whether one thread alone computes the next batch."""
         other = not self._current
         if self._current not in self._cost:
             return self._current
         if other not in self._cost:
-            # at once for one thread, which costs twice as much at most; all may cost ten times
+            # one thread costs at most twice as much, so try it at once; all may cost ten times
             return other if self._current == ALL or self._waited() else self._current
         if self._cost[other] < WORTH_SWITCHING * self._cost[self._current]:
             self._current = BatchCosts._latest = other
@@ -108,8 +109,8 @@ class BatchCosts:
         return self._since_look >= BATCHES_BETWEEN_LOOKS
 
     def note(self, alone: bool, cost: float, seconds: float, now: float) -> None:
-        """Remember what a batch cost for each cell."""
-        if self._last is None:  # the first one also loads and allocates
+        """Record the cost per cell of a batch."""
+        if self._last is None:  # the first batch also loads and allocates
             self._last = alone
             return
         if alone == self._last and alone in self._cost:
@@ -126,22 +127,22 @@ class BatchCosts:
 
 @cache
 def openmp_libraries() -> ThreadpoolController:
-    """The OpenMP libraries of this process, whose limits hold for the calling thread alone."""
+    """Return the OpenMP libraries of this process; limits hold for the calling thread alone."""
     return ThreadpoolController().select(user_api="openmp")
 
 
 PROBED_CELLS = 2**16  # enough for torch to share an operation among threads
-PROBED_SECONDS = 0.008, 0.02  # alone; together long enough for the system to switch tasks
+PROBED_SECONDS = 0.008, 0.02  # one thread; all, long enough for the system to switch tasks
 PROBE_LASTS = 5.0  # seconds
 _probed: list[tuple[float, bool]] = []
 
 
 @contextmanager
 def worthwhile_threads() -> Iterator[None]:
-    """Keep the threads of this process, or use one where several would wait for each other.
+    """Use one thread in this block if several would wait for each other.
 
     This is for fits of many small steps, such as trees. The limit of OpenMP holds for the calling
-    thread; numpy's BLAS has one for the process, which is put back at the end.
+    thread; that of numpy's BLAS holds for the process and is restored at the end.
     """
     if torch.get_num_threads() > 1 and not _threads_pay():
         with ThreadpoolController().limit(limits=1):
@@ -151,7 +152,7 @@ def worthwhile_threads() -> Iterator[None]:
 
 
 def _threads_pay() -> bool:
-    """Say whether small steps are faster with several threads; measured every few seconds."""
+    """Return whether small steps are faster with several threads, measured every few seconds."""
     now = time.perf_counter()
     if not _probed or now - _probed[-1][0] > PROBE_LASTS:
         values = torch.linspace(0, 1, PROBED_CELLS)

@@ -1,4 +1,4 @@
-"""Tables and grids piece by piece, in pieces that the device's memory holds."""
+"""Compute tables and grids in tiles that fit into the device's memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Tile = tuple[slice, slice, Tensor]
 
 
 class Tiler:
-    """Cuts tables into tiles of at most so many cells, fewer once memory has run out.
+    """Cut tables into tiles of a limited number of cells; halve it when memory runs out.
 
     Parameters
     ----------
     batch_size : int
-        Cells at a time.
+        Largest number of cells in a tile.
     threads : ThreadChoice, default=None
-        Chooses the threads of each tile; None leaves them as they are.
+        Chooses the threads of each tile; None does not change them.
     kind : hashable, default=None
-        Tiles of one kind cost the same for each cell.
+        Tiles of one kind have the same cost per cell.
     """
 
     def __init__(
@@ -43,11 +43,10 @@ class Tiler:
         compute: Callable[[slice, slice], Tensor],
         max_rows: int = 1,
     ) -> Iterator[Tile]:
-        """Yield rows, columns and what `compute` makes of them, tile after tile.
+        """Yield rows, columns and the result of `compute` for them, tile after tile.
 
-        Tiles are whole rows, at most `max_rows` of them, or a part of one row. Where an
-        accelerator's memory runs out the size is halved, for all that follows, and the tile done
-        again.
+        Tiles are whole rows, at most `max_rows` of them, or a part of one row. If an accelerator's
+        memory runs out, the size is halved for all further tiles and the tile is computed again.
         """
         row = column = 0
         while row < n_rows:
@@ -81,7 +80,7 @@ class Tiler:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         warnings.warn(
-            f"the device ran out of memory; going on with batch_size={self.batch_size}",
+            f"the device ran out of memory; continuing with batch_size={self.batch_size}",
             RuntimeWarning,
             stacklevel=2,
         )

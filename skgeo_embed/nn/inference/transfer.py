@@ -1,4 +1,4 @@
-"""From a card's memory to the machine's."""
+"""Copies from a card's memory to main memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 Piece = tuple[tuple[Any, ...], Tensor]
 
 
-def brought_home(pieces: Iterator[Piece], device: torch.device) -> Iterator[Piece]:
-    """Yield pieces with their values on the CPU, which last until the next piece is asked for.
+def copy_to_cpu(pieces: Iterator[Piece], device: torch.device) -> Iterator[Piece]:
+    """Yield pieces with their values on the CPU, valid until the next piece is asked for.
 
-    A card computes the next piece while one is copied and used: copies go to two buffers of
-    page-locked memory in turn, which are several times faster than fresh memory.
+    A card computes the next piece while the last one is copied and used. Copies alternate between
+    two buffers of page-locked memory, which are several times faster than new memory.
     """
     if device.type != "cuda":
         for where, values in pieces:
@@ -25,21 +25,21 @@ def brought_home(pieces: Iterator[Piece], device: torch.device) -> Iterator[Piec
     buffers = [_Buffer(), _Buffer()]
     waiting: tuple[tuple[Any, ...], Tensor, torch.cuda.Event] | None = None
     for number, (where, values) in enumerate(pieces):
-        home = buffers[number % 2].like(values)
-        home.copy_(values, non_blocking=True)
+        on_cpu = buffers[number % 2].like(values)
+        on_cpu.copy_(values, non_blocking=True)
         copied = torch.cuda.Event()
         copied.record(torch.cuda.current_stream(device))
         del values
         if waiting is not None:
             yield _arrived(*waiting)
-        waiting = where, home, copied
+        waiting = where, on_cpu, copied
     if waiting is not None:
         yield _arrived(*waiting)
 
 
-def _arrived(where: tuple[Any, ...], home: Tensor, copied: torch.cuda.Event) -> Piece:
+def _arrived(where: tuple[Any, ...], on_cpu: Tensor, copied: torch.cuda.Event) -> Piece:
     copied.synchronize()
-    return where, home
+    return where, on_cpu
 
 
 class _Buffer:
@@ -49,7 +49,7 @@ class _Buffer:
         self._held = torch.empty(0)
 
     def like(self, values: Tensor) -> Tensor:
-        """Return a part of it with the shape and type of `values`."""
+        """Return a part of the buffer with the shape and type of `values`."""
         if self._held.numel() < values.numel() or self._held.dtype != values.dtype:
             self._held = torch.empty(values.numel(), dtype=values.dtype, pin_memory=True)
         return self._held[: values.numel()].view(values.shape)

@@ -1,4 +1,4 @@
-"""Content columns as an encoder: no network, only what the layers show."""
+"""Content columns as an encoder without a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skgeo_embed.nn.location.encoder import EncodedNetwork, Layer
 
 
 class ContentNetwork(EncodedNetwork):
-    """Content columns of places, under the roof of a location encoder.
+    """Content columns of places, with the interface of a location encoder.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class ContentNetwork(EncodedNetwork):
         super().__init__(content, _Precision(), {"content": content.description()})
 
     def output_dim(self, layer: Layer) -> int:
-        """Columns of the "content"; there are no others."""
+        """Return the number of columns of "content", the only layer."""
         if layer != "content":
-            raise ValueError(f'content columns are layer="content", not {layer!r}')
+            raise ValueError(f'the only layer is "content", got {layer!r}')
         return self.posenc.embedding_dim
 
     def run_network(self, features: Tensor, layer: Layer = "content") -> Tensor:
@@ -36,7 +36,7 @@ class ContentNetwork(EncodedNetwork):
 
 
 class _Precision(nn.Module):
-    """Stands where a network would, and is moved and cast like one."""
+    """Hold the data type and the device, as the weights of a network would."""
 
     def __init__(self) -> None:
         super().__init__()

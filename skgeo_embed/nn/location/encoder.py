@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
-from skgeo_embed.nn.encodings.detailed import DetailedEncoding
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding, encode_positions
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
 from skgeo_embed.nn.encodings.positional import make_encoding
+from skgeo_embed.nn.harmonics import column_degrees
 from skgeo_embed.nn.location.networks import (
     MixedComponents,
     SirenNet,
-    fewer_components,
+    first_components,
     make_network,
 )
 
@@ -33,9 +34,8 @@ class EncodedNetwork(nn.Module):
     nnet : torch.nn.Module
         Maps features to an embedding; it may have a `hidden` method.
     config : dict
-        Facts, `embed_dim` and, where there is a hidden layer, `hidden_dim` among them;
-        `hidden_scale`, where there is one, is what the hidden layer is multiplied by when it is
-        the output.
+        Facts, among them `embed_dim`, `hidden_dim` if there is a hidden layer, and optionally
+        `hidden_scale`, a factor for the hidden layer when it is the output.
     """
 
     def __init__(self, posenc: nn.Module, nnet: nn.Module, config: dict[str, Any]) -> None:
@@ -47,13 +47,13 @@ class EncodedNetwork(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the weights, and of the output."""
+        """Data type of the weights and of the output."""
         return next(self.nnet.parameters()).dtype
 
     def output_dim(self, layer: Layer) -> int:
-        """Columns of the "embedding" or of the last "hidden" layer."""
+        """Return the number of columns of the "embedding" or of the last "hidden" layer."""
         if layer == "content":
-            raise ValueError("content columns are a ContentNetwork, not a layer of this network")
+            raise ValueError("only a ContentNetwork has content columns, and this is another one")
         if layer == "embedding":
             return int(self.config["embed_dim"])
         if not hasattr(self.nnet, "hidden"):
@@ -68,32 +68,25 @@ class EncodedNetwork(nn.Module):
 
     def run_network(self, features: Tensor, layer: Layer = "embedding") -> Tensor:
         """Map encoded positions to (n, d)."""
-        self.output_dim(layer)  # says whether there is such a layer
+        self.output_dim(layer)  # checks that there is such a layer
         if layer == "embedding":
             return self.nnet(features)
         return self.nnet.hidden(features) * self.hidden_scale  # type: ignore[operator]
 
-    def fewer(self, values: Tensor, layer: Layer, columns: int | None) -> Tensor:
-        """Make so many columns of a layer's output: the first, or those of as many components."""
+    def first_columns(self, values: Tensor, layer: Layer, columns: int | None) -> Tensor:
+        """Reduce a layer's output to so many columns: the first, or those of as many components."""
         mixed = isinstance(self.nnet, SirenNet) and isinstance(
             self.nnet.layers[-1], MixedComponents
         )
         if columns is None or layer != "hidden" or not mixed:
             return values[:, :columns]
-        return fewer_components(values, columns)
+        return first_components(values, columns)
 
     def both_layers(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden layer and the embedding of (n, 2) degrees."""
         self.output_dim("hidden")
         hidden = self.nnet.hidden(encode_positions(self.posenc, lonlat, self.dtype))  # type: ignore[operator]
         return hidden, self.nnet.embed(hidden)  # type: ignore[operator]
-
-
-def encode_positions(posenc: nn.Module, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
-    """Run a positional encoding, in its own way where it knows how to save precision or time."""
-    if getattr(posenc, "takes_dtype", False):
-        return posenc(lonlat, dtype=dtype)
-    return posenc(lonlat.double()).to(dtype)
 
 
 class LocationEncoder(EncodedNetwork):
@@ -112,39 +105,41 @@ class LocationEncoder(EncodedNetwork):
     harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
         Normalisation of the harmonics, see
         :class:`~skgeo_embed.nn.harmonics.SphericalHarmonics` and
-        :class:`~skgeo_embed.nn.encodings.DiscretizedHarmonics`.
+        :class:`~skgeo_embed.nn.encodings.positional.DiscretizedHarmonics`.
     harmonics : {"exact", "published"}, default="exact"
-        Whether the harmonics carry the rounding of the original's printed coefficients.
+        "published" adds the rounding error of the harmonics that SatCLIP checkpoints were trained
+        with.
     positional_encoding : str, default="sphericalharmonics"
         One of :data:`skgeo_embed.nn.encodings.KINDS`.
     network : {"siren", "mlp", "fcnet", "linear"}, default="siren"
-        The network, by the original's names.
+        The network, by SatCLIP's names.
     n_frequencies, min_radius, max_radius : int, float, float, default=16, 1, 360
-        Of the multi-scale encodings, see :class:`~skgeo_embed.nn.encodings.MultiScale`.
-    content : dict, default=None
-        The description of :class:`~skgeo_embed.nn.encodings.content_layers.ContentLayers` of which
-        components are made beside those of the sines; it needs a `sine_dim`.
-    sine_dim : int, default=None
-        Width of a SIREN's hidden layers but the last, which is then linear and has principal
-        components, see :class:`~skgeo_embed.nn.location.networks.MixedComponents`. None is
-        `hidden_dim` for all, with a sine after each.
-    dropout : float, default=0.5
-        Dropout before each sine while training; no part of the saved architecture.
+        Parameters of the multi-scale encodings, see
+        :class:`~skgeo_embed.nn.encodings.positional.MultiScale`.
     feature_grid : dict, default=None
         A :class:`~skgeo_embed.nn.encodings.feature_grid.FeatureGrid` beside the positional
-        encoding: its `height`, `width`, `channels` and, if it is not "int8" or not of the whole
-        sphere, `storage` and `bounds`.
+        encoding: its `height`, `width` and `channels`; `storage` if that is not "int8"; `bounds`
+        if the grid does not cover the whole sphere.
     fine_waves : dict, default=None
         :class:`~skgeo_embed.nn.encodings.fine_waves.FineWaves` beside them: their `count`,
         `longest_km` and `shortest_km`.
+    content : dict, default=None
+        Description of :class:`~skgeo_embed.nn.encodings.content_layers.ContentLayers`, from which
+        some components of the last hidden layer are computed; it needs a `sine_dim`.
+    sine_dim : int, default=None
+        Width of a SIREN's hidden layers except the last, which is then linear and holds principal
+        components, see :class:`~skgeo_embed.nn.location.networks.MixedComponents`. With None all
+        have `hidden_dim` columns and a sine.
+    dropout : float, default=0.5
+        Dropout before each sine while training; not part of the saved architecture.
     w0 : float, default=30.0
         Frequency of a SIREN's first layer.
     spectral_decay : float, default=0.0
-        How the first layer's initial weights fall with the degree l of the harmonics, as
-        (1 + l / 2) to the power of minus this, at the same root mean square; no part of the
-        saved architecture.
+        The first layer's initial weights fall with the degree l of the harmonics, as (1 + l / 2)
+        to the power of minus this, at the same root mean square; not part of the saved
+        architecture.
     hidden_scale : float, default=1.0
-        What the hidden layer is multiplied by when it is the output, a matter of units.
+        Factor for the hidden layer when it is the output.
 
     Examples
     --------
@@ -189,14 +184,11 @@ class LocationEncoder(EncodedNetwork):
                 "max_radius": max_radius,
             }
         posenc = make_encoding(positional_encoding, **encoding)
+        grid = None if feature_grid is None else FeatureGrid(**feature_grid)
+        waves = None if fine_waves is None else FineWaves(**fine_waves)
         layers = None if content is None else ContentLayers(**content)
-        if feature_grid is not None or fine_waves is not None or layers is not None:
-            posenc = DetailedEncoding(
-                posenc,
-                None if feature_grid is None else FeatureGrid(**feature_grid),
-                None if fine_waves is None else FineWaves(**fine_waves),
-                layers,
-            )
+        if grid is not None or waves is not None or layers is not None:
+            posenc = DetailedEncoding(posenc, grid, waves, layers)
         nnet = make_network(
             network,
             int(posenc.embedding_dim),  # type: ignore[arg-type]
@@ -216,12 +208,8 @@ class LocationEncoder(EncodedNetwork):
             "hidden_dim": hidden_dim,
             "num_hidden_layers": num_hidden_layers,
         }
-        if feature_grid is not None:
-            config["feature_grid"] = dict(feature_grid)
-        if fine_waves is not None:
-            config["fine_waves"] = dict(fine_waves)
-        if content is not None:
-            config["content"] = dict(content)
+        details = {"feature_grid": feature_grid, "fine_waves": fine_waves, "content": content}
+        config |= {name: dict(words) for name, words in details.items() if words is not None}
         if sine_dim is not None:
             config["sine_dim"] = sine_dim
         if w0 != 30:
@@ -234,17 +222,26 @@ class LocationEncoder(EncodedNetwork):
 
     @torch.no_grad()
     def _scale_degrees(self, decay: float) -> None:
-        """Scale the first layer's weights by the degree of the harmonic they belong to."""
+        """Scale the first layer's weights by the degrees of their harmonics."""
         size = self.config.get("legendre_polys")
         if size is None or self.config["network"] != "siren":
             raise ValueError("spectral_decay is for a siren network on spherical harmonics")
-        degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
+        degrees = column_degrees(size)
         scale = (1 + degrees / 2) ** -decay
         weight = self.nnet.layers[0].weight[:, : size**2]  # type: ignore[index, union-attr]
         weight *= scale / (scale**2).mean().sqrt()
 
+    @property
+    def mixes_position_and_content(self) -> bool:
+        """Whether this is a SIREN on harmonics with a feature grid or fine waves."""
+        return (
+            isinstance(self.posenc, DetailedEncoding)
+            and "legendre_polys" in self.config
+            and self.config["network"] == "siren"
+        )
+
     @torch.no_grad()
-    def mix_content(
+    def draw_first_layer(
         self,
         position: float = 0.85,
         content: float = 0.6,
@@ -254,36 +251,35 @@ class LocationEncoder(EncodedNetwork):
     ) -> LocationEncoder:
         """Draw the first layer anew, so that it mixes position and content in known proportions.
 
-        Angles get a normal distribution with deviation `position` from the harmonics, whose degree
-        l is damped by (1 + l / damping)², `content` from a feature grid whose channels' variances
-        add up to 1, and `detail` from fine waves, whose power is as their wavelength; biases cover
-        a whole turn.
+        The angles of the units are normally distributed. Their deviation is `position` from the
+        harmonics, whose degree l is damped by (1 + l / damping)²; `content` from a feature grid
+        whose channels' variances add up to 1; and `detail` from fine waves, whose power is
+        proportional to their wavelength. Biases cover a whole turn.
 
         Parameters
         ----------
         position, content, detail : float, default=0.85, 0.6, 0.08
             Deviations, radians.
         damping : float, default=5.0
-            The degree at which harmonics count a quarter.
+            Degree at which harmonics count a quarter.
         spread : float, default=1.0
-            Each unit has deviations of its own, `position` and `content` by factors at even
-            ratios from 1 / `spread` to `spread`: some units vary over continents, some over
-            counties.
+            Largest factor by which `position` and `content` of a unit differ from the given ones.
+            The factors are evenly distributed on a logarithmic scale from 1 / `spread` to
+            `spread`: some units vary over continents, some over counties.
 
         Returns
         -------
         self : LocationEncoder
-            Itself.
+            The encoder itself.
         """
-        size = self.config.get("legendre_polys")
-        encoding: Any = self.posenc
-        mixes = isinstance(encoding, DetailedEncoding)
-        if size is None or not mixes or self.config["network"] != "siren":
+        if not self.mixes_position_and_content:
             raise ValueError(
-                "mix_content is for a siren network on harmonics and a feature grid or fine waves"
+                "draw_first_layer needs a siren network on harmonics with a feature grid or fine "
+                "waves"
             )
+        size, encoding = self.config["legendre_polys"], cast(DetailedEncoding, self.posenc)
         first: Any = self.nnet.layers[0]  # type: ignore[index]
-        degrees = torch.arange(size).repeat_interleave(2 * torch.arange(size) + 1)
+        degrees = column_degrees(size)
         damped = (1 + degrees / damping) ** -2.0
         lat = torch.rad2deg(torch.asin(torch.linspace(-0.99, 0.99, 201, dtype=torch.float64)))
         lonlat = torch.stack([lat * 3.7 % 360 - 180, lat], dim=1)
@@ -303,10 +299,10 @@ class LocationEncoder(EncodedNetwork):
         return self
 
     @torch.no_grad()
-    def hold_waves(self) -> None:
-        """Drop the gradient of what the first layer makes of fine waves.
+    def freeze_fine_waves(self) -> None:
+        """Set the gradient of the first layer's weights of fine waves to 0.
 
-        Images of kilometres a pixel say nothing of them: they stay as they were drawn.
+        Images with pixels of kilometres cannot train these weights, which stay as drawn.
         """
         waves = getattr(self.posenc, "waves", None)
         if waves is not None:

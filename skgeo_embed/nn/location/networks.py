@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 def dropout(x: Tensor, p: float, factor: float = 1.0) -> Tensor:
-    """Set elements to 0 with probability `p`, to 1/65536, and scale the others by f / (1 - p).
+    """Set elements to 0 with probability `p` and scale the others by factor / (1 - p).
 
-    torch draws a number for each element, one after the other on the CPU, where that took a
-    fifth of a training step; here one draw makes four elements' bits.
+    On a CPU one draw serves four elements, so that `p` is rounded to 1/65536: torch draws one
+    number per element, which took a fifth of a training step.
     """
     if x.device.type != "cpu":
         return nn.functional.dropout(x, p) * factor
@@ -68,19 +68,20 @@ class Siren(nn.Module):
 
 
 class MixedComponents(Siren):
-    r"""A linear layer of principal components, the largest first, mixed into its columns alike.
+    r"""A linear layer whose columns mix principal components evenly.
 
-    Column i is :math:`\sum_j M_{ij} z_j` of components :math:`z = W x + b` with M orthogonal, the
-    discrete cosine transform (DCT-II). Components themselves would lose their proportions to a
-    `StandardScaler`, and a ridge would take the least for as likely as the largest; columns that
-    hold all of them keep these. Fewer columns are the first components, mixed in the same way.
+    Column i is :math:`\sum_j M_{ij} z_j` of components :math:`z = W x + b`, the largest first,
+    where M is the orthogonal matrix of a discrete cosine transform (DCT-II). A `StandardScaler`
+    would give all components the same variance, so that a ridge would trust the smallest as much
+    as the largest; columns that hold all components keep their proportions. Fewer columns are the
+    first components, mixed in the same way.
 
     Parameters
     ----------
     dim_in, dim_out : int
         Columns in and out.
     dim_content : int, default=0
-        Columns of content, of which components are made beside those of x.
+        Content columns, which components are computed from too.
     """
 
     def __init__(self, dim_in: int, dim_out: int, dim_content: int = 0) -> None:
@@ -107,8 +108,8 @@ def mixed_components(
     return mix @ weight, mix @ bias
 
 
-def fewer_components(values: Tensor, columns: int) -> Tensor:
-    """Make so many columns of all, which hold as many components."""
+def first_components(values: Tensor, columns: int) -> Tensor:
+    """Reduce all mixed columns to so many, which hold as many components."""
     components = values @ cosine_transform(values.shape[1]).to(values)
     return components[:, :columns] @ cosine_transform(columns).to(values).T
 
@@ -135,10 +136,10 @@ class SirenNet(nn.Module):
     dropout : float, default=0.5
         Dropout between each hidden layer's linear map and its sine while training.
     dim_sines : int, default=None
-        Columns of the hidden layers but the last, which is then one of
-        :class:`MixedComponents`; None are sine layers of `dim_hidden`.
+        Columns of the hidden layers except the last, which is then a :class:`MixedComponents`;
+        with None all are sine layers of `dim_hidden` columns.
     dim_content : int, default=0
-        Columns behind the `dim_in`, which these components read.
+        Content columns after the first `dim_in`, which these components read.
     """
 
     def __init__(
@@ -155,11 +156,11 @@ class SirenNet(nn.Module):
     ) -> None:
         super().__init__()
         if dim_content and dim_sines is None:
-            raise ValueError("content is read by components; pass sine_dim too")
+            raise ValueError("only components read content; pass sine_dim too")
         self.dim_in = dim_in
         if dim_sines is not None and num_layers < 2:
             raise ValueError(
-                "components need a layer of sines before them; pass num_hidden_layers=2 or more"
+                "components need a layer of sines first; pass num_hidden_layers=2 or more"
             )
         width = dim_hidden if dim_sines is None else dim_sines
         self.layers = nn.ModuleList(
@@ -193,14 +194,14 @@ class SirenNet(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU; as in the original, all hidden layers are one and the same.
+    """Linear layers with ReLU; as in SatCLIP, one hidden layer is applied several times.
 
     Parameters
     ----------
     dim_in, dim_hidden, dim_out : int
         Columns in, in each hidden layer, and out.
     num_layers : int
-        How often the one hidden layer is applied.
+        How often the hidden layer is applied.
     """
 
     def __init__(self, dim_in: int, dim_hidden: int, dim_out: int, num_layers: int) -> None:
@@ -279,7 +280,7 @@ def make_network(
     dim_sines: int | None = None,
     dim_content: int = 0,
 ) -> nn.Module:
-    """Build a network by the original's name for it."""
+    """Build a network by its name in SatCLIP."""
     if dim_sines is not None and name != "siren":
         raise ValueError(f"sine_dim={dim_sines} is for a siren network, not for {name!r}")
     if name == "siren":

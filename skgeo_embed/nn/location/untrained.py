@@ -1,4 +1,4 @@
-"""Location encoders as they were before training, but for the draw of their weights."""
+"""Untrained location encoders with the architecture of trained ones."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ SEED = 0
 def draw_anew(
     trained: LocationEncoder, spread: float = 1.0, *, spectral_decay: float = 0.0, **sizes: Any
 ) -> LocationEncoder:
-    """Draw a network that reads what a trained one reads, from torch's random state.
+    """Draw a network with the inputs of a trained one, from torch's random state.
 
-    A feature grid and fine waves are kept: the one was filled and the others were drawn, before
-    any training. The network on top of them mixes position and content as new ones do.
+    It keeps the feature grid and the fine waves, which were filled and drawn before training. The
+    network that reads them is drawn as for a new encoder.
 
     Parameters
     ----------
     trained : LocationEncoder
-        The architecture, and the tables of its encoding.
+        Gives the architecture and the tables of its encoding.
     spread : float, default=1.0
-        Of the units' scales, see :meth:`LocationEncoder.mix_content`; for networks with a feature
-        grid or fine waves.
+        See :meth:`LocationEncoder.draw_first_layer`; for networks with a feature grid or fine
+        waves.
     spectral_decay : float, default=0.0
         For networks on harmonics alone, see :class:`LocationEncoder`.
     **sizes
-        What is to differ from the trained one's `config`.
+        Values that replace those of the trained network's `config`.
 
     Returns
     -------
@@ -43,25 +43,25 @@ def draw_anew(
     if not isinstance(trained.posenc, DetailedEncoding):
         return made
     made.posenc.load_state_dict(trained.posenc.state_dict())
-    return made.mix_content(spread=spread)
+    return made.draw_first_layer(spread=spread)
 
 
 def untrained_twin(trained: LocationEncoder, spectral_decay: float = 0.0) -> LocationEncoder:
     """Draw the network of a trained encoder with the same weights every time.
 
-    Torch's random state is left as it was.
+    Torch's random state does not change.
 
     Raises
     ------
     ValueError
-        If its feature grid was learned, so that it cannot be kept.
+        If the feature grid was learned, so that its untrained values are unknown.
     """
     grid = trained.config.get("feature_grid") or {}
     if grid.get("storage") == "float32":
         raise ValueError(
             "untrained=True, but the feature grid of this encoder was learned (its storage is "
-            '"float32"), and what it was before training is not known; only grids that were '
-            "filled, and networks without one, have an untrained twin."
+            '"float32"), and its values before training are unknown; use an encoder without such a '
+            "grid."
         )
     spread = SPREAD if "sine_dim" in trained.config else 1.0
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -74,7 +74,7 @@ def untrained_twin(trained: LocationEncoder, spectral_decay: float = 0.0) -> Loc
 
 @torch.no_grad()
 def _take_content(made: LocationEncoder, trained: LocationEncoder) -> None:
-    """Take the components of content over, which were computed and not trained."""
+    """Copy the components of content, which were computed and not trained."""
     own: Any = made.nnet.layers[-1]  # type: ignore[index]
     theirs: Any = trained.nnet.layers[-1]  # type: ignore[index]
     rows = theirs.content_weight.any(dim=1)

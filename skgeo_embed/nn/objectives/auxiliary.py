@@ -1,4 +1,4 @@
-"""A second task for the location tower: to be a good basis for small regressions."""
+"""The auxiliary task: the location tower's hidden layer shall suit small regressions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from skgeo_embed.nn.sphere import unit_vectors
 
 LATITUDE_TERMS = 4
-# how much each kind of target counts: image summaries, kinds of image, latitude, cells
+# weights of the kinds of targets: image summaries, kinds of image, latitude, cells
 KIND_WEIGHTS = (0.4, 0.3, 0.1, 0.2)
-SUPPORT = (50, 250, 1000)  # labels that a regression is given
+SUPPORT = (50, 250, 1000)  # labels of a regression
 CAP_DEGREES = 6.0
 N_CAPS = 40
 POOLED = 3
 
 
 def summarize_images(images: Tensor) -> Tensor:
-    """Describe images by each band's mean, deviation and 3 × 3 means; features stay as they are.
+    """Describe images by each band's mean, deviation and 3 × 3 means.
 
     Parameters
     ----------
     images : Tensor of shape (n, bands, height, width) or (n, d)
-        Images, or features of them.
+        Images, or features of them, which are returned unchanged.
 
     Returns
     -------
@@ -38,18 +38,18 @@ def summarize_images(images: Tensor) -> Tensor:
 
 
 class AuxiliaryTargets(nn.Module):
-    """What the location tower's hidden layer should let a small regression predict.
+    """Targets that a small regression on the location tower's hidden layer should predict.
 
-    Standardised image summaries; which kind of image it is (clusters of the summaries); terms of
-    latitude; and which cell of the sphere, of coarse and fine random partitions. Labels that
-    people have are functions of such things.
+    They are standardised image summaries; the kind of image (clusters of the summaries); terms of
+    latitude; and the cell of the sphere in coarse and fine random partitions. Labels in practice
+    are functions of such targets.
 
     Parameters
     ----------
     mean, scale : Tensor of shape (d,)
-        Of the summaries.
+        Mean and deviation of the summaries.
     axes : Tensor of shape (d, k)
-        What clusters are told apart by, of standardised summaries.
+        Axes of standardised summaries in which clusters are formed.
     clusters : sequence of Tensor of shape (c, k)
         Centres of each clustering.
     cells : sequence of Tensor of shape (c, 3)
@@ -87,7 +87,7 @@ class AuxiliaryTargets(nn.Module):
         self.register_buffer("weights", torch.cat(weights))
 
     def summary(self, images: Tensor) -> Tensor:
-        """Return standardised summaries, cut at 4 deviations, (n, d)."""
+        """Return standardised summaries, clipped at 4 deviations, (n, d)."""
         return ((summarize_images(images) - self.mean) / self.scale).clamp(-4, 4)
 
     def forward(self, images: Tensor, lonlat: Tensor) -> Tensor:
@@ -113,13 +113,13 @@ def _one_hot(closeness: Tensor) -> Tensor:
 
 
 class RidgeEpisodes(nn.Module):
-    """The error of ridge regressions on the hidden layer, fitted to some rows, seen on others.
+    """Error of ridge regressions on the hidden layer, fitted to some rows and tested on others.
 
-    Every step draws a few regressions as a user would make them (Bertinetto et al. 2019, arXiv
+    Every step draws a few regressions like those of a user (Bertinetto et al. 2019, arXiv
     1805.08136): the features are standardised, a ridge is fitted in closed form to few or many
-    labels, and judged on points it was not given, half of the time on whole caps of the sphere
-    that were held out. The gradient flows through the fit, so the layer becomes one that few
-    labels suffice for. The ridges' strengths are learned, on random splits alone.
+    labels, and tested on other points, half of the time in whole caps of the sphere that were held
+    out. The gradient flows through the fit, so the layer learns to suit few labels. The strengths
+    of the ridges are learned on random splits only.
     """
 
     def __init__(self) -> None:
@@ -136,11 +136,11 @@ class RidgeEpisodes(nn.Module):
         targets : Tensor of shape (n, t)
             Standardised targets.
         weights : Tensor of shape (t,)
-            How much each target counts; they sum to 1.
+            Weights of the targets, which sum to 1.
         lonlat : Tensor of shape (n, 2)
             Degrees.
         """
-        with torch.autocast(hidden.device.type, enabled=False):  # a solve in half precision is none
+        with torch.autocast(hidden.device.type, enabled=False):  # half precision cannot solve
             return self._error(hidden.float(), targets.float(), weights.float(), lonlat)
 
     def _error(self, hidden: Tensor, targets: Tensor, weights: Tensor, lonlat: Tensor) -> Tensor:
@@ -153,19 +153,19 @@ class RidgeEpisodes(nn.Module):
             strength = (log_ridge.detach() if held_out else log_ridge).exp()
             predicted = fit_ridge(features[support], targets[support], features[query], strength)
             errors.append(((predicted - targets[query]) ** 2).mean(dim=0) @ weights)
-        # every process must have a gradient of the strengths, whatever it drew
+        # every process must have a gradient of the strengths, whatever splits it drew
         return torch.stack(errors).mean() + 0 * self.log_ridge.sum()
 
 
 def split_at_random(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Rows to fit and rows to judge; at most two thirds are fitted."""
+    """Return rows to fit, at most two thirds, and rows to test."""
     order = torch.randperm(len(position), device=position.device)
     size = min(size, 2 * len(order) // 3)
     return order[:size], order[size:]
 
 
 def split_by_caps(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Rows to fit outside of random caps of the sphere, and those inside to judge."""
+    """Return rows to fit outside of random caps of the sphere, and rows to test inside."""
     centres = position[torch.randperm(len(position), device=position.device)[:N_CAPS]]
     closest = (position @ centres.T).amax(dim=1)
     inside = closest > math.cos(math.radians(CAP_DEGREES))

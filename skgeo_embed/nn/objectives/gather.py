@@ -1,4 +1,4 @@
-"""Rows of all processes in each of them, gradients included."""
+"""Gather rows of all processes, with their gradients."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def process_rank() -> int:
-    """Number of this process among those that train together, 0 if it is alone."""
+    """Return the number of this process among those that train together, 0 if it is alone."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def process_count() -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -36,9 +36,9 @@ class _GatherRows(torch.autograd.Function):
 def gather_rows(rows: Tensor) -> Tensor:
     """Stack the rows of all processes, in the order of their ranks.
 
-    Every process must hold equally many. A gradient that flows back is summed over the
-    processes, so that averaging parameters' gradients afterwards, as
-    DistributedDataParallel does, gives the gradient of the mean of the processes' losses.
+    Every process must hold the same number of rows. Gradients are summed over the processes, so
+    that averaging parameters' gradients afterwards, as DistributedDataParallel does, gives the
+    gradient of the mean of the processes' losses.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     Returns
     -------
     gathered : Tensor of shape (n * processes, d)
-        `rows` itself where there is one process.
+        `rows` itself if there is only one process.
     """
     if process_count() == 1:
         return rows

@@ -1,4 +1,4 @@
-"""The contrastive loss and the retrieval accuracy that goes with it."""
+"""The contrastive loss, and retrieval ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def contrastive_loss(
     .. math::
         \tfrac12 \left[\mathrm{CE}(e^{s} I P^\top) + \mathrm{CE}(e^{s} P I^\top)\right]
 
-    where row i of each is to be matched with row i of the other.
+    where row i of I is to be matched with row i of P.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def contrastive_loss(
     logit_scale : Tensor of shape ()
         s, the logarithm of the inverse temperature.
     all_images, all_places : Tensor of shape (N, d), default=None
-        What to tell them from, where that is more than the rows themselves: the whole batch
-        over all processes.
+        The whole batch over all processes, which rows are compared with; None for `images` and
+        `places` themselves.
     first_row : int, default=0
-        Where `images` and `places` begin in them.
+        Row of the whole batch at which `images` and `places` begin.
 
     Returns
     -------
@@ -43,22 +43,22 @@ def contrastive_loss(
     scale = logit_scale.exp()
     to_places = scale * images @ (places if all_places is None else all_places).T  # (n, N)
     to_images = to_places.T if all_images is None else scale * places @ all_images.T
-    # as sums of exponentials: torch's cross-entropy copies the transpose and keeps both logarithms
+    # torch's cross-entropy would copy the transpose and keep both logarithms
     totals = _logsumexp(to_places) + _logsumexp(to_images)
     pairs = to_places.diagonal(first_row)  # the same in both
     return totals.mean() / 2 - pairs.mean()
 
 
 def _logsumexp(logits: Tensor) -> Tensor:
-    """Over columns, at least in single precision."""
+    """Return the logarithm of the sum of exponentials of rows, at least in single precision."""
     return torch.logsumexp(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
 
 
 def gathered_contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tensor) -> Tensor:
-    """Contrastive loss of this process's rows against the rows of all processes.
+    """Return the contrastive loss of this process's rows against the rows of all processes.
 
-    The mean of it over the processes is :func:`contrastive_loss` of the whole batch, and the
-    mean of the gradients its gradient.
+    Its mean over the processes is :func:`contrastive_loss` of the whole batch, and the mean of its
+    gradients is the gradient of that.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def retrieval_ranks(queries: Tensor, keys: Tensor, chunk: int = 4096) -> tuple[T
     Returns
     -------
     ranks : Tensor of shape (n,), int64
-        1 where the own key is the most similar one; ties count against it, so a constant
-        embedding scores nothing.
+        1 if the key of the same row is the most similar one; ties count against it, so a constant
+        embedding gets the worst ranks.
     best : Tensor of shape (n,), int64
         Row of the most similar key.
     """

@@ -1,8 +1,8 @@
-"""Large batches in small pieces: what a piece needs in memory is made again when it is needed.
+"""Large batches in small pieces, whose activations are recomputed when they are needed.
 
-Only the embeddings of a batch are kept, on which the loss depends; the activations of one piece
-at a time are recomputed on the way back (gradient checkpointing by rows). The gradient is that of
-the whole batch, as in gradient caching (Gao et al. 2021, arXiv 2101.06983).
+The loss depends only on the embeddings of a batch, which are kept; the activations are recomputed
+for one piece at a time in the backward pass (gradient checkpointing by rows). The gradient is that
+of the whole batch, as in gradient caching (Gao et al. 2021, arXiv 2101.06983).
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ Embed = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 def embed_in_pieces(
     embed: Embed, image: Tensor, point: Tensor, micro_batch_size: int, model: nn.Module
 ) -> tuple[Tensor, ...]:
-    """Apply `embed` to `micro_batch_size` rows at a time, forgetting activations in between.
+    """Apply `embed` to `micro_batch_size` rows at a time without keeping activations.
 
     Parameters
     ----------
     embed : callable
-        Maps images and coordinates to embeddings; random draws in it are repeated.
+        Maps images and coordinates to embeddings; its random draws are repeated.
     image, point : Tensor of shape (n, ...)
-        The batch; `embed` moves what it is given to its device.
+        The batch.
     micro_batch_size : int
         Rows of a piece.
     model : torch.nn.Module
-        Whose batch norms see each piece once, not again when it is recomputed. Where they
-        train, their statistics are those of a piece.
+        Contains the batch norms, whose running statistics count each piece once, not again when it
+        is recomputed. Batch norms that train use the statistics of a piece.
 
     Returns
     -------
     embeddings : tuple of Tensor of shape (n, d)
-        What `embed` gives for the whole batch.
+        Embeddings of the whole batch.
     """
     pieces = [
         checkpoint(
@@ -54,7 +54,7 @@ def embed_in_pieces(
 
 @contextlib.contextmanager
 def unmoved_statistics(model: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norms as they are."""
+    """Freeze the running statistics of batch norms in this block."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

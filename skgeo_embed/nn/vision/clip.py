@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed.nn.vision.initial import normal_parameter
+from skgeo_embed.nn.vision.resnet import add_stages
 
 
 class AntialiasedBottleneck(nn.Module):
@@ -27,7 +28,7 @@ class AntialiasedBottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(width_out)
         self.downsample: nn.Sequential | None = None
         if stride > 1 or width_in != width_out:
-            # pooling has no weights; "0" and "1" are the names that CLIP gives the other two
+            # pooling has no weights; CLIP names the other two "0" and "1"
             conv, norm = nn.Conv2d(width_in, width_out, 1, bias=False), nn.BatchNorm2d(width_out)
             self.downsample = nn.Sequential(conv, norm)
 
@@ -106,14 +107,7 @@ class ModifiedResNet(nn.Module):
         self.conv3 = nn.Conv2d(half, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
         self.avgpool = nn.AvgPool2d(2)
-        width_in = width
-        for stage, depth in enumerate(depths):
-            blocks = []
-            for position in range(depth):
-                stride = 2 if stage and not position else 1
-                blocks.append(AntialiasedBottleneck(width_in, width * 2**stage, stride))
-                width_in = width * 2**stage * AntialiasedBottleneck.expansion
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        width_in = add_stages(self, AntialiasedBottleneck, width, depths)
         self.attnpool = AttentionPool(image_size // 32, width_in, width_in // 64, embed_dim)
 
     def forward(self, image: Tensor) -> Tensor:

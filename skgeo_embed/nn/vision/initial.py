@@ -1,4 +1,4 @@
-"""What towers start from."""
+"""Initial values of towers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import nn
 
 
 def normal_parameter(*shape: int, std: float) -> nn.Parameter:
-    """Draw a parameter; not on the device meta, where its weights are loaded later.
+    """Draw a parameter, except on the device meta, for which weights are loaded later.
 
-    There every operation of torch's takes two seconds of imports the first time.
+    The first operation of torch on that device imports packages for two seconds.
     """
     value = torch.empty(shape)
     return nn.Parameter(value if value.is_meta else value.normal_().mul_(std))

@@ -63,6 +63,19 @@ def make_shortcut(width_in: int, width: int, stride: int) -> nn.Sequential | Non
     return nn.Sequential(_conv(width_in, width, 1, stride), nn.BatchNorm2d(width))
 
 
+def add_stages(network: nn.Module, block: Any, width: int, depths: Sequence[int]) -> int:
+    """Add `layer1`, `layer2`, ... of `depths` blocks to a network; return their output's width."""
+    width_in = width
+    for stage, depth in enumerate(depths):
+        blocks = []
+        for position in range(depth):
+            stride = 2 if stage and not position else 1
+            blocks.append(block(width_in, width * 2**stage, stride))
+            width_in = width * 2**stage * block.expansion
+        setattr(network, f"layer{stage + 1}", nn.Sequential(*blocks))
+    return width_in
+
+
 class ResNet(nn.Module):
     """A residual network with a linear head.
 
@@ -90,16 +103,7 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        width_in = 64
-        for stage, depth in enumerate(depths):
-            width = 64 * 2**stage
-            blocks = []
-            for position in range(depth):
-                stride = 2 if stage and not position else 1
-                blocks.append(block(width_in, width, stride))
-                width_in = width * block.expansion
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(width_in, embed_dim)
+        self.fc = nn.Linear(add_stages(self, block, 64, depths), embed_dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (n, bands, height, width) to (n, embed_dim)."""
@@ -110,10 +114,10 @@ class ResNet(nn.Module):
 
 
 def resnet18(in_channels: int = 13, embed_dim: int = 256) -> ResNet:
-    """ResNet18."""
+    """Build a ResNet18."""
     return ResNet(BasicBlock, (2, 2, 2, 2), in_channels, embed_dim)
 
 
 def resnet50(in_channels: int = 13, embed_dim: int = 256) -> ResNet:
-    """ResNet50."""
+    """Build a ResNet50."""
     return ResNet(Bottleneck, (3, 4, 6, 3), in_channels, embed_dim)

@@ -1,0 +1,1 @@
+"""Training data: pairs of images and coordinates, views of images, cached features, batches."""

@@ -1,0 +1,187 @@
+"""Features of a frozen vision tower, computed once and stored in a memory-mapped file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from skgeo_embed._files import write_atomically
+from skgeo_embed.pretraining.data.arrays import release_pages
+from skgeo_embed.pretraining.data.batches import Batch, read_rows
+from skgeo_embed.pretraining.data.views import Views
+
+CHUNK = 64  # images that are read at a time
+SAMPLE = 4  # images whose features tell towers apart
+FORMAT = 2
+
+
+class FeaturePairs(Dataset[Batch]):
+    """Cached features with their coordinates; index ``row * n_views + view``.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_views, d)
+        A memory map. View 0 shows the image without augmentation.
+    lonlat : ndarray of shape (n, 2)
+        Canonical coordinates.
+    """
+
+    def __init__(self, features: np.ndarray, lonlat: np.ndarray) -> None:
+        self.features = features
+        self.lonlat = lonlat
+        self.n_views = features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.features) * self.n_views
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        rows, views = np.divmod(np.asarray(indices), self.n_views)
+        return {
+            "image": torch.from_numpy(self.features[rows, views]),
+            "point": torch.from_numpy(self.lonlat[rows]),
+        }
+
+
+def cache_features(
+    pairs: Dataset[Any],
+    body: nn.Module,
+    *,
+    views: Views,
+    n_views: int,
+    folder: Path,
+    device: torch.device,
+    progress: bool = False,
+) -> FeaturePairs:
+    """Return the features of every image and view, from the cache or computed.
+
+    The file's name is a hash of images, weights and augmentation, and of the features of a few
+    images, because two towers may have the same description and weights. While it is computed, the
+    file has another name and records the progress, so that an interrupted run continues. A file
+    of the same data and tower with other contents is outdated and removed. Other processes wait.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        Images and coordinates.
+    body : torch.nn.Module
+        The frozen part of the tower.
+    views : Views
+        Cuts and augments images.
+    n_views : int
+        Views of an image; the first is not augmented.
+    folder : Path
+        Folder of the cache.
+    device : torch.device
+        Where the tower runs.
+    progress : bool, default=False
+        Show a bar.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lonlat, images_hash = _identify(pairs)
+    structure = repr(body)
+    slot = _hash(type(pairs).__name__, len(lonlat), structure)[:12]
+    weights = [
+        part
+        for name, tensor in body.state_dict().items()
+        for part in (name, tensor.detach().cpu().contiguous().numpy().tobytes())
+    ]
+    shown = _describe_features(pairs, body, views)
+    key = _hash(FORMAT, n_views, views.describe(), images_hash, structure, shown, *weights)[:24]
+    path = folder / f"features-{slot}-{key}.npy"
+    with FileLock(folder / f"features-{slot}.lock"):
+        if not path.is_file():
+            for stale in set(folder.glob(f"features-{slot}-*")) - set(folder.glob(f"*{key}*")):
+                stale.unlink()
+            _compute(pairs, len(lonlat), body, views, n_views, path, device, progress)
+    return FeaturePairs(np.load(path, mmap_mode="r"), lonlat)
+
+
+def _describe_features(pairs: Dataset[Any], body: nn.Module, views: Views) -> bytes:
+    """Return features of the first images to two digits, which every machine agrees on."""
+    images = views(read_rows(pairs, range(min(SAMPLE, len(pairs))))["image"], random=False)  # type: ignore[arg-type]
+    with torch.no_grad():
+        found = body.cpu().eval()(images).float().numpy()
+    return np.round(found / max(np.abs(found).max(), 1e-12), 2).tobytes()
+
+
+def _hash(*parts: Any) -> str:
+    digest = hashlib.blake2b()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode()
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()
+
+
+def _identify(pairs: Dataset[Any]) -> tuple[np.ndarray, str]:
+    """Return coordinates and a hash of the pairs: their own fingerprint, or of all contents."""
+    if hasattr(pairs, "fingerprint") and hasattr(pairs, "lonlat"):
+        return pairs.lonlat, pairs.fingerprint()
+    digest, points = hashlib.blake2b(), []
+    n_pairs = len(pairs)  # type: ignore[arg-type]
+    for start in range(0, n_pairs, CHUNK):
+        batch = read_rows(pairs, range(start, min(start + CHUNK, n_pairs)))
+        digest.update(batch["image"].contiguous().numpy().tobytes())
+        points.append(batch["point"].numpy())
+    return np.concatenate(points), digest.hexdigest()
+
+
+def _compute(
+    pairs: Dataset[Any],
+    n_pairs: int,
+    body: nn.Module,
+    views: Views,
+    n_views: int,
+    path: Path,
+    device: torch.device,
+    progress: bool,
+) -> None:
+    part, state = path.with_suffix(".part"), path.with_suffix(".json")
+    body = body.to(device).eval()
+    sample = read_rows(pairs, range(1))["image"].to(device)
+    shape = (n_pairs, n_views, features_of_views(body, views, n_views, sample, 0).shape[2])
+    done = 0
+    if part.is_file() and state.is_file():
+        done = int(json.loads(state.read_text())["rows_done"])
+    mode: Any = "r+" if done else "w+"
+    features: Any = np.lib.format.open_memmap(part, mode=mode, dtype=np.float32, shape=shape)
+    bar = tqdm(
+        total=n_pairs,
+        initial=done,
+        desc="caching image features",
+        unit="image",
+        disable=not progress,
+    )
+    with bar:
+        for start in range(done, n_pairs, CHUNK):
+            images = read_rows(pairs, range(start, min(start + CHUNK, n_pairs)))["image"].to(device)
+            stop = start + len(images)
+            found = features_of_views(body, views, n_views, images, start)
+            features[start:stop] = found.float().cpu().numpy()
+            features.flush()
+            release_pages(features)
+            write_atomically(state, json.dumps({"rows_done": stop}).encode())
+            bar.update(stop - start)
+    del features
+    os.replace(part, path)
+    state.unlink()
+
+
+def features_of_views(
+    body: nn.Module, views: Views, n_views: int, images: Tensor, start: int
+) -> Tensor:
+    """Return features of all views, (n, n_views, d); the draws depend only on the rows."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(start)
+        shown = (views(images, random=view > 0) for view in range(n_views))
+        return torch.stack([body(view) for view in shown], dim=1)

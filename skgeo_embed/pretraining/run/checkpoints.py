@@ -1,0 +1,218 @@
+"""Checkpoints of a run: the last and the best, written atomically, and found again."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from skgeo_embed._errors import TrainingWarning
+from skgeo_embed._files import write_atomically
+from skgeo_embed.models.lightning_file import read_tensors
+from skgeo_embed.pretraining.run.interruption import was_interrupted
+
+LAST, BEST = "last", "best"
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # of Lightning's states
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often checkpoints are written, and which one a run resumes from.
+
+    Attributes
+    ----------
+    folder : Path or None
+        None writes no checkpoints.
+    every_n_epochs, every_n_train_steps : int or None
+        How often the last checkpoint is written; the steps win.
+    resume_from : Path or None
+        The checkpoint to resume from.
+    """
+
+    folder: Path | None = None
+    every_n_epochs: int = 1
+    every_n_train_steps: int | None = None
+    resume_from: Path | None = None
+
+    @property
+    def best(self) -> Path | None:
+        """The checkpoint of the lowest validation loss, if there is one."""
+        path = None if self.folder is None else self.folder / f"{BEST}.ckpt"
+        return path if path is not None and path.is_file() else None
+
+    def callbacks(self, validates: bool) -> list[lightning.Callback]:
+        """Return the callbacks that write the best checkpoint and the last one."""
+        if self.folder is None:
+            return []
+        steps = self.every_n_train_steps
+        often: dict[str, Any] = (
+            {"every_n_train_steps": steps} if steps else {"every_n_epochs": self.every_n_epochs}
+        )
+        last = UninterruptedCheckpoint(
+            dirpath=self.folder,
+            filename=LAST,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+            save_on_train_epoch_end=None if steps else True,
+            **often,
+        )
+        return [BestCheckpoint(self.folder), last] if validates else [last]
+
+
+def find_checkpoints(settings: dict[str, Any]) -> Checkpoints:
+    """Find the checkpoint that the pretrainer's parameters resume from, and overwrite no other run.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds a run that is not resumed.
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If resume is "auto" without a folder.
+    """
+    folder, resume = settings["checkpoint_dir"], settings["resume"]
+    root = None if folder is None else Path(folder).expanduser()
+    last = None if root is None else root / f"{LAST}.ckpt"
+    exists = last is not None and last.is_file()
+    if resume == "auto":
+        if last is None:
+            raise ValueError('resume="auto" needs checkpoint_dir, the folder to look in.')
+        source = last if exists else None
+    else:
+        source = None if resume is None else Path(resume).expanduser()
+        if source is not None and not source.is_file():
+            raise FileNotFoundError(
+                f'there is no checkpoint {source} to resume from; resume="auto" looks in '
+                "checkpoint_dir, and starts a new run if there is none."
+            )
+        own = source is not None and root is not None and source.resolve().parent == root.resolve()
+        if exists and not own:
+            raise FileExistsError(
+                f"{root} already holds the checkpoints of a run, which would be overwritten; pass "
+                'resume="auto" to continue it, or another checkpoint_dir.'
+            )
+    if root is not None:
+        root.mkdir(parents=True, exist_ok=True)
+    every = settings["checkpoint_every_n_epochs"], settings["checkpoint_every_n_steps"]
+    return Checkpoints(root, *every, source)
+
+
+class UninterruptedCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoints, except for an epoch that an interruption cut short."""
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Save, unless the interruption has saved already."""
+        if not was_interrupted(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+class RelativePaths(lightning.Callback):
+    """Write paths relative to the checkpoint's folder.
+
+    Checkpoints then reveal nothing about the machine, and their folder can be moved.
+    """
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Make paths relative to the folder."""
+        for callback, state in _states(trainer, checkpoint):
+            checkpoint["callbacks"][callback.state_key] = _in_folder(state, "")
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Make paths absolute in the folder of this run, and drop files that are not there."""
+        for callback, state in _states(trainer, checkpoint):
+            moved = _in_folder(state, str(callback.dirpath))
+            checkpoint["callbacks"][callback.state_key] = {
+                **moved,
+                **{key: "" for key in PATHS if not os.path.isfile(moved.get(key) or "")},
+                "best_k_models": {
+                    path: score
+                    for path, score in moved["best_k_models"].items()
+                    if os.path.isfile(path)
+                },
+            }
+
+
+def _states(
+    trainer: lightning.Trainer, checkpoint: dict[str, Any]
+) -> list[tuple[ModelCheckpoint, dict[str, Any]]]:
+    """Pair all callbacks that write checkpoints with their states in a checkpoint."""
+    known = checkpoint.get("callbacks", {})
+    return [
+        (callback, known[callback.state_key])
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint) and callback.state_key in known
+    ]
+
+
+def _in_folder(state: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return a callback's state with its files in another folder."""
+    before = state.get("dirpath") or ""
+    paths = {key: _path_in_folder(state.get(key) or "", before, folder) for key in PATHS}
+    best = state.get("best_k_models", {})
+    scores = {_path_in_folder(path, before, folder): score for path, score in best.items()}
+    return {**state, **paths, "best_k_models": scores, "dirpath": folder}
+
+
+def _path_in_folder(path: str, before: str, folder: str) -> str:
+    if not path:
+        return path
+    if os.path.isabs(path):
+        inside = before and Path(path).is_relative_to(before)
+        path = os.path.relpath(path, before) if inside else os.path.basename(path)
+    return os.path.join(folder, path)
+
+
+class BestCheckpoint(Checkpoint):
+    """Save the epoch of the lowest validation loss, by the history that a run carries."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Save if this epoch is the best so far."""
+        losses = [row["val_loss"] for row in pl_module.rows if "val_loss" in row]
+        if losses and losses[-1] <= min(losses) and not was_interrupted(trainer):
+            trainer.save_checkpoint(self.folder / f"{BEST}.ckpt")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints atomically; if the disk is full, warn and continue to train."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write one checkpoint."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(Path(path), content.getbuffer())
+        except OSError as error:
+            before = "the previous one is kept" if Path(path).exists() else "there is none yet"
+            warnings.warn(
+                f"the checkpoint {path} ({content.getbuffer().nbytes / 2**20:.0f} MiB) could not "
+                f"be written: {error}; {before}. Training continues; free space on the disk.",
+                TrainingWarning,
+                stacklevel=2,
+            )
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read one checkpoint without running code from it."""
+        return read_tensors(Path(path))

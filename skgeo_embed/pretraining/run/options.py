@@ -1,0 +1,98 @@
+"""Options of Lightning's trainer: defaults, and which of them a run decides itself."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch import loggers
+
+LOGGERS = ("CSVLogger", "TensorBoardLogger", "WandbLogger")
+DECIDED_BY = {  # options that the run sets itself: the pretrainer's argument for each
+    "max_epochs": "max_epochs",
+    "min_epochs": "max_epochs",
+    "max_steps": "max_epochs",
+    "accumulate_grad_batches": "micro_batch_size",
+    "enable_checkpointing": "checkpoint_dir",
+    "default_root_dir": "checkpoint_dir",
+    "plugins": "checkpoint_dir",
+    "enable_progress_bar": "verbose",
+    "use_distributed_sampler": "batch_size",
+}
+PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
+
+
+def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -> dict[str, Any]:
+    """Complete the options for Lightning's trainer, and refuse those that a run cannot use.
+
+    Raises
+    ------
+    ValueError
+        If another argument decides an option, or a device or precision does not suit coordinates.
+    """
+    given = dict(options or {})
+    for name, argument in DECIDED_BY.items():
+        if name in given:
+            raise ValueError(
+                f"trainer_options[{name!r}] is set by the run; use the argument {argument}."
+            )
+    precision = str(given.setdefault("precision", "32-true"))
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"trainer_options['precision']={precision!r} would round the coordinates; pass one of "
+            f"{', '.join(map(repr, PRECISIONS))}."
+        )
+    given["accelerator"] = _accelerator(given.get("accelerator", "auto"))
+    given["logger"] = _logger(given.get("logger"), folder)
+    given.setdefault("devices", 1)
+    # callbacks have a state, so each run gets copies
+    callbacks = given.get("callbacks") or []
+    single = isinstance(callbacks, lightning.Callback)
+    given["callbacks"] = copy.deepcopy([callbacks] if single else list(callbacks))
+    return given
+
+
+def _accelerator(accelerator: Any) -> Any:
+    """Choose the CPU if the only accelerator lacks float64, which coordinates need."""
+    apple = torch.backends.mps.is_available() and not torch.cuda.is_available()
+    if accelerator == "mps" or (accelerator == "gpu" and apple):
+        raise ValueError(
+            f"trainer_options['accelerator']={accelerator!r}: coordinates are float64, which MPS "
+            'does not have; pass "cpu", or leave it out.'
+        )
+    return "cpu" if accelerator == "auto" and apple else accelerator
+
+
+def _logger(logger: Any, folder: str | Path | None) -> Any:
+    if not isinstance(logger, str):
+        return logger or False
+    if logger not in LOGGERS:
+        raise ValueError(
+            f"trainer_options['logger'] must be one of {', '.join(map(repr, LOGGERS))} or a logger "
+            f"object, got {logger!r}."
+        )
+    return getattr(loggers, logger)(save_dir=str(folder or "."))
+
+
+def device_for_features(options: dict[str, Any]) -> torch.device:
+    """Return the device for a frozen tower: this process's card, or the CPU."""
+    if options["accelerator"] == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    devices = options["devices"]
+    numbers = devices if isinstance(devices, list) else range(torch.cuda.device_count())
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    return torch.device("cuda", numbers[local % len(numbers)])
+
+
+def check_shares(batch_size: int, n_processes: int) -> None:
+    """Check that processes share a batch evenly, at least two pairs each."""
+    if batch_size % n_processes or batch_size < 2 * n_processes:
+        fits = max(2, round(batch_size / n_processes)) * n_processes
+        raise ValueError(
+            f"batch_size={batch_size} cannot be shared evenly by {n_processes} processes, at least "
+            f"2 pairs each; pass for instance batch_size={fits}."
+        )
