@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from skgeo_embed._region import read_region
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import BANDS, NORTH, SOUTH, read_band
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
-from skgeo_embed._region import read_region
 from skgeo_embed.pretraining.content.columns import (
     checked_pictures,
     content_layers,

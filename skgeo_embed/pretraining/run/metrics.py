@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.nn.objectives.loss import contrastive_loss, retrieval_ranks
 from skgeo_embed.nn.two_tower import SatCLIP
-from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.pretraining.data.batches import read_rows
 from skgeo_embed.pretraining.data.views import Views
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed._errors import TrainingDivergedError
-from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.models.lightning_file import LOCATION_KEY, TOWER_KEY
 from skgeo_embed.models.towers import describe_tower
 from skgeo_embed.nn.objectives.auxiliary import AuxiliaryTargets, RidgeEpisodes
