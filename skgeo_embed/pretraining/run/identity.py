@@ -17,6 +17,7 @@ from skgeo_embed.images.pixels import to_float_images
 from skgeo_embed.models.lightning_file import read_checkpoint
 from skgeo_embed.pretraining.data.batches import read_rows
 from skgeo_embed.pretraining.recipe import Recipe
+from skgeo_embed.pretraining.run.options import LIMITS
 
 RUN_KEY = "skgeo_embed_run"  # where a checkpoint holds the facts of its run
 PARAMETERS = ("crop_size", "max_epochs", "batch_size", "n_views", "val_fraction", "val_split")
@@ -49,6 +50,7 @@ def identify_run(
         "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
         **{name: settings[name] for name in PARAMETERS},
         "precision": str(options["precision"]),
+        "limits": {name: options[name] for name in LIMITS if name in options},
         "data": fingerprint_of_pairs(pairs),
         "seed": seed,
     }
