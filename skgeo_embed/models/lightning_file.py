@@ -26,6 +26,10 @@ _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
 TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights if it is frozen
 _VISUAL_PREFIX = "model.visual."
+TRUST = (
+    "If you trust who made it, pass allow_pickle=True; better, ask for a file written by "
+    "save_pretrained."
+)
 LOADING_ERRORS = (*READING_ERRORS, AssertionError, AttributeError)  # torch.load raises these too
 
 
@@ -87,7 +91,9 @@ class LightningModel(ModelFile):
             )
 
 
-def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, *, allow_pickle: bool = False, advice: str = TRUST
+) -> dict[str, Any]:
     """Read a Lightning checkpoint; tensors are mapped from the file, not read.
 
     Parameters
@@ -96,6 +102,8 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         The file.
     allow_pickle : bool, default=False
         Run whatever code the file contains. Only for files from people you trust.
+    advice : str
+        What to do about a file that holds objects which need code from it.
 
     Raises
     ------
@@ -103,14 +111,16 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         If the file is damaged, is not a checkpoint, or, without `allow_pickle`, holds objects
         that need code from the file to be rebuilt.
     """
+    # only zip files, which torch writes since 1.6, can be mapped
+    mapped = zipfile.is_zipfile(path)
+    if mapped:
+        check_sums(path)
     try:
-        # only zip files, which torch writes since 1.6, can be mapped
-        mapped = zipfile.is_zipfile(path)
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
     except LOADING_ERRORS as error:
         unsafe = re.search(r"GLOBAL (\S+)", str(error))
         if unsafe:
-            raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
+            raise ModelFormatError(_unsafe_message(path, unsafe.group(1), advice)) from error
         if not mapped:
             raise ModelFormatError(_foreign_message(path)) from error
         cause = (str(error) or type(error).__name__).splitlines()[0]
@@ -129,8 +139,32 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
     return content
 
 
+def check_sums(path: Path) -> None:
+    """Compare the parts of a zip file with the check sums in it, which torch does not do.
+
+    Raises
+    ------
+    ModelFormatError
+        If a part has changed since the file was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as packed:
+            for part in packed.infolist():
+                if part.CRC:  # 0 if whoever wrote the file had switched check sums off
+                    with packed.open(part) as stream:
+                        while stream.read(2**20):
+                            pass
+    except (*READING_ERRORS, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ModelFormatError(
+            f"{path} is damaged: it is not what was written ({error}). Fetch it again, or use "
+            "another checkpoint."
+        ) from error
+
+
 def read_tensors(path: Path) -> dict[str, Any]:
     """Read a plain torch file without running code from it."""
+    if zipfile.is_zipfile(path):
+        check_sums(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except LOADING_ERRORS as error:
@@ -249,9 +283,8 @@ def _foreign_message(path: Path) -> str:
     return f"{path} is not a torch checkpoint: {what}."
 
 
-def _unsafe_message(path: Path, name: str) -> str:
+def _unsafe_message(path: Path, name: str, advice: str) -> str:
     return (
         f"{path} was not opened: it holds an object of type {name} that torch can only rebuild by "
-        "running code from the file, which could do anything on this machine. If you trust who "
-        "made it, pass allow_pickle=True; better, ask for a file written by save_pretrained."
+        f"running code from the file, which could do anything on this machine. {advice}"
     )

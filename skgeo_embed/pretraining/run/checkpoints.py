@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ class LastCheckpoint(ModelCheckpoint):
         """Write after so many epochs, or what `on_train_batch_end` has left, or a stopped run."""
         steps = self.every_n_steps
         waited = steps is not None and trainer.global_step % steps == 0
-        if (waited or trainer.should_stop) and not trainer.fast_dev_run:
+        trial = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if (waited or trainer.should_stop) and not trial:
             trainer.save_checkpoint(Path(self.dirpath or "") / f"{LAST}.ckpt")
         else:
             super().on_train_epoch_end(trainer, pl_module)
@@ -226,15 +228,63 @@ class BestCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.folder / f"{BEST}.ckpt")
 
 
+def packed_checkpoint(checkpoint: dict[str, Any], path: Path) -> io.BytesIO:
+    """Return a checkpoint as the bytes of a file.
+
+    Raises
+    ------
+    ValueError
+        If reading it would need code from it, so that no run could be resumed; the message says
+        where.
+    """
+    content = io.BytesIO()
+    problem = _reading_problem(checkpoint, content)
+    if problem is not None:
+        where, value = _locate_problem(checkpoint)
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise ValueError(
+            f"{path} was not written, because no run could be resumed from it: {where} is a "
+            f"{kind}, which cannot be stored without code. Let the method `state_dict` of the "
+            "callback, or whatever puts it there, return numbers, texts, lists, dictionaries and "
+            "tensors only, such as float(value) or str(path)."
+        ) from problem
+    return content
+
+
+def _reading_problem(value: Any, content: io.BytesIO) -> Exception | None:
+    """Return what hinders a value from being stored and read back, if anything does."""
+    try:
+        torch.save(value, content)
+        content.seek(0)
+        torch.load(content, map_location="meta", weights_only=True)  # reads no weights
+    except Exception as error:  # a value's own methods may raise anything
+        return error
+    return None
+
+
+def _locate_problem(value: Any, where: str = "checkpoint") -> tuple[str, Any]:
+    """Return where a value that cannot be stored is, and the value."""
+    if type(value) in (dict, OrderedDict):
+        parts = [(f"{where}[{key!r}]", part) for key, part in value.items()]
+        parts += [(f"a key of {where}", key) for key in value]
+    elif type(value) in (list, tuple, set):
+        parts = [(f"{where}[{number}]", part) for number, part in enumerate(value)]
+    else:
+        parts = []
+    for place, part in parts:
+        if _reading_problem(part, io.BytesIO()) is not None:
+            return _locate_problem(part, place)
+    return where, value
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write checkpoints atomically; if the disk is full, warn and continue to train."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write one checkpoint."""
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
+        """Write one checkpoint, after a check that it can be read."""
+        content = packed_checkpoint(checkpoint, Path(path))
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(Path(path), content.getbuffer())

@@ -17,7 +17,6 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import Dataset
 
 from skgeo_embed._errors import TrainingDivergedError, TrainingWarning, warn_caller
-from skgeo_embed.models.lightning_file import read_checkpoint
 from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.pretraining.data.sampling import SharedRows, ShuffledBatches, make_loader
 from skgeo_embed.pretraining.data.views import Views
@@ -29,6 +28,7 @@ from skgeo_embed.pretraining.run.checkpoints import (
     Checkpoints,
     PortableStates,
 )
+from skgeo_embed.pretraining.run.identity import read_run
 from skgeo_embed.pretraining.run.interruption import Interruption
 from skgeo_embed.pretraining.run.options import check_shares, device_for_features
 from skgeo_embed.pretraining.run.source import Source, open_source
@@ -188,7 +188,7 @@ def _take_best(task: ContrastiveTask, checkpoints: Checkpoints) -> None:
             TrainingWarning,
         )
     elif checkpoints.best is not None:  # the best epoch was before this run was resumed
-        state = read_checkpoint(checkpoints.best)["state_dict"]
+        state = read_run(checkpoints.best)["state_dict"]
         weights = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
         task.model.load_state_dict(weights, strict=False)
 

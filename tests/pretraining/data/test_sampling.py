@@ -53,10 +53,10 @@ def test_the_same_batches_in_every_epoch():
 
 
 def test_every_epoch_shows_the_next_view():
-    rows, epoch = [3, 7, 9, 11], 0
-    batches = ShuffledBatches(rows, 2, 0, lambda: (epoch, 0), n_views=3)
+    rows, epochs = [3, 7, 9, 11], iter(range(6))
+    batches = ShuffledBatches(rows, 2, 0, lambda: (next(epochs), 0), n_views=3)
     shown = {row: [] for row in rows}
-    for epoch in range(6):
+    for _ in range(6):
         for item in chain(*batches):
             shown[item // 3].append(item % 3)
     for views in shown.values():
