@@ -33,9 +33,8 @@ _NATURAL = Interval(Integral, 1, None, closed="left")
 class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
     """Pretrain a location encoder on images and the coordinates where they were taken.
 
-    Two towers are trained so that an image and its own coordinates get similar embeddings,
-    and an image and the coordinates of another image do not (SatCLIP [1]_). Afterwards
-    `location_encoder_` encodes coordinates alone.
+    Two towers are trained so that an image and its own coordinates get similar embeddings, and an
+    image and the coordinates of another image do not (SatCLIP [1]_).
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         Folder for the features of a frozen vision tower: images pass through it `n_views` times,
         not once per epoch, and later runs reuse the features. "auto" uses the user's cache folder
         (environment variable SKGEO_EMBED_CACHE) if all of the tower but a last layer named `head`
-        or `fc` is frozen; None caches nothing.
+        or `fc` is frozen, and warns if it cannot be written; None caches nothing.
     n_views : int, default=4
         Views of an image in the feature cache: the image itself and ``n_views - 1`` augmented
         ones, shown in turn, one per epoch. Only one if the recipe does not augment.
@@ -97,8 +96,9 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         `num_nodes`, `strategy` (such as "ddp": each process computes its share of a batch and
         compares it with the whole batch), `sync_batchnorm`, `precision` ("32-true"; half only
         as "16-mixed" or "bf16-mixed", since coordinates need more), `callbacks` (such as
-        ``EarlyStopping("val_loss", patience=10)``; each fit uses copies), `logger` (an object, or
-        "CSVLogger", "TensorBoardLogger" or "WandbLogger", which write to `checkpoint_dir`).
+        ``EarlyStopping("val_loss", patience=10)``; each fit uses copies), `max_time` (of one job),
+        `logger` (an object, or "CSVLogger", "TensorBoardLogger" or "WandbLogger", which write to
+        `checkpoint_dir`).
     random_state : int, RandomState instance or None, default=None
         Seeds weights, split, order, augmentation and dropout. An int gives the same weights for
         the same data and machine. None draws a seed, which a resumed run reads and continues.
@@ -118,9 +118,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         regressions), means over batches; of the validation pairs `val_loss`, `val_top1` and
         `val_top5` (how often an image finds its place first, or among the first five),
         `val_place_top1` and `val_place_top5` (how often a place finds its image), `val_median_km`
-        (median distance to the place that an image matches best); `temperature`, `learning_rate`.
-        Validation is NaN for epochs that did not end with one (``check_val_every_n_epoch``). A run
-        that was stopped within an epoch has no row for it.
+        (median distance to the place that an image matches best), NaN for epochs that did not end
+        with a validation; `temperature`, `learning_rate`.
     run_ : dict
         Settings of the run and a fingerprint of its data, as in checkpoints and saved folders.
     bad_images_ : DataFrame
@@ -136,9 +135,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
     >>> from skgeo_embed import Recipe, SatCLIPPretrainer
     >>> from skgeo_embed.datasets import load_blue_marble
     >>> tiles = load_blue_marble(n_tiles=64, tile_size=16, random_state=0)
-    >>> pretrainer = SatCLIPPretrainer(
-    ...     Recipe(hidden_dim=64), max_epochs=1, batch_size=32, random_state=0, verbose=0
-    ... )
+    >>> recipe = Recipe(hidden_dim=64)
+    >>> pretrainer = SatCLIPPretrainer(recipe, max_epochs=1, batch_size=32, verbose=0)
     >>> pretrainer = pretrainer.fit(tiles.images, tiles.coords)
     >>> pretrainer.location_encoder_.transform([[-122.3, 38.5]]).shape
     (1, 256)
@@ -233,10 +231,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
         Raises
         ------
-        ImageError, CoordinateError
-            If the data cannot be used; both are ValueErrors.
-        ValueError
-            If there are fewer pairs than a batch.
+        ImageError, CoordinateError, ValueError
+            If the data cannot be used, or there are fewer pairs than a batch.
         TrainingDivergedError
             If the loss or a gradient became NaN or infinite; an ArithmeticError. The
             pretrainer is fitted with the last good weights.
@@ -267,11 +263,14 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         return self
 
     def _set_fitted(self, model: SatCLIP, history: pd.DataFrame, facts: dict[str, Any]) -> None:
-        self.run_ = facts
-        self.model_ = model.eval().requires_grad_(False)
-        self.history_ = history
-        self.location_encoder_ = SatCLIPEncoder(self.model_.location).fit()
-        self.image_encoder_ = SatCLIPImageEncoder(self.model_.visual).fit()
+        fitted = {
+            "run_": facts,
+            "model_": model.eval().requires_grad_(False),
+            "history_": history,
+            "location_encoder_": SatCLIPEncoder(model.location).fit(),
+            "image_encoder_": SatCLIPImageEncoder(model.visual).fit(),
+        }
+        self.__dict__.update(fitted)  # in one step: another thread never finds some of both
 
     def score(self, images: Any, coords: Any = None) -> float:
         """Return how often an image finds its place first among all given places.
@@ -284,17 +283,14 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         Returns
         -------
         accuracy : float
-            Between 0 and 1; chance is one by the number of places. Several images of one place,
-            such as of all seasons, may be given: each has to find that place.
+            Between 0 and 1; chance is 1 / n, where n counts places, not images.
         """
         from skgeo_embed.pretraining.data.pairs import open_pairs
-        from skgeo_embed.pretraining.data.views import Views
         from skgeo_embed.pretraining.run.metrics import retrieval_accuracy
 
         check_is_fitted(self)
         pairs, _ = open_pairs(images, coords, self.crop_size, self.on_bad_image)
-        views = Views(self.model_.visual, self.crop_size)
-        return retrieval_accuracy(self.model_, pairs, views, self.batch_size)
+        return retrieval_accuracy(self.model_, pairs, self.crop_size, self.batch_size)
 
     def distill(
         self,
@@ -353,23 +349,23 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         """
         import torch
 
-        from skgeo_embed.nn.two_tower import SatCLIP
         from skgeo_embed.pretraining.distillation import distill
 
         check_is_fitted(self)
         lonlat = read_coordinates(coords).lonlat
         sizes = {"hidden_dim": hidden_dim, "sine_dim": sine_dim, "n_steps": n_steps}
+        before, run, history = self.model_, self.run_, self.history_
         location = distill(
-            self.model_.location,
+            before.location,
             torch.from_numpy(lonlat),
-            self.run_["seed"],
+            run["seed"],
             **sizes,
             fine_layers=fine_layers,
             progress=self.verbose == 1,
         )
-        model = SatCLIP(self.model_.visual, location, self.model_.temperature)
+        model = type(before)(before.visual, location, before.temperature)
         distilled = {"places": len(lonlat), **sizes, "fine_layers": list(fine_layers)}
-        self._set_fitted(model, self.history_, {**self.run_, "distilled": distilled})
+        self._set_fitted(model, history, {**run, "distilled": distilled})
         return self
 
     @classmethod
@@ -443,7 +439,9 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         check_is_fitted(self)
         folder = Path(save_directory).expanduser()
         described = {"licence": licence, "trained_on": trained_on, "default_layer": default_layer}
-        save_towers(folder, self.model_, self.run_, self.history_, described, dtype, hub_id)
+        fitted = dict(vars(self))  # of one fit, if another thread fits
+        towers = fitted["model_"], fitted["run_"], fitted["history_"]
+        save_towers(folder, *towers, described, dtype, hub_id)
         return folder
 
     def __sklearn_tags__(self) -> Tags:

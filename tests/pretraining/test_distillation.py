@@ -124,6 +124,21 @@ def test_same_seed_same_tower_and_nothing_else_is_touched(fitted):
         assert torch.equal(value, before[name])
 
 
+def test_other_threads_find_the_towers_before_or_after(fitted, monkeypatch):
+    pretrainer = copy.deepcopy(fitted)
+    before, found = vars(pretrainer).copy(), []
+    fit = SatCLIPImageEncoder.fit
+
+    def look(encoder, *arguments):  # the last thing before the change
+        found.append(vars(pretrainer).copy())
+        return fit(encoder, *arguments)
+
+    monkeypatch.setattr(SatCLIPImageEncoder, "fit", look)
+    pretrainer.distill(PLACES, hidden_dim=24, sine_dim=64, n_steps=5)
+    assert all(found[0][name] is value for name, value in before.items())
+    assert all(vars(pretrainer)[name] is not before[name] for name in ("model_", "run_"))
+
+
 def test_what_was_distilled_can_be_again(fitted):
     once = distilled(fitted, hidden_dim=60, sine_dim=128)
     twice = copy.deepcopy(once).distill(PLACES, hidden_dim=8, sine_dim=64, n_steps=60)

@@ -309,6 +309,11 @@ def test_bad_datasets(pairs):
         pretrainer.fit(PairsDataset(images * np.nan, coords))
     with pytest.raises(ImageError, match=r"\(bands, height, width\)"):
         pretrainer.fit(PairsDataset(images[:, 0], coords))
+    masked = np.ma.masked_greater(images, np.quantile(images, 0.99))
+    with pytest.raises(ImageError, match="masked pixels"):
+        pretrainer.fit(PairsDataset(masked, coords))
+    with pytest.raises(CoordinateError, match="with NaN"):
+        pretrainer.fit(PairsDataset(images, np.ma.masked_greater(coords, 78)))
 
 
 @pytest.mark.parametrize(

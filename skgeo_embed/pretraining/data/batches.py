@@ -39,13 +39,28 @@ def read_rows(pairs: Dataset[Any], rows: Sequence[int]) -> Batch:
         raise ImageError(
             "an image of the dataset contains NaN or infinite pixels; fill or drop it."
         )
-    points = torch.stack([torch.as_tensor(pair["point"]) for pair in found])
-    lonlat = read_coordinates(points).lonlat
+    lonlat = read_coordinates(np.ma.stack([_as_point(pair["point"]) for pair in found])).lonlat
     return {"image": images, "point": torch.from_numpy(lonlat), "row": torch.tensor(rows)}
 
 
+def _as_point(point: Any) -> np.ndarray:
+    """Return longitude and latitude; what is masked is missing."""
+    return point.detach().cpu().numpy() if isinstance(point, Tensor) else np.ma.asarray(point)
+
+
 def as_float_image(image: Any) -> Tensor:
-    """Scale one image (bands, height, width) as :func:`to_float_images` does."""
+    """Scale one image (bands, height, width) as :func:`to_float_images` does.
+
+    Raises
+    ------
+    ImageError
+        If it has another number of dimensions, or masked pixels.
+    """
+    if np.ma.is_masked(image):
+        raise ImageError(
+            f"an image of the dataset has {np.ma.count_masked(image)} masked pixels; fill them, "
+            "for example with image.filled(0), or leave it out."
+        )
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if array.ndim != 3:
         raise ImageError(

@@ -71,8 +71,11 @@ def distinct_places(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def retrieval_accuracy(model: SatCLIP, pairs: Dataset[Any], views: Views, batch_size: int) -> float:
+def retrieval_accuracy(
+    model: SatCLIP, pairs: Dataset[Any], crop_size: int | None, batch_size: int
+) -> float:
     """Return how often an image finds its own place first among the places of all pairs."""
+    views = Views(model.visual, crop_size)
     images, places, points = [], [], []
     rows = range(len(pairs))  # type: ignore[arg-type]
     for start in range(0, len(rows), batch_size):
