@@ -425,6 +425,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def _encode_points(self, places: Coordinates) -> np.ndarray:
         """Fill one array: distinct places are encoded, and their rows spread over the others."""
+        import torch
+
         out = np.empty((len(places.valid), self.n_features_out), dtype=self.output_dtype)
         out[~places.valid] = np.nan
         rows = np.flatnonzero(places.valid)
@@ -432,10 +434,20 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         repeated = distinct_places(lonlat)
         if repeated is not None:
             first, inverse = repeated
-            _fill_rows(out, self.encode(lonlat[first]), rows[first])
-            spread_rows(out, rows, rows[first][inverse])
-        elif len(rows):
-            _fill_rows(out, self.encode(lonlat), rows if len(rows) < len(out) else None)
+            spread = rows, rows[first][inverse]
+            rows, lonlat = rows[first], lonlat[first]
+        target = torch.from_numpy(out)
+        places_of = None if len(rows) == len(out) else torch.from_numpy(rows)
+        for part, values in self.encode(lonlat) if len(rows) else ():
+            where = part if places_of is None else places_of[part]
+            if isinstance(where, slice):
+                target[where].copy_(torch.as_tensor(values))
+            else:
+                values = torch.as_tensor(values).to(target.dtype)
+                target.index_copy_(0, torch.as_tensor(where), values)
+            del values  # its memory is the next batch's
+        if repeated is not None:
+            spread_rows(out, *spread)
         return out
 
     def __sklearn_tags__(self) -> Tags:
@@ -443,26 +455,6 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         tags.input_tags.allow_nan = self.on_invalid == "nan"
         tags.input_tags.sparse = False
         return tags
-
-
-def _fill_rows(
-    out: np.ndarray,
-    pieces: Iterable[tuple[Any, Any]],
-    rows: np.ndarray | None,
-) -> None:
-    """Write the pieces to some rows, or to all in their order."""
-    import torch
-
-    target = torch.from_numpy(out)
-    places = None if rows is None else torch.from_numpy(rows)
-    for part, values in pieces:
-        where = part if places is None else places[part]
-        values = torch.as_tensor(values)
-        if isinstance(where, slice):
-            target[where].copy_(values)
-        else:
-            target.index_copy_(0, torch.as_tensor(where), values.to(target.dtype))
-        del values  # its memory is the next batch's
 
 
 def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Any]]) -> None:

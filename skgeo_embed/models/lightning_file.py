@@ -173,7 +173,8 @@ def vision_of_checkpoint(
     weights = _tensors(state, _VISUAL_PREFIX)
     described = content.get(TOWER_KEY)
     if isinstance(described, dict):  # written by this library
-        return dict(described["description"]), _tensors(described["weights"], "") or weights
+        apart = described["weights"]  # those of a frozen tower, or None
+        return dict(described["description"]), weights if apart is None else _tensors(apart, "")
     if not weights:
         raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
     if own:  # the user's module says what it is
