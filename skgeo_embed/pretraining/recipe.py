@@ -191,7 +191,7 @@ class Recipe(BaseEstimator):
         self._validate_params()
         details = self.feature_grid is not None or self.fine_waves is not None
         harmonics = self.positional_encoding == "sphericalharmonics"
-        multi_scale = HAS_SCALES[self.positional_encoding]
+        multi_scale = HAS_SCALES.get(self.positional_encoding, True)
         used = {
             "legendre_polys": harmonics,
             "harmonics_calculation": harmonics,
