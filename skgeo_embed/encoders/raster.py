@@ -15,6 +15,7 @@ from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 from skgeo_embed.places.reading import Coordinates
+from skgeo_embed.rasters.products import PRODUCTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +91,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "source": "no_validation",
         "method": [StrOptions({"nearest", "bilinear"})],
-        "quantization": [StrOptions({"alphaearth", "tessera"}), None],
+        "quantization": [StrOptions(set(PRODUCTS)), None],
         "year": TIME_CONSTRAINT,
         "remote": ["boolean"],
         "cache_bytes": [Interval(Integral, 0, None, closed="left")],
@@ -102,7 +103,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         source: str | PathLike[str] | list[Any] | dict[int, Any],
         *,
         method: Literal["nearest", "bilinear"] = "nearest",
-        quantization: Literal["alphaearth", "tessera"] | None = None,
+        quantization: str | None = None,
         year: int | str | None = None,
         remote: bool = False,
         cache_bytes: int = 2 * 2**30,
@@ -127,12 +128,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     def prepare(self) -> None:
         from skgeo_embed.rasters.catalogue import open_catalogue
 
-        tiles = open_catalogue(
-            self.source,
-            remote=self.remote,
-            quantization=self.quantization,
-            versioned=self.cache_bytes > 0,
-        )
+        tiles = open_catalogue(self.source, remote=self.remote, quantization=self.quantization)
         years = sorted({tile.year for tile in tiles if tile.year is not None})
         if len(years) > 1 and self._time is None:
             raise ValueError(
@@ -144,9 +140,9 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
                 f"year={self.year!r}, but the rasters are of {', '.join(map(str, years))}."
             )
         self._tiles: list[Tile] = tiles
-        self._method, self._quantization = self.method, self.quantization
+        self._method = self.method
         self._cache_bytes = self.cache_bytes
-        self._keeps_blocks = any(any(tile.versions) for tile in tiles)
+        self._keeps_blocks = self.cache_bytes > 0 and any(tile.keeps_blocks for tile in tiles)
         self.n_tiles_ = len(tiles)
 
     def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
@@ -163,7 +159,6 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
             lonlat[:, :2],
             years,
             method=self._method,
-            quantization=self._quantization,
             cache=open_cache(self._cache_bytes) if self._keeps_blocks else None,
         ):
             yield torch.from_numpy(places), torch.from_numpy(values)
@@ -190,8 +185,10 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         return self._tiles[0].shape[0]
 
     def feature_names(self) -> list[str]:
-        names = self._tiles[0].names
-        return numbered_names("raster", self.n_features_out) if names is None else list(names)
+        names = [name for name in self._tiles[0].names or () if name is not None]
+        if len(set(names)) == self.n_features_out:
+            return names
+        return numbered_names("raster", self.n_features_out)
 
     @property
     def output_dtype(self) -> np.dtype:

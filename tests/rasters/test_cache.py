@@ -7,6 +7,7 @@ import rasterio.shutil
 from sklearn.base import clone
 
 from skgeo_embed import ImageError, RasterEncoder
+from skgeo_embed.rasters.cache import DIGEST_BYTES
 from tests.rasters.small_tiles import lonlat_of, write
 
 
@@ -56,7 +57,7 @@ def test_the_cache_is_bounded_and_what_is_damaged_is_fetched_again(server, raste
     row, column = np.divmod(np.arange(64), 8)
     lonlat = lonlat_of(row * 32 + 3.5, column * 32 + 4.5)
     expected = pixels[:, row * 32 + 3, column * 32 + 4].T
-    block = 4 * 32 * 32 + 128
+    block = 4 * 32 * 32 + 128 + DIGEST_BYTES
     encoder = RasterEncoder(f"{server.url}/tile.tif", remote=True, cache_bytes=20 * block).fit()
     for _ in range(2):
         np.testing.assert_array_equal(encoder.transform(lonlat), expected)
@@ -95,7 +96,7 @@ def test_blocks_that_cannot_be_kept_are_fetched(server, raster_cache):
 def test_what_was_used_last_stays(server, raster_cache):
     pixels = np.random.RandomState(0).randint(1, 255, (4, 256, 32)).astype(np.uint8)
     write(server.folder / "tile.tif", pixels, blockxsize=32, blockysize=32)
-    block = 4 * 32 * 32 + 128
+    block = 4 * 32 * 32 + 128 + DIGEST_BYTES
     encoder = RasterEncoder(f"{server.url}/tile.tif", remote=True, cache_bytes=4 * block).fit()
     for row in (0, 1, 2, 0, 3, 0, 4, 0, 5, 0):
         encoder.transform(lonlat_of([row * 32 + 0.5], [0.5]))

@@ -43,5 +43,5 @@ def test_tessera(tmp_path):
     again = RasterEncoder(folder, quantization="tessera", on_invalid="nan").fit()
     np.testing.assert_allclose(again.transform(CENTRES), expected, rtol=1e-6)
     (tmp_path / "grid_9.05_47.85_scales.npy").unlink()
-    with pytest.raises(ImageError, match=r"scale of each pixel.*no grid_9.05_47.85_scales.npy"):
+    with pytest.raises(ImageError, match=r"scales of each pixel.*no grid_9.05_47.85_scales.npy"):
         RasterEncoder(tmp_path / "grid_9.05_47.85.npy", quantization="tessera").fit()
