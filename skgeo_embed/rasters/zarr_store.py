@@ -10,7 +10,7 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.cache import Read
-from skgeo_embed.rasters.geotiff import check_block_bytes
+from skgeo_embed.rasters.geotiff import check_block_bytes, is_address
 from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.zarr_position import crs_of, steps_of
 
@@ -92,6 +92,7 @@ def _dataset(path: str, masked: bool) -> Any:
             path,
             engine="zarr",
             chunks=None,
+            consolidated=None if is_address(path) else False,  # on a disk it saves nothing
             mask_and_scale=masked,
             decode_times=False,
             decode_timedelta=False,
