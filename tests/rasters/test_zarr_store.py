@@ -178,7 +178,9 @@ def test_units_of_axes(tmp_path, dims, code, unit, factor):
 def test_units_of_axes_that_are_not_those_of_the_crs(tmp_path):
     array = array_of(pixels_of(), **{"proj:code": "EPSG:32632"})
     array["x"].attrs["units"] = "rad"  # as in files of geostationary satellites
-    with pytest.raises(ImageError, match="coordinate 'x' is in 'rad', but its CRS, .* is in metre"):
+    with pytest.raises(
+        ImageError, match=r"coordinate 'x' is in 'rad', but its CRS, .* is in metre"
+    ):
         RasterEncoder(stored(tmp_path, array)).fit()
 
 
@@ -190,7 +192,7 @@ def test_bands_have_names(tmp_path):
     assert list(encoder.fit_transform(CENTRES).columns) == ["red", "nir", "swir"]
     for count in ([0, 1, 2], [1, 2, 3]):
         path = stored(tmp_path, array_of(pixels, **code).assign_coords(band=count), mode="w")
-        assert list(RasterEncoder(path).fit().get_feature_names_out())[0] == "raster000"
+        assert RasterEncoder(path).fit().get_feature_names_out()[0] == "raster000"
 
 
 def tessera_store(folder, zone=True, **scales_how):
