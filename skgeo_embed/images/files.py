@@ -77,7 +77,7 @@ def read_geotiff(path: Any, content: bytes | None = None, side: int | None = Non
                 memory.open(driver="GTiff") as file,
             ):
                 return _read(file, path, side)
-    except (RasterioError, OSError) as error:
+    except (RasterioError, OSError, UnicodeDecodeError) as error:  # text in its tags
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
 

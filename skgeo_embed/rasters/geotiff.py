@@ -16,7 +16,7 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.cache import Read
-from skgeo_embed.rasters.network import gdal_limits, version_of
+from skgeo_embed.rasters.network import beginning_of, gdal_limits, url_of, version_of
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # GDAL opens these with a file, by any driver
@@ -69,7 +69,7 @@ def opened_raster(path: str, document: str | None = None) -> Iterator[Any]:
         with rasterio.Env(**options, **gdal_limits()), rasterio.open(**target) as file:
             check_blocks(file, path)
             yield file
-    except (rasterio.errors.RasterioError, OSError) as error:
+    except (rasterio.errors.RasterioError, OSError, UnicodeDecodeError) as error:
         hint = " Rasters at an address must be GeoTIFFs." if is_address(path) else ""
         shown = str(error) if document is None else str(error).replace(document, path)
         raise ImageError(f"{path} cannot be read as a raster: {shown}.{hint}") from error
@@ -128,8 +128,12 @@ def _mask_of_address(path: str, document: str | None) -> Iterator[Any]:
         mask = None
         if document is None and is_address(path):
             before, mark, query = path.partition("?")
-            with suppress(ImageError):  # most have none
-                mask = files.enter_context(opened_raster(f"{before}.msk{mark}{query}"))
+            beside = f"{before}.msk{mark}{query}"
+            if url_of(beside) is None:  # we cannot ask: most have none
+                with suppress(ImageError):
+                    mask = files.enter_context(opened_raster(beside))
+            elif beginning_of(beside) in TIFF_BEGINNINGS:  # servers may send a page instead
+                mask = files.enter_context(opened_raster(beside))
         yield mask
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.crs import check_crs
 from skgeo_embed.rasters.geotiff import BESIDE, check_beside, is_address, opened_raster
 from skgeo_embed.rasters.network import version_of
 from skgeo_embed.rasters.products import Product
@@ -28,10 +29,13 @@ def header(path: str, *, year: int | None, product: Product | None, remote: bool
         If it cannot be opened, has no position, or does not hold what the product expects.
     """
     if is_zarr(path):
-        return _zarr_header(path, year, product)
-    if path.lower().endswith(".npy"):
-        return _npy_header(path, year, product)
-    return _gdal_header(path, year, product, remote)
+        tile = _zarr_header(path, year, product)
+    elif path.lower().endswith(".npy"):
+        tile = _npy_header(path, year, product)
+    else:
+        tile = _gdal_header(path, year, product, remote)
+    check_crs(tile.crs, path)
+    return tile
 
 
 def is_zarr(path: str) -> bool:

@@ -18,6 +18,7 @@ SECONDS = 30  # to connect, and without an answer
 LONGEST = 600  # seconds of a whole request
 SLOWEST = 1000  # bytes a second; what comes slower for SECONDS counts as no answer
 CURL = "/vsicurl/"
+ABSENT = {400, 401, 403, 404, 405, 410, 416}  # stores of objects may not say "not found"
 
 
 def gdal_limits() -> dict[str, int]:
@@ -67,9 +68,10 @@ def fetched(
     Raises
     ------
     ImageError
-        If it redirects to another kind of address, or to another server though `same_server`.
-    TimeoutError, OSError, ValueError
-        If the server does not answer in time, cannot be reached, or sends an error.
+        If the server does not answer in time, or redirects to another kind of address, or to
+        another server though `same_server`.
+    OSError, ValueError
+        If the server cannot be reached, or sends an error.
     """
 
     def get() -> tuple[bytes, Message]:
@@ -90,12 +92,24 @@ def fetched(
     threading.Thread(target=work, daemon=True).start()
     try:
         return outcome.result(LONGEST)
+    except TimeoutError as error:
+        raise _silence(url) from error
     except http.client.HTTPException as error:
         raise OSError(f"the answer is not that of a web server: {error!r}") from error
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
+        raise
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise error.reason from error
+            raise _silence(url) from error
         raise
+
+
+def _silence(url: str) -> ImageError:
+    return ImageError(
+        f"{url} cannot be read: its server did not answer within {SECONDS} seconds. Try again "
+        "later, or download the file."
+    )
 
 
 def version_of(path: str) -> str | None:
@@ -116,13 +130,26 @@ def version_of(path: str) -> str | None:
         _, headers = fetched(url, most=1, headers={"Range": "bytes=0-0"})
     except ImageError:  # a ValueError too
         raise
-    except TimeoutError as error:
-        raise ImageError(
-            f"{path} cannot be read: its server did not answer within {SECONDS} seconds. Try "
-            "again later, or download the file."
-        ) from error
     except (OSError, ValueError):  # GDAL reports it when it reads the file
         return None
     changes = headers["ETag"] or headers["Last-Modified"]
     length = (headers["Content-Range"] or headers["Content-Length"] or "").rpartition("/")[2]
     return f"{changes} {length}" if changes else None
+
+
+def beginning_of(path: str) -> bytes | None:
+    """Return the first four bytes of a file at an http or https address; None if there is none.
+
+    Raises
+    ------
+    ImageError
+        If the server cannot be reached, or does not say whether there is one.
+    """
+    try:
+        return fetched(path.removeprefix(CURL), most=4, headers={"Range": "bytes=0-3"})[0]
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code in ABSENT:
+            return None
+        raise ImageError(f"{path} cannot be read: {error}") from error

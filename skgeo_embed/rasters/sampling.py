@@ -15,8 +15,9 @@ from skgeo_embed._errors import ImageError
 from skgeo_embed._region import WORLD, Region
 from skgeo_embed._sphere import KM_PER_DEGREE, great_circle_km
 from skgeo_embed.rasters.cache import BlockCache, Read
+from skgeo_embed.rasters.crs import transformer
 from skgeo_embed.rasters.decoding import decoded
-from skgeo_embed.rasters.tiles import LONLAT, Tile
+from skgeo_embed.rasters.tiles import Tile
 
 WORKERS = min(8, 2 * (os.cpu_count() or 1))
 MOST_BANDS = 8192
@@ -154,7 +155,7 @@ class Places:
 @lru_cache(maxsize=65_536)
 def _region(tile: Tile) -> Region:
     """Return a region around a tile, a little wider; of all longitudes if it may hold a pole."""
-    lon, lat = _transformer(tile.crs, "inverse").transform(*tile.outline())
+    lon, lat = transformer(tile.crs, "inverse").transform(*tile.outline())
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return WORLD
     outline = np.column_stack([lon, lat])
@@ -174,7 +175,7 @@ def _region(tile: Tile) -> Region:
 
 def _holds_poles(tile: Tile) -> tuple[bool, bool]:
     """Say whether the South and the North Pole lie in a tile, or on its edge."""
-    x, y = _transformer(tile.crs, "forward").transform([0.0, 0.0], [-90.0, 90.0])
+    x, y = transformer(tile.crs, "forward").transform([0.0, 0.0], [-90.0, 90.0])
     _, height, width = tile.shape
     with np.errstate(invalid="ignore"):  # a pole may lie at infinity
         row, column = tile.pixels(np.asarray(x), np.asarray(y))
@@ -182,22 +183,12 @@ def _holds_poles(tile: Tile) -> tuple[bool, bool]:
     return bool(inside[0]), bool(inside[1])
 
 
-@lru_cache(maxsize=256)
-def _transformer(crs: str, direction: str) -> Any:
-    try:
-        from pyproj import Transformer
-    except ImportError as error:
-        raise ImportError('rasters need pyproj: pip install "skgeo-embed[rasters]"') from error
-    ends = (LONLAT, crs) if direction == "forward" else (crs, LONLAT)
-    return Transformer.from_crs(*ends, always_xy=True)
-
-
 def _pixels(tile: Tile, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    transformer = _transformer(tile.crs, "forward")
-    x, y = transformer.transform(*lonlat.T)
-    if not transformer.target_crs.is_geographic:
+    to_tile = transformer(tile.crs, "forward")
+    x, y = to_tile.transform(*lonlat.T)
+    if not to_tile.target_crs.is_geographic:
         return tile.pixels(x, y)
-    turn = 2 * np.pi / transformer.target_crs.axis_info[0].unit_conversion_factor
+    turn = 2 * np.pi / to_tile.target_crs.axis_info[0].unit_conversion_factor
     west = tile.corners()[0].min()  # longitude may run from 0 to 360
     row, column = tile.pixels(west + (x - west) % turn, y)
     at_pole = np.isclose(np.abs(y), turn / 4, rtol=0, atol=1e-9)

@@ -18,8 +18,6 @@ from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.stamps import Stamp, check_unchanged
 from skgeo_embed.rasters.zarr_store import zarr_reader
 
-LONLAT = "EPSG:4326"
-
 
 @dataclass(frozen=True)
 class Stored:

@@ -124,8 +124,6 @@ def _parsed(path: str) -> ElementTree.Element:
         root = parser.close()
     except ImageError:  # a ValueError too
         raise
-    except TimeoutError as error:
-        raise ImageError(f"{path} cannot be read as a VRT: its server does not answer.") from error
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise ImageError(f"{path} cannot be read as a VRT: {error}.") from error
     if root.tag != "VRTDataset":

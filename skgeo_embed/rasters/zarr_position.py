@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.crs import LONLAT
 
 MAPPINGS = ("spatial_ref", "crs")  # variables that hold the CRS where nothing names them
 ATTRIBUTES = (
     "proj:code", "proj:wkt2", "proj:projjson", "proj:epsg", "crs_wkt", "spatial_ref", "crs", "epsg"
 )  # fmt: skip
-LONLAT = "EPSG:4326"
 RADIANS = {"degree": np.pi / 180, "degrees": np.pi / 180, "deg": np.pi / 180, "°": np.pi / 180}
 RADIANS |= {f"{word}_{side}": np.pi / 180 for word in ("degree", "degrees") for side in
             ("east", "north", "e", "n")}  # fmt: skip

@@ -198,3 +198,21 @@ def test_a_damaged_block_of_a_geotiff(tmp_path):
     path.write_bytes(whole)
     with pytest.raises(ImageError, match=r"tile.tif cannot be read as a raster"):
         RasterEncoder(path).fit_transform(CENTRES)
+
+
+def test_a_reference_system_without_a_place_on_earth(tmp_path):
+    local = 'CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]'
+    local = f'ENGCRS["here",EDATUM["there"],{local}]'
+    path = write(tmp_path / "local.tif", pixels_of(), crs=local)
+    with pytest.raises(ImageError, match=r"local.tif has a CRS that longitude and latitude cannot"):
+        RasterEncoder(path).fit()
+
+
+def test_text_that_is_no_text(tmp_path):
+    """A bit of the file's descriptions was flipped."""
+    path = write(tmp_path / "tile.tif", pixels_of())
+    with rasterio.open(path, "r+") as file:
+        file.set_band_description(1, "greenness")
+    path.write_bytes(path.read_bytes().replace(b"greenness", b"green\xc5ess"))
+    with pytest.raises(ImageError, match=r"tile.tif cannot be read as a raster: .*codec"):
+        RasterEncoder(path).fit()
