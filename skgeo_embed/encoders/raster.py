@@ -40,21 +40,24 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         whose GeoTIFFs count; a STAC item collection (.json); a table of footprints (.gpkg,
         .parquet) with a column of paths and, where it matters, one of years; or a list of such.
         A dict gives the source of each year. Of overlapping tiles the first with a value counts.
-        A place without a value in one of the bands has none.
+        A place without a value in one of the bands has none. Bands are in the order of the first
+        tile, by their names if those differ in order; other names or units are an error, and so
+        are blocks of more than 512 MiB, and files that have changed since `fit`.
     method : {"nearest", "bilinear"}, default="nearest"
         The pixel in which a place lies, or the mean of the four of its tile around it, weighted by
         how near they are; those that are missing do not count.
     quantization : {"alphaearth", "tessera"}, default=None
         What stored numbers stand for. "alphaearth": of int8 v, (v / 127.5)² with its sign, -128
         missing [1]_. "tessera": int8 times the scale of its pixel, which is in a raster beside it
-        whose name ends with _scales; arrays (.npy) need the GeoTIFF of their place, of the same
-        name, beside them [2]_. None: as the file says (scale, offset, missing value).
+        whose name ends with _scales, or in the variable scales of the same Zarr store; arrays
+        (.npy) need the GeoTIFF of their place, of the same name, beside them [2]_. None: as the file says (scale, offset, missing value).
     year : int or str, default=None
         Of the tiles to use: a number, or the column of X that holds it (of an array the third).
     remote : bool, default=False
         Whether addresses in `source`, or in a VRT or table that it names, may be read. What is at
         an address is read as a GeoTIFF, of files beside it only its mask (.msk), or as a VRT at an
-        http or https address if all its sources are on the same server.
+        http or https address if all its sources are on the same server. A server that does not
+        answer within 30 seconds is an error.
     cache_bytes : int, default=2147483648
         How much of remote GeoTIFFs is kept on disk, in the user's cache folder (environment
         variable SKGEO_EMBED_CACHE): those blocks that were used last, of files whose server says

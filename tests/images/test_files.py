@@ -126,7 +126,9 @@ def test_an_image_whose_blocks_unpack_to_gigabytes(tmp_path, side):
 
 def test_text_of_an_image_that_is_no_text(tmp_path, image):
     """A bit was flipped in the name of the reference system."""
-    path = write(tmp_path / "a.tif", image, crs="EPSG:32632")
-    path.write_bytes(path.read_bytes().replace(b"WGS 84 / UTM", b"WGS 84 \xc5 UTM"))
+    crs = rasterio.crs.CRS.from_string("+proj=laea +lat_0=52 +lon_0=10").to_wkt()
+    crs = crs.replace('PROJCS["unknown"', 'PROJCS["meadows"')
+    path = write(tmp_path / "a.tif", image, crs=crs)
+    path.write_bytes(path.read_bytes().replace(b"meadows", b"mead\xc5ws"))
     with pytest.raises(ImageError, match=r"a.tif cannot be read as an image: .*codec"):
         read_geotiff(path)
