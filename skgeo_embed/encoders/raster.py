@@ -50,7 +50,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         What stored numbers stand for. "alphaearth": of int8 v, (v / 127.5)² with its sign, -128
         missing [1]_. "tessera": int8 times the scale of its pixel, which is in a raster beside it
         whose name ends with _scales, or in the variable scales of the same Zarr store; arrays
-        (.npy) need the GeoTIFF of their place, of the same name, beside them [2]_. None: as the file says (scale, offset, missing value).
+        (.npy) need the GeoTIFF of their place, of the same name, beside them [2]_. None: as the
+        file says (scale, offset, missing value).
     year : int or str, default=None
         Of the tiles to use: a number, or the column of X that holds it (of an array the third).
     remote : bool, default=False

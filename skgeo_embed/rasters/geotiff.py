@@ -17,9 +17,9 @@ import numpy as np
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.cache import Read
 from skgeo_embed.rasters.network import beginning_of, gdal_limits, url_of, version_of
+from skgeo_embed.rasters.stamps import OPENED_BESIDE
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # GDAL opens these with a file, by any driver
 LARGEST_BLOCK = 2**29  # bytes; a megabyte of a file may unpack to gigabytes
 # with this option GDAL looks for files beside one by exactly these names
 EXACT_NAMES = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
@@ -181,6 +181,6 @@ def check_beside(path: str) -> None:
     ImageError
         If one is not.
     """
-    for suffix in BESIDE:
+    for suffix in OPENED_BESIDE:
         if os.path.exists(path + suffix):
             check_geotiff(path + suffix)

@@ -8,7 +8,7 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.crs import check_crs
-from skgeo_embed.rasters.geotiff import BESIDE, check_beside, is_address, opened_raster
+from skgeo_embed.rasters.geotiff import check_beside, is_address, opened_raster
 from skgeo_embed.rasters.network import version_of
 from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.stamps import stamps_of
@@ -86,7 +86,6 @@ def _stored(path: str, remote: bool, masked: bool = False) -> Stored:
     else:
         check_beside(path)
         files = [path]
-    files = [file + suffix for file in files for suffix in ("", ".aux.xml", *BESIDE)]
     version = version_of(path) if kept else None
     return Stored(
         path, "gdal", masked, None, document, version, stamps_of(files), version is not None

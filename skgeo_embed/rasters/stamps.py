@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from skgeo_embed._errors import ImageError
 
 MOST_FILES = 10_000  # of a Zarr store; of larger ones only the descriptions are looked at
 DESCRIPTIONS = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
-Stamp = tuple[str, int, int]  # a path, its bytes, and when it was changed last in nanoseconds
+Stamp = tuple[str, int, int]  # a path, its bytes, and the sum of its files' times in nanoseconds
+OPENED_BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # GDAL opens these with a file, by any driver
+BESIDE = (*OPENED_BESIDE, ".aux.xml")
 MISSING = -1
 
 
 def stamps_of(paths: Iterable[str]) -> tuple[Stamp, ...]:
-    """Return the size and the time of files and folders, of missing ones -1."""
+    """Return sizes and times of files, with those beside them, and of folders; -1 if missing."""
     return tuple(_stamp(path) for path in paths)
 
 
@@ -36,19 +39,19 @@ def check_unchanged(stamps: Iterable[Stamp]) -> None:
 
 
 def _stamp(path: str) -> Stamp:
-    size, newest = 0, 0
+    if not os.path.exists(path):
+        return path, MISSING, MISSING
+    size, times = 0, 0
     for file in _files(path):
-        try:
+        with suppress(FileNotFoundError):
             stat = os.stat(file)
-        except FileNotFoundError:
-            return path, MISSING, MISSING
-        size, newest = size + stat.st_size, max(newest, stat.st_mtime_ns)
-    return path, size, newest
+            size, times = size + stat.st_size, times + stat.st_mtime_ns
+    return path, size, times
 
 
 def _files(path: str) -> list[str]:
     if not os.path.isdir(path):
-        return [path]
+        return [path, *(path + suffix for suffix in BESIDE)]
     files = list(islice(_walked(path), MOST_FILES + 1))
     if len(files) <= MOST_FILES:
         return files

@@ -140,3 +140,16 @@ def test_an_answer_that_is_none(impatient):
 
     with listening(rude) as port, pytest.raises((OSError, urllib.error.URLError)):
         network.fetched(f"http://127.0.0.1:{port}/", most=10)
+
+
+def test_a_mask_at_an_address_that_is_damaged_is_not_passed_over(server):
+    path = write(server.folder / "tile.tif", np.ones((1, 64, 64), np.uint8))
+    mask = server.folder / "tile.tif.msk"
+    for content, told in ((b"<html>no such file</html>", None), (path.read_bytes()[:40], "msk")):
+        mask.write_bytes(content)
+        encoder = RasterEncoder(f"{server.url}/tile.tif", remote=True, cache_bytes=0).fit()
+        if told is None:  # some servers send a page for what they do not have
+            assert encoder.transform(lonlat_of([1.5], [1.5])) == 1
+        else:
+            with pytest.raises(ImageError, match=r"tile.tif.msk cannot be read as a raster"):
+                encoder.transform(lonlat_of([1.5], [1.5]))
