@@ -84,5 +84,6 @@ def run(settings: argparse.Namespace) -> None:
     if output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.6g")
         return
-    write_atomically(output, table.to_csv(index=False, float_format="%.6g").encode())
+    content = table.to_csv(index=False, float_format="%.6g").encode()
+    write_atomically(output, content, overwrite=settings.overwrite)
     print(f"wrote {len(table)} places to {output}")

@@ -76,6 +76,6 @@ def run(settings: argparse.Namespace) -> None:
     else:
         picture = io.BytesIO()
         display.figure_.savefig(picture, format=output.suffix[1:], dpi=150, bbox_inches="tight")
-        write_atomically(output, picture.getvalue())
+        write_atomically(output, picture.getvalue(), overwrite=settings.overwrite)
     plt.close("all")
     print(f"drew {output}")
