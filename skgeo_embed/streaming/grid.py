@@ -132,10 +132,10 @@ def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, n
     Raises
     ------
     ValueError
-        If the region is not a rectangle of degrees, or the resolution is not positive.
+        If the region is not a rectangle of degrees, or the resolution is not positive and finite.
     """
     west, south, east, north = read_region(region)
-    if not (isinstance(resolution, Real) and resolution > 0):
+    if not (isinstance(resolution, Real) and 0 < resolution < np.inf):
         raise ValueError(f"resolution must be a positive number of degrees, got {resolution!r}")
     n_lon = max(1, round((east - west) / resolution))
     n_lat = max(1, round((north - south) / resolution))
