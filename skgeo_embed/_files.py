@@ -28,12 +28,11 @@ def write_atomically(path: Path, content: bytes | memoryview, *, overwrite: bool
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with errors_name(path):
-            # made with the permissions that a new file gets; nothing of the process is changed
-            with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        # made with the permissions that a new file gets; nothing of the process is changed for it
+        with errors_name(path), os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         _give_name(temporary, path, overwrite)
     except BaseException:
         temporary.unlink(missing_ok=True)

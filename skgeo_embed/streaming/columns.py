@@ -131,7 +131,6 @@ class PlacesOfTable:
         series = GeoSeries(shapes, crs=self._system(shapes, first_row))
         return series if time is None else GeoDataFrame({self.time: time}, geometry=series)
 
-
     def _shapes(self, values: np.ndarray, first_row: int) -> np.ndarray:
         """Read well-known texts, or well-known bytes, also as hexadecimal digits."""
         import shapely

@@ -103,7 +103,9 @@ def encode_grid(
                     grid[rows] = features
                     progress.update(len(features))
             grid.flush()
-            _publish(folder / WHOLE, path, dict(zip(axis_files, (lon, lat), strict=True)), overwrite)
+            _publish(
+                folder / WHOLE, path, dict(zip(axis_files, (lon, lat), strict=True)), overwrite
+            )
         finally:
             shutil.rmtree(folder)
     return shape

@@ -42,9 +42,7 @@ def test_an_empty_text_is_missing_wherever_it_stands(tmp_path, empty, suffix):
 CURVES = {
     "text": "CURVEPOLYGON (CIRCULARSTRING (0 0, 1 1, 2 0, 1 -1, 0 0))",
     "line": "COMPOUNDCURVE ((2 0, 3 1), CIRCULARSTRING (3 1, 4 2, 5 1))",
-    "bytes": bytes.fromhex(
-        "010800000003000000" + np.array([0, 0, 1, 1, 2, 0.0]).tobytes().hex()
-    ),
+    "bytes": bytes.fromhex("010800000003000000" + np.array([0, 0, 1, 1, 2, 0.0]).tobytes().hex()),
 }
 
 
