@@ -47,7 +47,6 @@ class FolderModel(ModelFile):
         self.origin = origin
         self._folder = origin.file
         self._config = read_config(self._folder)
-        check_digests(self._config, origin.sha256, self._folder)
         self.licence = self._config.get("licence")
         self.trained_on = self._config.get("trained_on")
         self.default_layer = self._config.get("default_layer", "embedding")
@@ -62,7 +61,9 @@ class FolderModel(ModelFile):
             for part in (f"codes_{name}", f"meaning_{name}"):
                 found = self._read(f"content.{part}")
                 weights |= {f"posenc.content.{part}{rest}": v for rest, v in found.items()}
-        return build_location(self.description or {}, weights, harmonics, self._folder)
+        tower = build_location(self.description or {}, weights, harmonics, self._folder)
+        self._check_digests()
+        return tower
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower."""
@@ -70,7 +71,9 @@ class FolderModel(ModelFile):
         if not description:
             return super().image(vision_tower)
         weights = self._read("image.")
-        return build_image_tower(description, weights, vision_tower, self._folder)
+        tower = build_image_tower(description, weights, vision_tower, self._folder)
+        self._check_digests()
+        return tower
 
     @property
     def has_content(self) -> bool:
@@ -82,7 +85,9 @@ class FolderModel(ModelFile):
         if not self.has_content:
             return None
         weights = self._read("content.")
-        return build_content(self._config["content"], weights, self._folder)
+        content = build_content(self._config["content"], weights, self._folder)
+        self._check_digests()
+        return content
 
     def content_description(self) -> str:
         """What makes columns of the layers, as text."""
@@ -106,7 +111,12 @@ class FolderModel(ModelFile):
         weights = self._read("logit_scale")
         if "" not in weights:
             return super().logit_scale()
+        self._check_digests()
         return checked_logit_scale(weights[""], self._folder)
+
+    def _check_digests(self) -> None:
+        """Find damage that nothing else shows; what else is wrong has a message of its own."""
+        check_digests(self._config, self.origin.sha256, self._folder)
 
     def _read(self, prefix: str) -> dict[str, Tensor]:
         """Read tensors of the very file whose hash is known."""
@@ -136,4 +146,6 @@ def _fine_layers(description: dict[str, Any] | None) -> list[str]:
 def _layers(description: dict[str, Any]) -> list[dict[str, Any]]:
     content = description.get("content")
     layers = content.get("layers") if isinstance(content, dict) else None
-    return [layer for layer in layers or [] if isinstance(layer, dict)]
+    return (
+        [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+    )

@@ -88,10 +88,9 @@ class Origin:
 
 
 def local_origin(source: str, name: str, path: Path) -> Origin:
-    """Take the hash of a folder's weights, or of a file."""
-    weights = path / WEIGHTS_NAME if path.is_dir() else path
-    state = file_state(weights)  # first: what is written while it is hashed is another state
-    return Origin(source, name, path, file_sha256(weights), state=state)
+    """Take the hash of a file."""
+    state = file_state(path)  # first: what is written while it is hashed is another state
+    return Origin(source, name, path, file_sha256(path), state=state)
 
 
 class ModelFile(ABC):

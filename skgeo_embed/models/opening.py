@@ -86,11 +86,11 @@ def find_model(
 
 
 def _open_folder(source: str, name: str, path: Path) -> FolderModel:
-    if source == "bundled":  # a search fits its encoder hundreds of times
-        state = file_state(path / WEIGHTS_NAME)
-        sha256 = _known_sha256(path / WEIGHTS_NAME, state)
-        return FolderModel(Origin(source, name, path, sha256, state=state))
-    return FolderModel(local_origin(source, name, path))
+    weights = path / WEIGHTS_NAME
+    state = file_state(weights)  # first: what is written while it is hashed is another state
+    bundled = source == "bundled"  # a search fits its encoder hundreds of times
+    sha256 = _known_sha256(weights, state) if bundled else file_sha256(weights)
+    return FolderModel(Origin(source, name, path, sha256, state=state))
 
 
 @lru_cache(maxsize=len(BUNDLED))

@@ -145,7 +145,8 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
             shape, _, stored = _read_header(file, key)
             size = math.prod(shape) * stored.itemsize
             if file.tell() + size != entry.file_size:
-                raise ValueError(f"{key} says it is {shape}, and the file holds another number")
+                other = "less" if file.tell() + size > entry.file_size else "more"
+                raise ValueError(f"{key} says it is {shape}, and the file holds {other}")
         if entry.file_size > max(LARGEST_SQUEEZED, MOST_SQUEEZED * entry.compress_size):
             raise ValueError(
                 f"{key} takes {entry.file_size:,} bytes, compressed to {entry.compress_size:,}; "
