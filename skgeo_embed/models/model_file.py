@@ -167,7 +167,9 @@ def build_location(
 
 def check_location_output(module: EncodedNetwork, where: str | Path) -> None:
     """Refuse a location tower whose output overflows, for positions of a usual size."""
-    width = int(module.posenc.embedding_dim)  # type: ignore[arg-type]
+    encoding: Any = module.posenc
+    content = getattr(encoding, "content", None)
+    width = encoding.embedding_dim + (0 if content is None else content.embedding_dim)
     positions = torch.linspace(0, 97 * width, 4 * width).sin().view(4, width)
 
     def outputs(nnet: Any) -> Iterator[Tensor]:
