@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.checks import (
-    READING_ERRORS,
     as_format_error,
+    check_zip,
     checked_logit_scale,
     network_sizes,
 )
@@ -26,7 +26,6 @@ _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
 TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights if it is frozen
 _VISUAL_PREFIX = "model.visual."
-LOADING_ERRORS = (*READING_ERRORS, AssertionError, AttributeError)  # torch.load raises these too
 
 
 class LightningModel(ModelFile):
@@ -36,8 +35,7 @@ class LightningModel(ModelFile):
         self, origin: Origin, known: SatCLIPCheckpoint | None, *, allow_pickle: bool
     ) -> None:
         self.origin = origin
-        assert origin.path is not None
-        self._path = origin.path
+        self._path = origin.file
         self._known = known
         self._allow_pickle = allow_pickle
         self._content: dict[str, Any] | None = None
@@ -48,7 +46,7 @@ class LightningModel(ModelFile):
 
     def location(self, harmonics: str) -> LocationEncoder:
         """Build the location tower."""
-        with as_format_error(self._path, "a Lightning checkpoint"):
+        with self.origin.as_found(), as_format_error(self._path, "a Lightning checkpoint"):
             config, weights = location_of_checkpoint(self._read(), self._path)
             self._check_name(config)
             # read from the map into memory of their own: the file may go away
@@ -57,7 +55,7 @@ class LightningModel(ModelFile):
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower."""
-        with as_format_error(self._path, "a Lightning checkpoint"):
+        with self.origin.as_found(), as_format_error(self._path, "a Lightning checkpoint"):
             description, weights = vision_of_checkpoint(
                 self._read(), self._path, own=vision_tower is not None
             )
@@ -106,14 +104,16 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
     try:
         # only zip files, which torch writes since 1.6, can be mapped
         mapped = zipfile.is_zipfile(path)
+        if mapped:
+            check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
-    except LOADING_ERRORS as error:
+    except Exception as error:  # torch raises almost anything, UnboundLocalError among it
         unsafe = re.search(r"GLOBAL (\S+)", str(error))
         if unsafe:
             raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
         if not mapped:
             raise ModelFormatError(_foreign_message(path)) from error
-        cause = (str(error) or type(error).__name__).splitlines()[0]
+        cause = _first_line(error)
         raise ModelFormatError(
             f"{path} is not a complete torch checkpoint ({cause}); it may have "
             "been cut off while it was downloaded or copied: fetch it again."
@@ -132,11 +132,14 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
 def read_tensors(path: Path) -> dict[str, Any]:
     """Read a plain torch file without running code from it."""
     try:
+        if zipfile.is_zipfile(path):
+            check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except LOADING_ERRORS as error:
+    except Exception as error:  # torch raises almost anything
         raise ModelFormatError(
             f"{path} was not opened: it is damaged, or holds objects that only running code from "
-            f"the file could rebuild ({type(error).__name__}). Fetch it again."
+            f"the file could rebuild ({type(error).__name__}: {_first_line(error)}). Fetch it "
+            "again."
         ) from error
     if not isinstance(content, dict):
         raise ModelFormatError(f"{path} holds a {type(content).__name__}, not a dict of tensors.")
@@ -235,6 +238,10 @@ def _compare(hyper: dict[str, Any], config: dict[str, Any], path: Path) -> None:
                 f"{path}: the hyper-parameters say {theirs}={said!r}, the tensors {found!r}; the "
                 "file was put together from different models."
             )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]
 
 
 def _foreign_message(path: Path) -> str:
