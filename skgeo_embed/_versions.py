@@ -35,7 +35,11 @@ def show_versions() -> None:
     for heading, names in _PACKAGES:
         print(f"{heading:11} {', '.join(f'{name} {_version(name)}' for name in names)}")
     print(f"device      {resolve_device(None)}, {torch.get_num_threads()} threads")
-    print(f"cache       {cache_folder()}")
+    try:
+        cache = str(cache_folder())
+    except OSError as error:
+        cache = f"cannot be used: {error}"
+    print(f"cache       {cache}")
 
 
 def _version(name: str) -> str:

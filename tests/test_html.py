@@ -140,3 +140,10 @@ def test_no_token_in_errors():
         encode_grid(make_pipeline(SatCLIPEncoder("x", token=TOKEN)), "x.npy")
     assert TOKEN not in str(caught.value)
     assert TOKEN not in repr(HubOptions(token=TOKEN))
+
+
+def test_show_versions_without_a_cache_folder(capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SKGEO_EMBED_CACHE", str(tmp_path / "file" / "cache"))
+    skgeo_embed.show_versions()
+    assert "cache       cannot be used" in capsys.readouterr().out

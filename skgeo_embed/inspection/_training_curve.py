@@ -145,7 +145,8 @@ class TrainingCurveDisplay:
             self._line(axis, f"{prefix}top1", colour, f"{what}, first")
         axis.set_ylabel("found among all validation pairs")
         columns = ["val_top5", "val_place_top5"]
-        axis.set_ylim(0, 1.6 * max(self.history[columns].to_numpy().max(), 0.01))  # room for names
+        highest = np.nanmax(self.history[columns].to_numpy(), initial=0.01)
+        axis.set_ylim(0, 1.6 * highest)  # room for names
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         axis.legend(frameon=False, fontsize="small", loc="upper left")
 
@@ -156,7 +157,13 @@ class TrainingCurveDisplay:
 
     def _line(self, axis: Axes, column: str, colour: str, label: str, **style: Any) -> None:
         marker = "o" if len(self.history) < 15 else None
-        epochs = self.history["epoch"] + 1
+        measured = self.history.dropna(subset=[column])  # not every epoch ends with a validation
         axis.plot(
-            epochs, self.history[column], color=colour, label=label, marker=marker, ms=4, **style
+            measured["epoch"] + 1,
+            measured[column],
+            color=colour,
+            label=label,
+            marker=marker,
+            ms=4,
+            **style,
         )

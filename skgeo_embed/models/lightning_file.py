@@ -26,6 +26,10 @@ _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
 TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights if it is frozen
 _VISUAL_PREFIX = "model.visual."
+TRUST = (
+    "If you trust who made it, pass allow_pickle=True; better, ask for a file written by "
+    "save_pretrained."
+)
 
 
 class LightningModel(ModelFile):
@@ -85,7 +89,9 @@ class LightningModel(ModelFile):
             )
 
 
-def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, *, allow_pickle: bool = False, advice: str = TRUST
+) -> dict[str, Any]:
     """Read a Lightning checkpoint; tensors are mapped from the file, not read.
 
     Parameters
@@ -94,6 +100,8 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         The file.
     allow_pickle : bool, default=False
         Run whatever code the file contains. Only for files from people you trust.
+    advice : str
+        What to do about a file that holds objects which need code from it.
 
     Raises
     ------
@@ -101,6 +109,7 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
         If the file is damaged, is not a checkpoint, or, without `allow_pickle`, holds objects
         that need code from the file to be rebuilt.
     """
+    mapped = False
     try:
         # only zip files, which torch writes since 1.6, can be mapped
         mapped = zipfile.is_zipfile(path)
@@ -110,7 +119,7 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False) -> dict[str, Any]
     except Exception as error:  # torch raises almost anything, UnboundLocalError among it
         unsafe = re.search(r"GLOBAL (\S+)", str(error))
         if unsafe:
-            raise ModelFormatError(_unsafe_message(path, unsafe.group(1))) from error
+            raise ModelFormatError(_unsafe_message(path, unsafe.group(1), advice)) from error
         if not mapped:
             raise ModelFormatError(_foreign_message(path)) from error
         cause = _first_line(error)
@@ -257,9 +266,8 @@ def _foreign_message(path: Path) -> str:
     return f"{path} is not a torch checkpoint: {what}."
 
 
-def _unsafe_message(path: Path, name: str) -> str:
+def _unsafe_message(path: Path, name: str, advice: str) -> str:
     return (
         f"{path} was not opened: it holds an object of type {name} that torch can only rebuild by "
-        "running code from the file, which could do anything on this machine. If you trust who "
-        "made it, pass allow_pickle=True; better, ask for a file written by save_pretrained."
+        f"running code from the file, which could do anything on this machine. {advice}"
     )

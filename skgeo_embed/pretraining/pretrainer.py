@@ -119,6 +119,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         `val_top5` (how often an image finds its place first, or among the first five),
         `val_place_top1` and `val_place_top5` (how often a place finds its image), `val_median_km`
         (median distance to the place that an image matches best); `temperature`, `learning_rate`.
+        Validation is NaN for epochs that did not end with one (``check_val_every_n_epoch``). A run
+        that was stopped within an epoch has no row for it.
     run_ : dict
         Settings of the run and a fingerprint of its data, as in checkpoints and saved folders.
     bad_images_ : DataFrame
@@ -282,7 +284,8 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         Returns
         -------
         accuracy : float
-            Between 0 and 1; chance is 1 / n.
+            Between 0 and 1; chance is one by the number of places. Several images of one place,
+            such as of all seasons, may be given: each has to find that place.
         """
         from skgeo_embed.pretraining.data.pairs import open_pairs
         from skgeo_embed.pretraining.data.views import Views

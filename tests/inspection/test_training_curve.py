@@ -52,6 +52,16 @@ def test_own_axes(fitted):
         TrainingCurveDisplay.from_estimator(fitted, axes=[axes[0]])
 
 
+def test_epochs_without_a_validation(pairs):
+    options = {"check_val_every_n_epoch": 2}
+    pretrainer = clone(SMALL).set_params(max_epochs=4, trainer_options=options).fit(*pairs)
+    loss, retrieval, error = TrainingCurveDisplay.from_estimator(pretrainer).axes_
+    np.testing.assert_array_equal(error.lines[0].get_xdata(), [2, 4])
+    np.testing.assert_array_equal(loss.lines[0].get_xdata(), [1, 2, 3, 4])
+    assert np.isfinite([line.get_ydata() for line in retrieval.lines]).all()
+    assert retrieval.get_ylim()[1] > 0
+
+
 def test_without_validation(pairs):
     pretrainer = clone(SMALL).set_params(val_fraction=0).fit(*pairs)
     display = TrainingCurveDisplay.from_estimator(pretrainer)

@@ -33,6 +33,22 @@ def test_retrieval_counts_ties_as_misses():
     assert torch.equal(best, torch.arange(5))
 
 
+def test_several_keys_of_a_place():
+    queries = torch.eye(3)[[0, 0, 1, 2]]
+    place = torch.tensor([0, 0, 1, 2])
+    ranks, _ = retrieval_ranks(queries, queries, place, place)
+    assert ranks.tolist() == [1, 1, 1, 1]
+    ranks, _ = retrieval_ranks(torch.eye(3)[[0, 0, 0, 2]], queries, place, place)
+    assert ranks.tolist() == [1, 1, 4, 1]  # behind both of another place, and one that ties
+    ranks, _ = retrieval_ranks(torch.ones(4, 3), torch.ones(4, 3), place, place)
+    assert ranks.tolist() == [3, 3, 4, 4]
+
+
+def test_what_is_nan_finds_nothing():
+    ranks, _ = retrieval_ranks(torch.full((5, 3), torch.nan), torch.eye(5)[:, :3])
+    assert (ranks == 5).all()
+
+
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 def test_retrieval_in_chunks(chunk):
     rng = np.random.RandomState(0)

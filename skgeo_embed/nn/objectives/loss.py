@@ -72,29 +72,42 @@ def gathered_contrastive_loss(images: Tensor, places: Tensor, logit_scale: Tenso
     return contrastive_loss(images, places, logit_scale, *everything, first_row)
 
 
-def retrieval_ranks(queries: Tensor, keys: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:
-    """Rank the key of the same row among all keys, and find the most similar one.
+def retrieval_ranks(
+    queries: Tensor,
+    keys: Tensor,
+    query_place: Tensor | None = None,
+    key_place: Tensor | None = None,
+    *,
+    chunk: int = 4096,
+) -> tuple[Tensor, Tensor]:
+    """Rank the best key of a query's own place among the keys of other places.
 
     Parameters
     ----------
-    queries, keys : Tensor of shape (n, d)
-        Unit-length embeddings; row i of both is one pair.
+    queries : Tensor of shape (n, d)
+        Unit-length embeddings.
+    keys : Tensor of shape (m, d)
+        Unit-length embeddings.
+    query_place, key_place : Tensor of shape (n,) and (m,), int64, default=None
+        The place of each row. None if row i of both is one pair, and no place comes twice.
     chunk : int, default=4096
         Queries compared at a time, to bound memory.
 
     Returns
     -------
     ranks : Tensor of shape (n,), int64
-        1 if the key of the same row is the most similar one; ties count against it, so a constant
-        embedding gets the worst ranks.
+        1 if a key of the same place is the most similar one; ties with other places count against
+        it, so a constant embedding gets the worst ranks.
     best : Tensor of shape (n,), int64
         Row of the most similar key.
     """
+    if query_place is None or key_place is None:
+        query_place = key_place = torch.arange(len(queries), device=queries.device)
     ranks, best = [], []
-    for start in range(0, len(queries), chunk):
-        similarity = queries[start : start + chunk] @ keys.T  # (chunk, n)
-        row = torch.arange(len(similarity), device=similarity.device)
-        own = similarity[row, row + start][:, None]
-        ranks.append((similarity >= own).sum(dim=1))
+    for rows, place in zip(queries.split(chunk), query_place.split(chunk), strict=True):
+        similarity = rows @ keys.T  # (chunk, m)
         best.append(similarity.argmax(dim=1))
+        own = place[:, None] == key_place
+        found = similarity.where(own, -torch.inf).amax(dim=1, keepdim=True)
+        ranks.append(1 + (~(similarity < found) & ~own).sum(dim=1))  # NaN is never found
     return torch.cat(ranks), torch.cat(best)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from skgeo_embed.images.pixels import keep_integers
 from skgeo_embed.pretraining.data.batches import Batch
+from skgeo_embed.pretraining.data.mapped import MappedArray, picklable, release_pages, unpickled
 
 
 class ArrayPairs(Dataset[Batch]):
@@ -34,6 +35,13 @@ class ArrayPairs(Dataset[Batch]):
         self.images = images
         self.lonlat = lonlat
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a process that is spawned map the file again, whose values a pickle would copy."""
+        return {**vars(self), "images": picklable(self.images)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "images": unpickled(state["images"])})
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -48,12 +56,10 @@ class ArrayPairs(Dataset[Batch]):
 
     def fingerprint(self) -> str:
         """Return a hash of the images' bytes, or of a memory map's file name, size and time."""
-        images = self.images
-        # edits of a copy-on-write map are not in its file
-        if isinstance(images, np.memmap) and images.filename and images.mode != "c":
-            described = [images.dtype.str, images.shape, images.strides]
-            start = images.__array_interface__["data"][0] - address_of(images)
-            return fingerprint_of(str([*described, start]), [images.filename])
+        held = picklable(self.images) if isinstance(self.images, np.memmap) else None
+        if isinstance(held, MappedArray):
+            described = [held.dtype.str, held.shape, held.strides, held.offset]
+            return fingerprint_of(str(described), [held.path])
         digest = hashlib.blake2b(f"{self.images.dtype.str}{self.images.shape}".encode())
         for image in self.images:
             digest.update(np.ascontiguousarray(image).data)
@@ -67,19 +73,3 @@ def fingerprint_of(description: str, paths: Sequence[str | Path]) -> str:
         state = os.stat(path)
         digest.update(f"{os.path.abspath(path)} {state.st_size} {state.st_mtime_ns};".encode())
     return digest.hexdigest()[:32]
-
-
-def release_pages(array: np.ndarray) -> None:
-    """Tell the system that a memory map's pages, read once, need not stay in memory.
-
-    A copy-on-write map keeps its pages, because only they hold its changes.
-    """
-    mapping = getattr(array, "_mmap", None)
-    private = getattr(array, "mode", "c") == "c"
-    if mapping is not None and not private and hasattr(mapping, "madvise"):
-        mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def address_of(array: np.memmap) -> int:
-    """Return the address in memory where a memory map begins."""
-    return int(np.frombuffer(array._mmap, dtype=np.uint8).ctypes.data)  # type: ignore[attr-defined]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,27 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from skgeo_embed._files import write_atomically
-from skgeo_embed.pretraining.data.arrays import release_pages
 from skgeo_embed.pretraining.data.batches import Batch, read_rows
+from skgeo_embed.pretraining.data.mapped import picklable, unpickled
 from skgeo_embed.pretraining.data.views import Views
 
 CHUNK = 64  # images that are read at a time
 SAMPLE = 4  # images whose features tell towers apart
 FORMAT = 2
+
+
+class CacheError(OSError):
+    """The feature cache cannot be read or written."""
+
+
+@contextmanager
+def errors_of_the_cache(file: Path | str) -> Iterator[None]:
+    """Let errors of the system, such as a full disk, name the file of the cache."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error} (pass another folder as feature_cache, or None)"
+        raise CacheError(error.errno, reason, str(error.filename or file)) from error
 
 
 class FeaturePairs(Dataset[Batch]):
@@ -41,6 +57,13 @@ class FeaturePairs(Dataset[Batch]):
         self.features = features
         self.lonlat = lonlat
         self.n_views = features.shape[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a process that is spawned map the file again, whose values a pickle would copy."""
+        return {**vars(self), "features": picklable(self.features)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "features": unpickled(state["features"])})
 
     def __len__(self) -> int:
         return len(self.features) * self.n_views
@@ -87,7 +110,8 @@ def cache_features(
     progress : bool, default=False
         Show a bar.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with errors_of_the_cache(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lonlat, images_hash = _identify(pairs)
     structure = repr(body)
     slot = _hash(type(pairs).__name__, len(lonlat), structure)[:12]
@@ -99,12 +123,28 @@ def cache_features(
     shown = _describe_features(pairs, body, views)
     key = _hash(FORMAT, n_views, views.describe(), images_hash, structure, shown, *weights)[:24]
     path = folder / f"features-{slot}-{key}.npy"
-    with FileLock(folder / f"features-{slot}.lock"):
-        if not path.is_file():
-            for stale in set(folder.glob(f"features-{slot}-*")) - set(folder.glob(f"*{key}*")):
-                stale.unlink()
-            _compute(pairs, len(lonlat), body, views, n_views, path, device, progress)
-    return FeaturePairs(np.load(path, mmap_mode="r"), lonlat)
+    if not path.is_file():  # a cache that is complete may be read-only
+        with _locked(folder / f"features-{slot}.lock"):
+            if not path.is_file():
+                of_slot = set(folder.glob(f"features-{slot}-*"))
+                for stale in of_slot - set(folder.glob(f"*{key}*")):
+                    with errors_of_the_cache(stale):
+                        stale.unlink()
+                _compute(pairs, len(lonlat), body, views, n_views, path, device, progress)
+    with errors_of_the_cache(path):
+        return FeaturePairs(np.load(path, mmap_mode="r"), lonlat)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock, while other processes wait."""
+    lock = FileLock(path)
+    with errors_of_the_cache(path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _describe_features(pairs: Dataset[Any], body: nn.Module, views: Views) -> bytes:
@@ -150,11 +190,13 @@ def _compute(
     body = body.to(device).eval()
     sample = read_rows(pairs, range(1))["image"].to(device)
     shape = (n_pairs, n_views, features_of_views(body, views, n_views, sample, 0).shape[2])
-    done = 0
-    if part.is_file() and state.is_file():
-        done = int(json.loads(state.read_text())["rows_done"])
-    mode: Any = "r+" if done else "w+"
-    features: Any = np.lib.format.open_memmap(part, mode=mode, dtype=np.float32, shape=shape)
+    header = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    start_of_rows, row_bytes = len(header.getvalue()), 4 * shape[1] * shape[2]
+    done = _rows_done(part, state, start_of_rows, row_bytes)
+    if not done:
+        _write(part, header.getvalue(), 0)
     bar = tqdm(
         total=n_pairs,
         initial=done,
@@ -167,14 +209,36 @@ def _compute(
             images = read_rows(pairs, range(start, min(start + CHUNK, n_pairs)))["image"].to(device)
             stop = start + len(images)
             found = features_of_views(body, views, n_views, images, start)
-            features[start:stop] = found.float().cpu().numpy()
-            features.flush()
-            release_pages(features)
-            write_atomically(state, json.dumps({"rows_done": stop}).encode())
+            rows = np.ascontiguousarray(found.float().cpu().numpy(), dtype="<f4")
+            _write(part, rows.data, start_of_rows + start * row_bytes)
+            with errors_of_the_cache(state):
+                write_atomically(state, json.dumps({"rows_done": stop}).encode())
             bar.update(stop - start)
-    del features
-    os.replace(part, path)
-    state.unlink()
+    with errors_of_the_cache(path):
+        os.replace(part, path)
+        state.unlink()
+
+
+def _rows_done(part: Path, state: Path, start_of_rows: int, row_bytes: int) -> int:
+    """Return how many rows an interrupted run has written: those it says, if the file has them."""
+    try:
+        said = int(json.loads(state.read_bytes())["rows_done"])
+        in_file = (part.stat().st_size - start_of_rows) // row_bytes
+    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged: all are computed again
+        return 0
+    return max(min(said, in_file), 0)
+
+
+def _write(part: Path, content: bytes | memoryview, position: int) -> None:
+    """Write bytes to the disk at a position, 0 for a new file.
+
+    Written, not mapped: where the disk is full, a memory map kills the process.
+    """
+    with errors_of_the_cache(part), part.open("r+b" if position else "wb") as file:
+        file.seek(position)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def features_of_views(

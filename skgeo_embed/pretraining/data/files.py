@@ -278,10 +278,7 @@ def _inspect_all(files: Sequence[ImageFile], progress: bool) -> list[Any]:
     readable = [f.path for f in files if os.path.isfile(f.path)]
     members = [(f.path, f.offset, f.size) for f in files]
     key = fingerprint_of(f"inspection 1 {members}", sorted(set(readable)))
-    cache = cache_folder("inspections") / f"{key}.json"
-    reports: list[Any] = [None] * len(files)
-    if cache.is_file():
-        reports = json.loads(cache.read_text())
+    reports = _cached_reports(key, len(files))
     # faults are not cached: a network drive may have been away
     open_rows = [row for row, report in enumerate(reports) if not isinstance(report, list)]
     with ThreadPoolExecutor(READERS) as pool:
@@ -295,8 +292,30 @@ def _inspect_all(files: Sequence[ImageFile], progress: bool) -> list[Any]:
         for row, report in zip(open_rows, results, strict=True):
             reports[row] = report
     if open_rows:
-        write_atomically(cache, json.dumps(reports).encode())
+        _cache_reports(key, reports)
     return reports
+
+
+def _cached_reports(key: str, n_files: int) -> list[Any]:
+    """Return what is cached about each file, None where nothing is or the cache is damaged."""
+    try:
+        reports = json.loads((cache_folder("inspections") / f"{key}.json").read_bytes())
+    except (OSError, ValueError):  # `_cache_reports` warns of a folder that cannot be used
+        reports = None
+    whole = isinstance(reports, list) and len(reports) == n_files
+    return reports if whole else [None] * n_files
+
+
+def _cache_reports(key: str, reports: list[Any]) -> None:
+    try:
+        write_atomically(cache_folder("inspections") / f"{key}.json", json.dumps(reports).encode())
+    except OSError as error:
+        warn_caller(
+            f"that the image files were checked cannot be kept on disk ({error}), so every fit "
+            "checks them again. Set the environment variable SKGEO_EMBED_CACHE to a folder that "
+            "can be written.",
+            TrainingWarning,
+        )
 
 
 def inspect_file(file: ImageFile) -> list[int] | str:

@@ -82,8 +82,8 @@ def _blocks_of(pairs: Dataset[Any]) -> np.ndarray:
 class ShuffledBatches(Sampler[list[int]]):
     """Batches of shuffled rows; each process gets its share of them, no pair twice per epoch.
 
-    The order depends only on the seed and the epoch, and the position on the number of steps
-    done, so a run that resumes in the middle of an epoch continues with the next batch.
+    The order depends only on the seed and the epoch, so a run that resumes in the middle of an
+    epoch continues with the next batch.
 
     Parameters
     ----------
@@ -94,11 +94,13 @@ class ShuffledBatches(Sampler[list[int]]):
         batch would have fewer negatives, and so another loss.
     seed : int
         Seeds the order.
-    steps_done : callable
-        Returns the number of batches trained so far.
+    position : callable
+        Returns the epoch to begin or continue, and how many of its batches were trained already.
     n_views : int, default=1
         Views of a pair in the dataset, at index ``row * n_views + view``; each epoch shows
         the next view.
+    same_batches : bool, default=False
+        Give each epoch the batches of the first one.
     """
 
     def __init__(
@@ -106,20 +108,24 @@ class ShuffledBatches(Sampler[list[int]]):
         rows: list[int],
         batch_size: int,
         seed: int,
-        steps_done: Callable[[], int],
+        position: Callable[[], tuple[int, int]],
         n_views: int = 1,
+        *,
+        same_batches: bool = False,
     ) -> None:
         self.rows = np.asarray(rows)
         self.batch_size = batch_size
         self.seed = seed
-        self.steps_done = steps_done
+        self.position = position
         self.n_views = n_views
+        self.same_batches = same_batches
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, first = divmod(self.steps_done(), len(self))
+        epoch, first = self.position()
+        epoch = 0 if self.same_batches else epoch
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
         first_view = np.random.default_rng(self.seed).integers(self.n_views, size=len(self.rows))
         items = self.rows * self.n_views + (first_view + epoch) % self.n_views

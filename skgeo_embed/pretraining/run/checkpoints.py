@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, Timer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from skgeo_embed._errors import TrainingWarning
 from skgeo_embed._files import write_atomically
 from skgeo_embed.models.lightning_file import read_tensors
-from skgeo_embed.pretraining.run.interruption import was_interrupted
 
 LAST, BEST = "last", "best"
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # of Lightning's states
@@ -56,7 +56,7 @@ class Checkpoints:
         often: dict[str, Any] = (
             {"every_n_train_steps": steps} if steps else {"every_n_epochs": self.every_n_epochs}
         )
-        last = UninterruptedCheckpoint(
+        last = LastCheckpoint(
             dirpath=self.folder,
             filename=LAST,
             enable_version_counter=False,
@@ -106,21 +106,47 @@ def find_checkpoints(settings: dict[str, Any]) -> Checkpoints:
     return Checkpoints(root, *every, source)
 
 
-class UninterruptedCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoints, except for an epoch that an interruption cut short."""
+class LastCheckpoint(ModelCheckpoint):
+    """Write the last checkpoint regularly, and where anything stops the run.
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    Parameters
+    ----------
+    every_n_train_steps : int or None
+        How often; None for epochs.
+    **options
+        Others of Lightning's ModelCheckpoint.
+    """
+
+    def __init__(self, *, every_n_train_steps: int | None = None, **options: Any) -> None:
+        super().__init__(every_n_train_steps=every_n_train_steps, **options)
+        self.every_n_steps = every_n_train_steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, unless the interruption has saved already."""
-        if not was_interrupted(trainer):
+        """Write after so many steps; but after an epoch's last step wait for its validation.
+
+        Lightning resumes from a checkpoint in between as if the epoch had been validated.
+        """
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Write after so many epochs, or what `on_train_batch_end` has left, or a stopped run."""
+        steps = self.every_n_steps
+        waited = steps is not None and trainer.global_step % steps == 0
+        trial = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if (waited or trainer.should_stop) and not trial:
+            trainer.save_checkpoint(Path(self.dirpath or "") / f"{LAST}.ckpt")
+        else:
             super().on_train_epoch_end(trainer, pl_module)
 
 
-class RelativePaths(lightning.Callback):
-    """Write paths relative to the checkpoint's folder.
+class PortableStates(lightning.Callback):
+    """Write callbacks' states so that another machine and another job can resume from them.
 
-    Checkpoints then reveal nothing about the machine, and their folder can be moved.
+    Paths are relative to the checkpoint's folder: checkpoints reveal nothing about the machine,
+    and their folder can be moved. The time that a timer has counted is of one job.
     """
 
     def on_save_checkpoint(
@@ -133,7 +159,11 @@ class RelativePaths(lightning.Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
-        """Make paths absolute in the folder of this run, and drop files that are not there."""
+        """Make paths absolute in this run's folder, drop files that are not there; reset timers."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            state = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if isinstance(callback, Timer) and state:
+                checkpoint["callbacks"][callback.state_key] = {**state, "time_elapsed": {}}
         for callback, state in _states(trainer, checkpoint):
             moved = _in_folder(state, str(callback.dirpath))
             checkpoint["callbacks"][callback.state_key] = {
@@ -182,12 +212,69 @@ class BestCheckpoint(Checkpoint):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.n_rows = 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Count the epochs of a run that is resumed."""
+        self.n_rows = len(pl_module.rows)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Save if this epoch is the best so far."""
-        losses = [row["val_loss"] for row in pl_module.rows if "val_loss" in row]
-        if losses and losses[-1] <= min(losses) and not was_interrupted(trainer):
+        """Save if this epoch was completed and validated, and is the best so far."""
+        rows, before = pl_module.rows, self.n_rows
+        self.n_rows = len(rows)
+        losses = [row["val_loss"] for row in rows if "val_loss" in row]
+        validated = len(rows) > before and "val_loss" in rows[-1]
+        if validated and losses[-1] <= min(losses):
             trainer.save_checkpoint(self.folder / f"{BEST}.ckpt")
+
+
+def packed_checkpoint(checkpoint: dict[str, Any], path: Path) -> io.BytesIO:
+    """Return a checkpoint as the bytes of a file.
+
+    Raises
+    ------
+    ValueError
+        If reading it would need code from it, so that no run could be resumed; the message says
+        where.
+    """
+    content = io.BytesIO()
+    problem = _reading_problem(checkpoint, content)
+    if problem is not None:
+        where, value = _locate_problem(checkpoint)
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise ValueError(
+            f"{path} was not written, because no run could be resumed from it: {where} is a "
+            f"{kind}, which cannot be stored without code. Let the method `state_dict` of the "
+            "callback, or whatever puts it there, return numbers, texts, lists, dictionaries and "
+            "tensors only, such as float(value) or str(path)."
+        ) from problem
+    return content
+
+
+def _reading_problem(value: Any, content: io.BytesIO) -> Exception | None:
+    """Return what hinders a value from being stored and read back, if anything does."""
+    try:
+        torch.save(value, content)
+        content.seek(0)
+        torch.load(content, map_location="meta", weights_only=True)  # reads no weights
+    except Exception as error:  # a value's own methods may raise anything
+        return error
+    return None
+
+
+def _locate_problem(value: Any, where: str = "checkpoint") -> tuple[str, Any]:
+    """Return where a value that cannot be stored is, and the value."""
+    if type(value) in (dict, OrderedDict):
+        parts = [(f"{where}[{key!r}]", part) for key, part in value.items()]
+        parts += [(f"a key of {where}", key) for key in value]
+    elif type(value) in (list, tuple, set):
+        parts = [(f"{where}[{number}]", part) for number, part in enumerate(value)]
+    else:
+        parts = []
+    for place, part in parts:
+        if _reading_problem(part, io.BytesIO()) is not None:
+            return _locate_problem(part, place)
+    return where, value
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -196,9 +283,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write one checkpoint."""
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
+        """Write one checkpoint, after a check that it can be read."""
+        content = packed_checkpoint(checkpoint, Path(path))
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(Path(path), content.getbuffer())

@@ -17,10 +17,15 @@ from skgeo_embed.images.pixels import to_float_images
 from skgeo_embed.models.lightning_file import read_checkpoint
 from skgeo_embed.pretraining.data.batches import read_rows
 from skgeo_embed.pretraining.recipe import Recipe
+from skgeo_embed.pretraining.run.options import LIMITS
 
 RUN_KEY = "skgeo_embed_run"  # where a checkpoint holds the facts of its run
 PARAMETERS = ("crop_size", "max_epochs", "batch_size", "n_views", "val_fraction", "val_split")
 MAY_CHANGE = ("max_epochs",)  # all other facts must match to resume a run
+UNSAFE = (  # what to do about a checkpoint that needs code from it
+    "An earlier version wrote the state of a callback as it was. Start the run again; let the "
+    "callback's method `state_dict` return numbers, texts, lists, dictionaries and tensors only."
+)
 SAMPLES = 16  # pairs whose images are hashed
 SEED_VARIABLE = "SKGEO_EMBED_RUN_SEED"  # a script's first process passes the seed on in it
 
@@ -49,6 +54,7 @@ def identify_run(
         "vision_tower": tower if isinstance(tower, (str, dict)) else type(tower).__name__,
         **{name: settings[name] for name in PARAMETERS},
         "precision": str(options["precision"]),
+        "limits": {name: options[name] for name in LIMITS if name in options},
         "data": fingerprint_of_pairs(pairs),
         "seed": seed,
     }
@@ -78,6 +84,17 @@ def fingerprint_of_pairs(pairs: Dataset[Any]) -> str:
     return digest.hexdigest()
 
 
+def read_run(checkpoint: Path) -> dict[str, Any]:
+    """Read a checkpoint of a run.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, not a checkpoint, or holds objects that need code from it.
+    """
+    return read_checkpoint(checkpoint, advice=UNSAFE)
+
+
 def read_identity(checkpoint: Path) -> dict[str, Any]:
     """Return the facts in a checkpoint; none if an earlier version wrote it.
 
@@ -86,7 +103,7 @@ def read_identity(checkpoint: Path) -> dict[str, Any]:
     ModelFormatError
         If the file is damaged, or not a checkpoint.
     """
-    found = read_checkpoint(checkpoint).get(RUN_KEY, {})
+    found = read_run(checkpoint).get(RUN_KEY, {})
     return dict(found) if isinstance(found, dict) else {}
 
 

@@ -16,6 +16,9 @@ import lightning.pytorch as lightning
 class Interruption(lightning.Callback):
     """Write a checkpoint and stop after the step at the first Ctrl-C.
 
+    After the last step of an epoch the checkpoint waits for the end of the epoch, as those that are
+    written regularly do.
+
     Parameters
     ----------
     checkpoint : Path or None
@@ -33,7 +36,7 @@ class Interruption(lightning.Callback):
         if trainer.world_size > 1:  # or the others would wait for the process that stopped
             self.asked = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
         if self.asked and not trainer.should_stop:
-            if self.checkpoint is not None:
+            if self.checkpoint is not None and not trainer.is_last_batch:
                 trainer.save_checkpoint(self.checkpoint)
             trainer.should_stop = True
 
@@ -55,10 +58,3 @@ class Interruption(lightning.Callback):
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def was_interrupted(trainer: Any) -> bool:
-    """Say whether a run was asked to stop."""
-    return any(
-        isinstance(callback, Interruption) and callback.asked for callback in trainer.callbacks
-    )

@@ -15,11 +15,12 @@ RIDGE_LEARNING_RATE = 1e-2
 
 
 def make_optimizer(
-    model: nn.Module, episodes: nn.Module | None, recipe: Recipe
+    model: nn.Module, episodes: nn.Module | None, recipe: Recipe, *, fused: bool = True
 ) -> torch.optim.AdamW:
     """Return AdamW; one-dimensional parameters, norms, biases and the temperature do not decay.
 
-    The ridges' strengths in `episodes` have a learning rate of their own.
+    The ridges' strengths in `episodes` have a learning rate of their own. A fused step undoes the
+    scale of gradients in half precision itself, so they cannot be clipped before it.
     """
     decayed, undecayed = split_decay(model)
     groups: list[dict[str, Any]] = [
@@ -30,7 +31,7 @@ def make_optimizer(
         strengths = list(episodes.parameters())
         groups.append({"params": strengths, "weight_decay": 0.0, "lr": RIDGE_LEARNING_RATE})
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
 
 
 def split_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

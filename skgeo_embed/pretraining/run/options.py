@@ -10,12 +10,14 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch import loggers
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 LOGGERS = ("CSVLogger", "TensorBoardLogger", "WandbLogger")
 DECIDED_BY = {  # options that the run sets itself: the pretrainer's argument for each
     "max_epochs": "max_epochs",
     "min_epochs": "max_epochs",
     "max_steps": "max_epochs",
+    "min_steps": "max_epochs",
     "accumulate_grad_batches": "micro_batch_size",
     "enable_checkpointing": "checkpoint_dir",
     "default_root_dir": "checkpoint_dir",
@@ -23,6 +25,8 @@ DECIDED_BY = {  # options that the run sets itself: the pretrainer's argument fo
     "enable_progress_bar": "verbose",
     "use_distributed_sampler": "batch_size",
 }
+DEFAULTS = {"devices": 1, "enable_model_summary": False, "num_sanity_val_steps": 0}
+LIMITS = ("limit_train_batches", "overfit_batches")  # of an epoch's batches
 PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
 
 
@@ -40,6 +44,11 @@ def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -
             raise ValueError(
                 f"trainer_options[{name!r}] is set by the run; use the argument {argument}."
             )
+    if given.get("limit_train_batches") == 0:
+        raise ValueError(
+            "trainer_options['limit_train_batches']=0 leaves nothing to train on; pass a number of "
+            "batches, or a fraction of them."
+        )
     precision = str(given.setdefault("precision", "32-true"))
     if precision not in PRECISIONS:
         raise ValueError(
@@ -48,12 +57,35 @@ def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -
         )
     given["accelerator"] = _accelerator(given.get("accelerator", "auto"))
     given["logger"] = _logger(given.get("logger"), folder)
-    given.setdefault("devices", 1)
-    # callbacks have a state, so each run gets copies
-    callbacks = given.get("callbacks") or []
-    single = isinstance(callbacks, lightning.Callback)
-    given["callbacks"] = copy.deepcopy([callbacks] if single else list(callbacks))
-    return given
+    given["callbacks"] = _own_callbacks(given.get("callbacks") or [])
+    return {**DEFAULTS, **given}
+
+
+def _own_callbacks(given: Any) -> list[lightning.Callback]:
+    """Return copies of a user's callbacks, because callbacks have a state."""
+    callbacks = [given] if isinstance(given, lightning.Callback) else list(given)
+    if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
+        raise ValueError(
+            "trainer_options['callbacks'] holds a GradientAccumulationScheduler; a contrastive "
+            "loss compares a batch as a whole. To save memory use the argument micro_batch_size."
+        )
+    try:
+        return copy.deepcopy(callbacks)
+    except Exception as error:
+        name = next((name for name in callbacks if not _can_be_copied(name)), callbacks[0])
+        raise ValueError(
+            f"trainer_options['callbacks']: {type(name).__name__} cannot be copied ({error}), and "
+            "each fit uses copies. Open files and the like in its method `setup`, or give it a "
+            "method `__deepcopy__`."
+        ) from error
+
+
+def _can_be_copied(callback: lightning.Callback) -> bool:
+    try:
+        copy.deepcopy(callback)
+    except Exception:
+        return False
+    return True
 
 
 def _accelerator(accelerator: Any) -> Any:

@@ -11,11 +11,11 @@ from torch import nn
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 from skgeo_embed._files import file_state
-from skgeo_embed.models.lightning_file import LightningModel, read_checkpoint
+from skgeo_embed.models.lightning_file import LightningModel
 from skgeo_embed.models.model_file import Origin
 from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.pretraining.recipe import Recipe
-from skgeo_embed.pretraining.run.identity import PARAMETERS, read_identity
+from skgeo_embed.pretraining.run.identity import PARAMETERS, read_identity, read_run
 
 
 def reopen(
@@ -40,7 +40,7 @@ def reopen(
     file = LightningModel(origin, None, allow_pickle=False)
     model = SatCLIP(file.image(vision_tower), file.location("exact"))
     model.logit_scale.data.fill_(file.logit_scale())
-    rows = read_checkpoint(path)["state_dict"].get("_extra_state", {}).get("rows", [])
+    rows = read_run(path)["state_dict"].get("_extra_state", {}).get("rows", [])
     known = inspect.signature(Recipe).parameters
     recipe = {name: value for name, value in facts["recipe"].items() if name in known}
     if recipe.get("feature_grid") is not None:

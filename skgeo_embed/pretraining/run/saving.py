@@ -32,7 +32,7 @@ def save_towers(
     its default layer.
     """
     content = content_of(model.location)
-    last = history.drop(columns="epoch").tail(1).to_dict("records")
+    last = history.drop(columns="epoch").tail(1).dropna(axis=1).to_dict("records")
     final = {str(name): float(value) for name, value in (last[0] if last else {}).items()}
     config = {
         "name": folder.name,

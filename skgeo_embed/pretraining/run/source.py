@@ -11,12 +11,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from skgeo_embed._errors import TrainingWarning, warn_caller
 from skgeo_embed._files import cache_folder
 from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.nn.vision.frozen import split_frozen
 from skgeo_embed.pretraining.data.batches import read_rows
-from skgeo_embed.pretraining.data.features import cache_features
+from skgeo_embed.pretraining.data.features import (
+    CacheError,
+    cache_features,
+    errors_of_the_cache,
+)
 from skgeo_embed.pretraining.data.views import Views, unchanged
+
+
+def _users_cache() -> Path:
+    with errors_of_the_cache("the cache folder"):
+        return cache_folder("features")
 
 
 @dataclass(frozen=True)
@@ -86,15 +96,26 @@ def open_source(
         )
     body, head = parts
     in_cache = feature_cache == "auto"
-    features = cache_features(
-        pairs,
-        body,
-        views=views,
-        n_views=n_views,
-        folder=cache_folder("features") if in_cache else Path(feature_cache).expanduser(),
-        device=device,
-        progress=progress,
-    )
+    try:
+        features = cache_features(
+            pairs,
+            body,
+            views=views,
+            n_views=n_views,
+            folder=_users_cache() if in_cache else Path(feature_cache).expanduser(),
+            device=device,
+            progress=progress,
+        )
+    except CacheError as error:
+        if not in_cache:
+            raise
+        warn_caller(
+            f"image features cannot be kept on disk ({error}); every image passes through the "
+            "frozen vision tower in every epoch. You can also set the environment variable "
+            "SKGEO_EMBED_CACHE to a folder that can be written and has room.",
+            TrainingWarning,
+        )
+        return model.cpu(), Source(pairs, views)
     model.cpu()
     small = SatCLIP(head, model.location)
     small.logit_scale = model.logit_scale

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +52,9 @@ class ContrastiveTask(lightning.LightningModule):
         The facts of the run, which checkpoints hold.
     print_epochs : bool, default=False
         Print a line per epoch.
+    fused : bool, default=True
+        Whether the optimiser does a step in one kernel; see
+        :func:`~skgeo_embed.pretraining.run.optimizer.make_optimizer`.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ContrastiveTask(lightning.LightningModule):
         visual: nn.Module | None = None,
         identity: dict[str, Any] | None = None,
         print_epochs: bool = False,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.model = model.train()
@@ -81,33 +84,58 @@ class ContrastiveTask(lightning.LightningModule):
         self.micro_batch_size = micro_batch_size
         self.identity = identity or {}
         self.print_epochs = print_epochs
+        self.fused = fused
         self.rows: list[dict[str, float]] = []
         self.good_weights: dict[str, Tensor] = {}
         self.best_weights: dict[str, Tensor] = {}
         self._whole = [visual]  # in a list, or its weights would be this module's
         self._sums: dict[str, Tensor] = {}  # over the epoch's steps, and their number
         self._sums_epoch = -1
+        self._epochs, self._batches = 0, 0
+        self._measured: tuple[int, dict[str, float]] = -1, {}  # at which step, and what
         self._loss = torch.zeros(())
         self._validation: list[tuple[Tensor, ...]] = []
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return the history, which is stored with the weights: rows, and sums of this epoch."""
+        """Return what is stored with the weights: the history, and the position in the data."""
         sums = {name: value.detach().cpu() for name, value in self._sums.items()}
-        return {"rows": self.rows, "sums": sums, "sums_epoch": self._sums_epoch}
+        return {
+            "rows": self.rows,
+            "sums": sums,
+            "sums_epoch": self._sums_epoch,
+            "position": self.position(),
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore the history."""
+        """Restore the history and the position."""
         self.rows = list(state["rows"])
         self._sums = dict(state.get("sums", {}))
         self._sums_epoch = state.get("sums_epoch", -1)
+        self._epochs, self._batches = state.get("position") or self._position_by_history()
 
-    def steps_done(self) -> int:
-        """Return the steps of the run so far; a spawned process can be sent this method."""
-        return self.global_step
+    def _position_by_history(self) -> tuple[int, int]:
+        """Return the position in a checkpoint of an earlier version, which does not say it."""
+        epochs = len(self.rows)
+        trained = self._sums_epoch == epochs and "train_loss" in self._sums
+        return epochs, int(self._sums["train_loss"][1]) if trained else 0
+
+    def position(self) -> tuple[int, int]:
+        """Return how many epochs are trained, and how many batches of the one after them.
+
+        Lightning counts an epoch that a callback cut short as a whole one. A spawned process can
+        be sent this method.
+        """
+        return self._epochs, self._batches
 
     def on_train_start(self) -> None:
-        """Remember the weights before the first step."""
+        """Remember the weights before the first step, and complete the history.
+
+        A user's callback may have written the checkpoint after the last step of an epoch, before
+        its validation; the epoch then has a row without it.
+        """
         self.good_weights = self._weights()
+        if self._sums and self._sums_epoch == len(self.rows) == self._epochs - 1:
+            self._add_row(self._sums_epoch, {})
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step's draws by its number, so that a resumed run repeats them."""
@@ -135,7 +163,14 @@ class ContrastiveTask(lightning.LightningModule):
             self._add_to_epoch("train_auxiliary", error)
             loss = loss + self.recipe.auxiliary_weight * error
         self._loss = loss.detach()
+        self._count_batch()
         return loss
+
+    def _count_batch(self) -> None:
+        """Move on in the data; callbacks write checkpoints before this module's later hooks."""
+        self._batches += 1
+        if self._batches >= self.trainer.num_training_batches:
+            self._epochs, self._batches = self._epochs + 1, 0
 
     def _add_to_epoch(self, name: str, value: Tensor) -> None:
         if self._sums_epoch != self.current_epoch:
@@ -197,26 +232,35 @@ class ContrastiveTask(lightning.LightningModule):
         first = torch.ones_like(row, dtype=torch.bool)
         first[1:] = row[1:] != row[:-1]  # two processes may have had the same pair
         order = order[first]
-        for name, value in validation_metrics(
+        metrics = validation_metrics(
             images[order], places[order], points[order], self.model, self.batch_size
-        ).items():
+        )
+        for name, value in metrics.items():
             self.log(name, value, prog_bar=name in ("val_loss", "val_top1"))
+        self._measured = self.global_step, metrics
 
     def on_train_epoch_end(self) -> None:
-        """Add the epoch to the history."""
+        """Add the epoch to the history, unless it was cut short."""
+        if self._epochs <= self.current_epoch:
+            return
         self.good_weights = self._weights()
-        metrics = self.trainer.callback_metrics
-        row: dict[str, float] = {"epoch": self.current_epoch}
-        row |= {name: self._mean(name) for name in self._sums}
-        row |= {name: float(metrics[name]) for name in FORMATS if name in metrics.keys() - row}
-        row["temperature"] = self.model.temperature
-        row["learning_rate"] = self._learning_rate()
-        self.rows.append(row)
-        if row.get("val_loss", math.inf) <= min(r.get("val_loss", math.inf) for r in self.rows):
+        step, metrics = self._measured
+        row = self._add_row(self.current_epoch, metrics if step == self.global_step else {})
+        losses = [r["val_loss"] for r in self.rows if "val_loss" in r]
+        if "val_loss" in row and row["val_loss"] <= min(losses):
             self.best_weights = self.good_weights
         if self.print_epochs and self.trainer.is_global_zero:
             shown = (f"{name} {row[name]:{form}}" for name, form in FORMATS.items() if name in row)
             print(f"epoch {self.current_epoch + 1}/{self.trainer.max_epochs}: {', '.join(shown)}")
+
+    def _add_row(self, epoch: int, metrics: dict[str, float]) -> dict[str, float]:
+        """Add an epoch to the history, with what was measured at its last step."""
+        row: dict[str, float] = {"epoch": epoch}
+        row |= {name: self._mean(name) for name in self._sums} | metrics
+        row["temperature"] = self.model.temperature
+        row["learning_rate"] = self._learning_rate()
+        self.rows.append(row)
+        return row
 
     def _mean(self, name: str) -> float:
         """Return the mean over the epoch's steps, also over those before a run was resumed."""
@@ -228,13 +272,14 @@ class ContrastiveTask(lightning.LightningModule):
     def history(self) -> pd.DataFrame:
         """Return one row per epoch; a run that ended in its first epoch has columns too."""
         if self.rows:
-            columns = [name for name in HISTORY if name in self.rows[-1]]
+            columns = [name for name in HISTORY if any(name in row for row in self.rows)]
         else:
             columns = [name for name in HISTORY if not name.startswith("val_")]
         return pd.DataFrame(self.rows, columns=columns)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Describe run and towers, so that runs resume and encoders open the file."""
+        self._uncount_cut_epoch(checkpoint)
         config = self.model.location.config
         checkpoint[RUN_KEY] = self.identity
         checkpoint[LOCATION_KEY] = config
@@ -252,6 +297,15 @@ class ContrastiveTask(lightning.LightningModule):
             "max_radius": config.get("max_radius", 360.0),
         }
 
+    def _uncount_cut_epoch(self, checkpoint: dict[str, Any]) -> None:
+        """Say that an epoch has yet to be completed if a callback has cut it short."""
+        if "loops" not in checkpoint:  # weights alone
+            return
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        if progress["current"]["processed"] > self._epochs:
+            for counts in (progress["current"], progress["total"]):
+                counts["processed"] = counts["completed"] = counts["ready"] - 1
+
     def _learning_rate(self) -> float:
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
@@ -266,7 +320,7 @@ class ContrastiveTask(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimiser, and the schedule of its learning rate if it has one."""
         recipe = self.recipe
-        optimizer = make_optimizer(self.model, self.episodes, recipe)
+        optimizer = make_optimizer(self.model, self.episodes, recipe, fused=self.fused)
         if recipe.lr_schedule == "constant" and not recipe.warmup_epochs:
             return optimizer
         n_steps = int(self.trainer.estimated_stepping_batches)

@@ -17,7 +17,6 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import Dataset
 
 from skgeo_embed._errors import TrainingDivergedError, TrainingWarning, warn_caller
-from skgeo_embed.models.lightning_file import read_checkpoint
 from skgeo_embed.nn.two_tower import SatCLIP
 from skgeo_embed.pretraining.data.sampling import SharedRows, ShuffledBatches, make_loader
 from skgeo_embed.pretraining.data.views import Views
@@ -27,8 +26,9 @@ from skgeo_embed.pretraining.run.checkpoints import (
     LAST,
     AtomicCheckpointIO,
     Checkpoints,
-    RelativePaths,
+    PortableStates,
 )
+from skgeo_embed.pretraining.run.identity import read_run
 from skgeo_embed.pretraining.run.interruption import Interruption
 from skgeo_embed.pretraining.run.options import check_shares, device_for_features
 from skgeo_embed.pretraining.run.source import Source, open_source
@@ -105,6 +105,7 @@ def train_towers(
             visual=None if trained is model else model.visual,
             identity=facts,
             print_epochs=verbose > 1,
+            fused=not (options.get("gradient_clip_val") and "mixed" in options["precision"]),
         )
         schedule = Schedule(epochs, batch_size, settings["num_workers"], settings["keep"], verbose)
         return train(task, model, source, split, schedule, checkpoints, options)
@@ -135,7 +136,12 @@ def train(
     train_rows, val_rows = split
     _check_keep(schedule.keep, val_rows, checkpoints, options)
     order = ShuffledBatches(
-        train_rows, schedule.batch_size, task.seed, task.steps_done, source.n_views
+        train_rows,
+        schedule.batch_size,
+        task.seed,
+        task.position,
+        source.n_views,
+        same_batches=bool(options.get("overfit_batches")),
     )
     validation = SharedRows(val_rows, schedule.batch_size, source.n_views)
     pinned = options["accelerator"] != "cpu" and torch.cuda.is_available()
@@ -175,8 +181,14 @@ def _take_best(task: ContrastiveTask, checkpoints: Checkpoints) -> None:
     """Replace the last weights by those of the lowest validation loss."""
     if task.best_weights:
         task.model.load_state_dict(task.best_weights, strict=False)
+    elif not any("val_loss" in row for row in task.rows):
+        warn_caller(
+            'keep="best": no epoch ended with a validation, so the last weights are kept. Change '
+            "check_val_every_n_epoch, val_check_interval or limit_val_batches in trainer_options.",
+            TrainingWarning,
+        )
     elif checkpoints.best is not None:  # the best epoch was before this run was resumed
-        state = read_checkpoint(checkpoints.best)["state_dict"]
+        state = read_run(checkpoints.best)["state_dict"]
         weights = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
         task.model.load_state_dict(weights, strict=False)
 
@@ -195,14 +207,12 @@ def _run_lightning(
     users = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     with quiet_lightning(), interruption.listening():
         trainer = lightning.Trainer(
-            **{**options, "callbacks": [*callbacks, interruption, RelativePaths(), *written]},
+            **{**options, "callbacks": [*callbacks, interruption, PortableStates(), *written]},
             max_epochs=schedule.max_epochs,
             min_epochs=0,  # or an interruption would wait for the first epoch to end
             plugins=[AtomicCheckpointIO()],
             enable_checkpointing=bool(written) or users,
-            enable_model_summary=False,
             enable_progress_bar=schedule.verbose == 1,
-            num_sanity_val_steps=0,
             use_distributed_sampler=False,  # our samplers share batches among processes
         )
         check_shares(schedule.batch_size, trainer.world_size)
@@ -218,10 +228,12 @@ def _run_lightning(
             if isinstance(stop, SIGTERMException) or not trainer.interrupted:
                 raise
             interruption.asked = True
-    if interruption.asked:
+    within_epoch = trainer.should_stop and task.position()[1] > 0
+    if interruption.asked or within_epoch:
+        how = "interrupted" if interruption.asked else "stopped by a callback within an epoch,"
         resume = f', and resume="auto" continues from {folder}' if written else ""
         warn_caller(
-            f"training was interrupted at step {trainer.global_step} of "
+            f"training was {how} at step {trainer.global_step} of "
             f"{trainer.estimated_stepping_batches:.0f}; the pretrainer is fitted with the weights "
             f"reached so far{resume}.",
             TrainingWarning,

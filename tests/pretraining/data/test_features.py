@@ -1,5 +1,6 @@
 """Features of a frozen tower are computed once, and again when anything changes."""
 
+import errno
 from functools import partial
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from skgeo_embed._errors import ImageError
+from skgeo_embed._errors import ImageError, TrainingWarning
 from skgeo_embed.nn.vision.frozen import freeze_all_but_last, split_frozen
 from skgeo_embed.nn.vision.resnet import resnet18
 from skgeo_embed.pretraining.data.features import FeaturePairs
@@ -183,3 +184,91 @@ def test_towers_that_look_alike_have_features_of_their_own(pairs, tmp_path):
         (path,) = tmp_path.glob("*.npy")
         found.append(np.load(path))
     assert not np.allclose(found[0], found[1])
+
+
+@pytest.fixture
+def no_cache(tmp_path, monkeypatch):
+    """The user's cache folder cannot be made, because a file has its name."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SKGEO_EMBED_CACHE", str(tmp_path / "file" / "cache"))
+
+
+def test_without_a_cache_folder_training_goes_on(pairs, no_cache):
+    with pytest.warns(TrainingWarning, match=r"features cannot be kept.*file.*SKGEO_EMBED_CACHE"):
+        found = fit(pairs)
+    assert torch.equal(weights_of(found), weights_of(fit(pairs, feature_cache=None)))
+
+
+def test_a_folder_that_was_asked_for_is_needed(pairs, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"pass another folder as feature_cache.*file/cache"):
+        fit(pairs, feature_cache=tmp_path / "file" / "cache")
+
+
+@pytest.fixture
+def small_files():
+    """Files of this process may have 4 kB, as if the disk were full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_an_error_and_what_is_computed_is_kept(
+    pairs, tmp_path, small_files, monkeypatch
+):
+    import resource
+
+    monkeypatch.setattr("skgeo_embed.pretraining.data.features.CHUNK", 16)
+    with pytest.raises(OSError, match=r"features-\w+-\w+\.part") as raised:
+        fit(pairs, feature_cache=tmp_path)
+    assert raised.value.errno == errno.EFBIG
+    (part,) = tmp_path.glob("*.part")
+    assert 0 < part.stat().st_size <= 4096
+    resource.setrlimit(resource.RLIMIT_FSIZE, (-1, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    CountingTower.seen = 0
+    completed = fit(pairs, feature_cache=tmp_path)
+    assert CountingTower.seen < 4 * 120  # not all of it again
+    assert torch.equal(weights_of(completed), weights_of(fit(pairs, feature_cache=tmp_path / "2")))
+
+
+def test_a_full_disk_under_the_users_cache_is_a_warning(pairs, tmp_path, small_files, monkeypatch):
+    monkeypatch.setenv("SKGEO_EMBED_CACHE", str(tmp_path))
+    with pytest.warns(TrainingWarning, match=r"cannot be kept on disk.*\.part"):
+        found = fit(pairs)
+    assert torch.equal(weights_of(found), weights_of(fit(pairs, feature_cache=None)))
+
+
+@pytest.mark.parametrize("content", [b'{"rows_done": 99999}', b'{"rows_done": 1', b"[]"])
+def test_a_damaged_record_of_progress(pairs, tmp_path, monkeypatch, content):
+    from skgeo_embed.pretraining.data import features
+
+    monkeypatch.setattr(features, "CHUNK", 16)
+    expected = weights_of(fit(pairs, feature_cache=tmp_path / "whole"))
+    write = features._write
+
+    def stop_later(part, rows, position):
+        if position > 3000:
+            raise KeyboardInterrupt
+        write(part, rows, position)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "_write", stop_later)
+        with pytest.raises(KeyboardInterrupt):
+            fit(pairs, feature_cache=tmp_path / "parts")
+    (state,) = (tmp_path / "parts").glob("*.json")
+    state.write_bytes(content)
+    assert torch.equal(weights_of(fit(pairs, feature_cache=tmp_path / "parts")), expected)
+
+
+def test_a_complete_cache_needs_no_lock(pairs, tmp_path, monkeypatch):
+    from skgeo_embed.pretraining.data import features
+
+    expected = fit(pairs, feature_cache=tmp_path)
+
+    def read_only(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(features, "FileLock", read_only)
+    assert torch.equal(weights_of(fit(pairs, feature_cache=tmp_path)), weights_of(expected))

@@ -313,3 +313,24 @@ def test_an_index_does_not_lead_out_of_its_folder(pairs, tmp_path):
     table.to_csv(root / "index.csv", index=False)
     with pytest.raises(ImageError, match="there is no such file"):
         small(batch_size=8).fit(root)
+
+
+def test_without_a_cache_folder_files_are_checked_each_time(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SKGEO_EMBED_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(TrainingWarning, match=r"cannot be kept on disk.*SKGEO_EMBED_CACHE"):
+        pretrainer = small(max_epochs=1).fit(folder)
+    with pytest.warns(TrainingWarning, match="cannot be kept on disk"):
+        assert 0 <= pretrainer.score(folder) <= 1
+
+
+@pytest.mark.parametrize("content", [b"[[3, 8", b"{}", b"[]", b"\xff\xfe", b"[null]"])
+def test_a_damaged_cache_of_checks_is_not_used(folder, tmp_path, monkeypatch, content):
+    monkeypatch.setenv("SKGEO_EMBED_CACHE", str(tmp_path))
+    files, lonlat = open_folder(folder)
+    check_files(files, lonlat, None, "raise")
+    (cached,) = (tmp_path / "inspections").iterdir()
+    good = cached.read_bytes()
+    cached.write_bytes(content)
+    check_files(files, lonlat, None, "raise")
+    assert cached.read_bytes() == good

@@ -18,12 +18,12 @@ def as_process(monkeypatch, rank, count):
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_processes_share_the_batches_of_one(monkeypatch, count):
     rows = list(range(100, 150))
-    alone = list(ShuffledBatches(rows, 8, 0, lambda: 0))
+    alone = list(ShuffledBatches(rows, 8, 0, lambda: (0, 0)))
     assert len(alone) == 6
     shares = []
     for rank in range(count):
         as_process(monkeypatch, rank, count)
-        shares.append(list(ShuffledBatches(rows, 8, 0, lambda: 0)))
+        shares.append(list(ShuffledBatches(rows, 8, 0, lambda: (0, 0))))
     together = [list(chain(*parts)) for parts in zip(*shares, strict=True)]
     assert together == alone
     seen = list(chain(*together))
@@ -32,24 +32,31 @@ def test_processes_share_the_batches_of_one(monkeypatch, count):
 
 
 def test_resuming_goes_on_with_the_next_batch():
-    steps = 0
-    batches = ShuffledBatches(list(range(40)), 8, 3, lambda: steps)
+    position = 0, 0
+    batches = ShuffledBatches(list(range(40)), 8, 3, lambda: position)
     first = list(batches)
-    steps = 5
+    position = 1, 0
     second = list(batches)
     assert first != second
-    steps = 2
+    position = 0, 2
     assert list(batches) == first[2:]
-    steps = 8
+    position = 1, 3
     assert list(batches) == second[3:]
 
 
+def test_the_same_batches_in_every_epoch():
+    position = 0, 0
+    batches = ShuffledBatches(list(range(40)), 8, 3, lambda: position, 4, same_batches=True)
+    first = list(batches)
+    position = 3, 0
+    assert list(batches) == first
+
+
 def test_every_epoch_shows_the_next_view():
-    rows, steps = [3, 7, 9, 11], 0
-    batches = ShuffledBatches(rows, 2, 0, lambda: steps, n_views=3)
+    rows, epochs = [3, 7, 9, 11], iter(range(6))
+    batches = ShuffledBatches(rows, 2, 0, lambda: (next(epochs), 0), n_views=3)
     shown = {row: [] for row in rows}
-    for epoch in range(6):
-        steps = 2 * epoch
+    for _ in range(6):
         for item in chain(*batches):
             shown[item // 3].append(item % 3)
     for views in shown.values():

@@ -1,17 +1,21 @@
 """Checkpoints are written whole, hold no path, and are not overwritten by another run."""
 
+import datetime
 import os
 import warnings
 import zipfile
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import ClassVar
 
+import lightning.pytorch as lightning
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from skgeo_embed import SatCLIPEncoder
+from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder, SatCLIPPretrainer
 from skgeo_embed._errors import (
     ModelFormatError,
     TrainingWarning,
@@ -75,6 +79,83 @@ def test_damaged_checkpoints_are_named(pairs, tmp_path, damage):
     with pytest.raises(ModelFormatError, match=r"last\.ckpt"):
         small_pretrainer(checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
     assert (tmp_path / "last.ckpt").read_bytes() == damage
+
+
+class WithState(lightning.Callback):
+    """A callback whose state is what it is given, from a number of calls on."""
+
+    def __init__(self, value, calls=1):
+        self.value, self.calls = value, calls
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def state_dict(self):
+        self.calls -= 1
+        return {"epoch": 1, "scores": [0.5, self.value if self.calls <= 0 else 0.25]}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (np.float64(0.5), "numpy.float64"),
+        (np.zeros(2), "numpy.ndarray"),
+        (datetime.date(2024, 1, 1), "datetime.date"),
+        (PurePosixPath("a"), "pathlib.PurePosixPath"),
+        (pd.DataFrame({"a": [1]}), r"pandas\.(core\.frame\.)?DataFrame"),
+        (lambda: 1, "builtins.function"),
+    ],
+)
+def test_states_that_no_run_could_resume_from_end_it_at_the_first_write(
+    pairs, tmp_path, value, kind
+):
+    pretrainer = small_pretrainer(
+        checkpoint_dir=tmp_path, trainer_options={"callbacks": WithState(value)}
+    )
+    message = rf"\['callbacks'\]\['WithState'\]\['scores'\]\[1\] is a {kind}.*`state_dict`"
+    with pytest.raises(ValueError, match=message):
+        pretrainer.fit(*pairs)
+    assert list(tmp_path.iterdir()) == []
+    assert len(pretrainer.history_) == 1  # it is fitted with what was reached
+
+
+def test_a_state_that_becomes_so_leaves_the_checkpoint_before(pairs, tmp_path):
+    callback = WithState(np.float64(0.5), calls=4)
+    with pytest.raises(ValueError, match="no run could be resumed"):
+        small_pretrainer(checkpoint_dir=tmp_path, trainer_options={"callbacks": callback}).fit(
+            *pairs
+        )
+    resumed = small_pretrainer(checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
+    assert torch.equal(weights_of(resumed), weights_of(small_pretrainer().fit(*pairs)))
+
+
+def test_resuming_from_a_state_of_an_earlier_version_says_what_to_do(pairs, tmp_path):
+    small_pretrainer(max_epochs=1, checkpoint_dir=tmp_path).fit(*pairs)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    content["callbacks"]["Mine"] = {"best": np.float64(1)}
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(ModelFormatError, match="Start the run again") as raised:
+        small_pretrainer(checkpoint_dir=tmp_path, resume="auto").fit(*pairs)
+    assert "allow_pickle" not in str(raised.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_one_bit_of_a_checkpoint_is_noticed(pairs, tmp_path, share):
+    small_pretrainer(checkpoint_dir=tmp_path).fit(*pairs)
+    for path in (tmp_path / "last.ckpt", tmp_path / "best.ckpt"):
+        content = bytearray(path.read_bytes())
+        content[int(share * len(content))] ^= 4
+        path.write_bytes(content)
+    openings = [
+        small_pretrainer(checkpoint_dir=tmp_path, resume="auto", max_epochs=5).fit,
+        small_pretrainer(resume=tmp_path / "best.ckpt").fit,
+        lambda *_: SatCLIPPretrainer.from_checkpoint(tmp_path / "last.ckpt"),
+        lambda *_: SatCLIPEncoder(tmp_path / "last.ckpt").fit(),
+        lambda *_: SatCLIPImageEncoder(tmp_path / "best.ckpt").fit(),
+    ]
+    for opening in openings:
+        with pytest.raises(ModelFormatError, match=r"(last|best)\.ckpt is damaged"):
+            opening(*pairs)
 
 
 def test_best_is_of_the_whole_history(tmp_path):

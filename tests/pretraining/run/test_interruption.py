@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from types import SimpleNamespace
 
 import lightning.pytorch as lightning
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from skgeo_embed._errors import TrainingWarning
 from skgeo_embed.pretraining.run.interruption import Interruption
@@ -129,20 +131,122 @@ def test_sigterm_ends_the_process(pairs):
     assert pretrainer.score(*pairs) >= 0  # whoever catches it has the weights
 
 
-def test_the_history_of_a_run_cut_in_an_epoch_is_whole(pairs, tmp_path):
-    press = AtStep(8, lambda trainer: setattr(trainer, "should_stop", True))
+class StopAt(lightning.Callback):
+    """Ask to stop in a hook after so many steps, as a timer or early stopping does."""
+
+    def __init__(self, hook, step):
+        self.step = step
+        setattr(self, hook, self._stop)
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def _stop(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.should_stop = True
+
+
+@pytest.mark.parametrize(
+    ("hook", "step", "every", "options"),
+    [
+        ("on_train_batch_end", 9, None, {}),
+        ("on_train_batch_end", 9, 1, {}),
+        ("on_train_batch_end", 12, 1, {}),  # the last step of an epoch
+        ("on_train_batch_start", 2, None, {}),  # in the first epoch
+        ("on_train_epoch_start", 12, None, {}),
+        ("on_validation_end", 8, None, {"val_check_interval": 2}),
+        ("on_train_batch_end", 4, None, {"limit_train_batches": 3}),
+        ("on_train_batch_end", 3, None, {"overfit_batches": 2}),
+    ],
+)
+def test_a_run_that_a_callback_stops_is_continued_where_it_stopped(
+    pairs, tmp_path, recwarn, hook, step, every, options
+):
+    words = {"checkpoint_every_n_steps": every, "checkpoint_dir": tmp_path}
+    own = ModelCheckpoint(tmp_path / "own", filename="own", save_on_train_epoch_end=True)
+    callbacks = [StopAt(hook, step), own]
+    cut = small_pretrainer(**words, trainer_options={**options, "callbacks": callbacks})
+    an_epoch = options.get("limit_train_batches", options.get("overfit_batches", STEPS_AN_EPOCH))
+    assert len(cut.fit(*pairs).history_) == (step + (hook == "on_train_batch_start")) // an_epoch
+    whole = small_pretrainer(trainer_options=options).fit(*pairs)
+    again = small_pretrainer(trainer_options=options)
+    for where in (
+        {**words, "resume": "auto"},
+        {"resume": tmp_path / "own" / "own.ckpt"},
+    ):
+        resumed = again.set_params(**where).fit(*pairs)
+        assert torch.equal(weights_of(resumed), weights_of(whole))
+        pd.testing.assert_frame_equal(resumed.history_, whole.history_)
+        again = small_pretrainer(trainer_options=options)
+
+
+def test_a_run_stopped_within_an_epoch_says_so(pairs, tmp_path):
+    options = {"callbacks": [StopAt("on_train_batch_end", 9)]}
+    with pytest.warns(TrainingWarning, match=r"stopped by a callback within.*step 9 of 24.*auto"):
+        small_pretrainer(checkpoint_dir=tmp_path, trainer_options=options).fit(*pairs)
+
+
+def test_a_timer_counts_the_time_of_one_job(pairs, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: now[0])
+    steps = []
+
+    def tick(trainer):
+        now[0] += 1
+        steps.append(trainer.global_step)
+
+    clock = AtStep(0, tick)
+    clock.on_train_batch_end = lambda trainer, *_: tick(trainer)
+    for last in (9, 18):  # a second job of nine seconds does as much as the first
+        with (
+            pytest.warns(TrainingWarning, match="within an epoch|interrupted")
+            if last == 9
+            else (warnings.catch_warnings())
+        ):
+            small_pretrainer(
+                checkpoint_dir=tmp_path,
+                resume="auto",
+                trainer_options={"max_time": {"seconds": 9}, "callbacks": [clock]},
+            ).fit(*pairs)
+        assert steps[-1] == last
+
+
+def test_a_run_killed_at_an_epochs_end_has_its_history(pairs, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    callback = lightning.Callback()
+    callback.on_validation_start = kill
     words = {"checkpoint_every_n_steps": 1, "checkpoint_dir": tmp_path}
-    small_pretrainer(**words, trainer_options={"callbacks": [press]}).fit(*pairs)
+    with pytest.raises(Killed):
+        small_pretrainer(**words, trainer_options={"callbacks": [callback]}).fit(*pairs)
     resumed = small_pretrainer(**words, resume="auto").fit(*pairs)
     expected = small_pretrainer().fit(*pairs)
     pd.testing.assert_frame_equal(resumed.history_, expected.history_)
+    assert torch.equal(weights_of(resumed), weights_of(expected))
+
+
+def test_a_users_checkpoint_between_an_epochs_last_step_and_its_validation(pairs, tmp_path):
+    own = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=6, save_top_k=-1)
+    whole = small_pretrainer(trainer_options={"callbacks": [own]}).fit(*pairs).history_
+    resumed = small_pretrainer(resume=tmp_path / "step=12.ckpt").fit(*pairs).history_
+    assert resumed["epoch"].tolist() == [0, 1, 2, 3]
+    assert resumed["val_loss"].isna().tolist() == [False, True, False, False]  # never measured
+    pd.testing.assert_series_equal(resumed["train_loss"], whole["train_loss"])
 
 
 def test_one_process_that_is_interrupted_stops_all(tmp_path):
     saved = []
     strategy = SimpleNamespace(reduce_boolean_decision=lambda asked, all: True)
     trainer = SimpleNamespace(
-        world_size=2, strategy=strategy, should_stop=False, save_checkpoint=saved.append
+        world_size=2,
+        strategy=strategy,
+        should_stop=False,
+        is_last_batch=False,
+        save_checkpoint=saved.append,
     )
     other = Interruption(tmp_path / "last.ckpt")
     other.on_train_batch_end(trainer, None, None, None, 0)

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from skgeo_embed import SatCLIPEncoder
-from skgeo_embed._errors import TrainingDivergedError
+from skgeo_embed._errors import TrainingDivergedError, TrainingWarning
 from tests.pretraining.common import small_pretrainer, weights_of
 
 
@@ -25,6 +25,44 @@ def test_keep_best(pairs, tmp_path):
     assert torch.equal(weights_of(again), weights_of(early))
     with pytest.raises(ValueError, match="needs a validation loss"):
         small_pretrainer(keep="best", val_fraction=0).fit(*pairs)
+
+
+@pytest.mark.parametrize(
+    ("options", "validated"),
+    [
+        ({"check_val_every_n_epoch": 2}, [1, 3]),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 4}, [1, 3]),
+        ({"check_val_every_n_epoch": 3}, [2]),
+        ({"val_check_interval": 3}, [0, 1, 2, 3]),
+    ],
+)
+def test_history_and_best_know_which_epochs_were_validated(pairs, tmp_path, options, validated):
+    words = {"recipe__learning_rate": 0.3, "trainer_options": options}
+    run = small_pretrainer(**words, keep="best", checkpoint_dir=tmp_path).fit(*pairs)
+    losses = run.history_["val_loss"]
+    assert losses.dropna().index.tolist() == validated
+    every = small_pretrainer(recipe__learning_rate=0.3).fit(*pairs).history_
+    columns = [name for name in every if name.startswith("val_")]
+    pd.testing.assert_frame_equal(
+        run.history_.loc[validated, columns], every.loc[validated, columns]
+    )
+    best = int(losses.idxmin())
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"] == best
+    early = small_pretrainer(recipe__learning_rate=0.3, max_epochs=best + 1).fit(*pairs)
+    assert torch.equal(weights_of(run), weights_of(early))
+    folder = run.save_pretrained(tmp_path / "saved")
+    assert "NaN" not in (folder / "config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "options", [{"limit_val_batches": 0}, {"check_val_every_n_epoch": 9}, {"val_check_interval": 4}]
+)
+def test_the_best_of_epochs_that_were_never_validated(pairs, tmp_path, options):
+    words = {"keep": "best", "checkpoint_dir": tmp_path, "trainer_options": options}
+    with pytest.warns(TrainingWarning, match="no epoch ended with a validation"):
+        run = small_pretrainer(**words).fit(*pairs)
+    assert not (tmp_path / "best.ckpt").exists()
+    assert torch.equal(weights_of(run), weights_of(small_pretrainer().fit(*pairs)))
 
 
 def test_callbacks_are_not_used_up(pairs):
