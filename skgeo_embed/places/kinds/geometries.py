@@ -11,6 +11,7 @@ from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.kinds.base import PlaceInput
 from skgeo_embed.places.kinds.frames import Frame
 from skgeo_embed.places.numbers import comes_from_package, first_value, is_missing
+from skgeo_embed.places.unwrapping import unwrapped
 
 EDGE_POINTS = 64  # on the longer side of a projected geometry
 
@@ -91,7 +92,8 @@ def degrees_of_geo(X: Any) -> np.ndarray:
     values = np.full(len(geometries), None, dtype=object)
     if there.any():
         try:
-            degrees = _fine_enough(geometries[there]).to_crs("EPSG:4326")
+            fine = _fine_enough(geometries[there])
+            degrees = fine.to_crs("EPSG:4326")
         except Exception as error:
             if not comes_from_package(error, "pyproj"):
                 raise
@@ -102,7 +104,7 @@ def degrees_of_geo(X: Any) -> np.ndarray:
             ) from error
         values[there] = np.asarray(degrees, dtype=object)
         if not geometries.crs.is_geographic:
-            values[there] = unwrapped(values[there])
+            values[there] = unwrapped(values[there], np.asarray(fine, dtype=object))
     return values
 
 
@@ -178,49 +180,6 @@ def lonlat_of_points(points: np.ndarray) -> np.ndarray:
 def _only_points(kinds: Iterable[Any]) -> bool:
     """Say whether there is nothing but points among geometries, and what is missing."""
     return not {kind for kind in kinds if isinstance(kind, str)} - {"Point"}
-
-
-def unwrapped(geometries: np.ndarray) -> np.ndarray:
-    """Let rings and lines go on beyond ±180° where an edge would otherwise run round the Earth.
-
-    Of an edge the shorter way is meant. A ring around a pole, which does not close, is led over it.
-    """
-    import shapely
-
-    west, _, east, _ = shapely.bounds(geometries).T
-    wide = np.flatnonzero((east - west > 180) & (shapely.get_dimensions(geometries) > 0))
-    result = geometries.copy()
-    for row in wide:
-        result[row] = _unwrapped(geometries[row])
-    return result
-
-
-def _unwrapped(geometry: Any) -> Any:
-    import shapely
-
-    if geometry.geom_type == "GeometryCollection":  # refused later
-        return geometry
-    if geometry.geom_type.startswith("Multi"):
-        return type(geometry)([_unwrapped(part) for part in geometry.geoms if not part.is_empty])
-    if geometry.geom_type != "Polygon":
-        return type(geometry)(_continued(geometry))
-    shell = _continued(geometry.exterior)
-    holes = [_continued(ring) for ring in geometry.interiors]
-    middle = shell[:, 0].mean()
-    for hole in holes:
-        hole[:, 0] += 360 * np.round((middle - hole[:, 0].mean()) / 360)
-    return shapely.Polygon(shell, holes)
-
-
-def _continued(line: Any) -> np.ndarray:
-    lonlat = np.array(line.coords)[:, :2]
-    lonlat[:, 0] = np.unwrap(lonlat[:, 0], period=360)
-    lonlat[:, 0] += 360 * (lonlat[:, 0].min() < -180)
-    around = lonlat[-1, 0] - lonlat[0, 0]
-    if line.geom_type == "LinearRing" and abs(around) > 180:
-        pole = np.copysign(90.0, lonlat[:, 1].mean())
-        lonlat = np.vstack([lonlat, [lonlat[-1, 0], pole], [lonlat[0, 0], pole], lonlat[:1]])
-    return lonlat
 
 
 def _check_points(kinds: np.ndarray, there: np.ndarray) -> None:
