@@ -91,7 +91,7 @@ def _surfaces(geometry: Any) -> Any:
 def _moved(geometry: Any, degrees: float) -> Any:
     import shapely
 
-    return shapely.transform(geometry, lambda lonlat: lonlat + [degrees, 0.0])
+    return shapely.transform(geometry, lambda lonlat: np.add(lonlat, [degrees, 0.0]))
 
 
 def _line(line: Any) -> np.ndarray:

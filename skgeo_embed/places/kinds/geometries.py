@@ -13,6 +13,7 @@ from skgeo_embed.places.kinds.frames import Frame
 from skgeo_embed.places.numbers import comes_from_package, first_value, is_missing
 from skgeo_embed.places.unwrapping import unwrapped
 
+WGS84 = 4326
 EDGE_POINTS = 64  # on the longer side of a projected geometry
 
 
@@ -92,7 +93,8 @@ def degrees_of_geo(X: Any) -> np.ndarray:
     values = np.full(len(geometries), None, dtype=object)
     if there.any():
         try:
-            fine = _fine_enough(geometries[there])
+            # a height that is missing would make the whole point missing
+            fine = _fine_enough(_flat(geometries[there]))
             degrees = fine.to_crs("EPSG:4326")
         except Exception as error:
             if not comes_from_package(error, "pyproj"):
@@ -120,6 +122,13 @@ def _fine_enough(geometries: Any) -> Any:
     return type(geometries)(shapely.segmentize(values, step), crs=geometries.crs)
 
 
+def _flat(geometries: Any) -> Any:
+    import shapely
+
+    flat = shapely.force_2d(np.asarray(geometries, dtype=object))
+    return type(geometries)(flat, crs=geometries.crs)
+
+
 def _missing(geometries: Any) -> Any:
     return geometries.isna() | geometries.is_empty
 
@@ -134,10 +143,14 @@ def _with_crs(X: Any) -> Any:
     return geometries
 
 
-def _series_of(geometries: Any) -> Any:
-    from geopandas import GeoSeries
-
-    return GeoSeries(geometries)
+def _series_of(geometries: Any, crs: Any = None) -> Any:
+    try:
+        from geopandas import GeoSeries
+    except ImportError as error:
+        raise ImportError(
+            'geometries in another reference system need geopandas: pip install "skgeo-embed[geo]"'
+        ) from error
+    return GeoSeries(geometries, crs=crs)
 
 
 def lonlat_of_shapely(X: Any) -> np.ndarray:
@@ -165,6 +178,26 @@ def degrees_of_shapely(X: Any) -> np.ndarray:
         )
     values[[not comes_from_package(v, "shapely") for v in values]] = None
     values[shapely.is_empty(values)] = None
+    return _from_own_systems(values)
+
+
+def _from_own_systems(values: np.ndarray) -> np.ndarray:
+    """Reproject geometries that carry the number of a reference system, as those of EWKB do."""
+    import shapely
+
+    systems = shapely.get_srid(values)
+    for system in sorted(set(systems[~shapely.is_missing(values)]) - {0, WGS84}):
+        rows = systems == system
+        try:
+            values[rows] = degrees_of_geo(_series_of(values[rows], f"EPSG:{system}"))
+        except Exception as error:
+            if not comes_from_package(error, "pyproj"):
+                raise
+            raise CoordinateError(
+                f"{rows.sum()} geometries (first: row {np.flatnonzero(rows)[0]}) carry the SRID "
+                f"{system}, which is no EPSG code: {error}. Say what they are with "
+                "geopandas.GeoSeries(X, crs=...)."
+            ) from error
     return values
 
 
