@@ -21,6 +21,7 @@ from skgeo_embed.places.outlines import doubtful_edges, mixed_kinds
 from skgeo_embed.places.units import in_degrees, unit_of
 
 _MAX_ROWS_NAMED = 5
+FEW_WRONG = 0.05  # share of rows up to which these are wrong, and not all columns swapped
 ROUNDING = 1e-9  # degrees, a tenth of a millimetre
 
 
@@ -295,7 +296,11 @@ def _out_of_range_message(values: np.ndarray, rows: np.ndarray, first_row: int) 
             "These look like projected coordinates in metres; reproject them to degrees first, "
             "for example with geopandas' to_crs('EPSG:4326') or pyproj."
         )
-    elif swapped_ok.all() and (np.abs(finite[:, 0]) <= 90).all():
+    elif (
+        swapped_ok.all()
+        and (np.abs(finite[:, 0]) <= 90).all()
+        and len(bad) > FEW_WRONG * len(finite)
+    ):
         hint = (
             "The columns look swapped: the order is (longitude, latitude). Reorder them, for "
             'example df[["lon", "lat"]] or X[:, ::-1].'

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed.places.numbers import plain_column
+from skgeo_embed.places.numbers import plain_column, to_numpy
 
 Fold = tuple[np.ndarray, np.ndarray]
 
@@ -61,7 +61,7 @@ def _columns(X: Any) -> list[np.ndarray]:
     if hasattr(X, "iloc") and hasattr(X, "columns"):
         parts = [X.iloc[:, position].to_numpy() for position in range(X.shape[1])]
     else:
-        values = np.asarray(X)
+        values = np.asarray(to_numpy(X))
         parts = list(values.T) if values.ndim == 2 else []
     return [
         part if part.dtype.kind in "fiubmM" else np.unique(part.astype(str), return_inverse=True)[1]

@@ -460,3 +460,12 @@ def test_geometries_that_carry_another_reference_system():
     )
     with pytest.raises(CoordinateError, match=r"first: row 0\) carry the SRID 999999"):
         read_coordinates([shapely.set_srid(plain, 999999)])
+
+
+def test_a_single_wrong_latitude_does_not_make_the_columns_swapped():
+    places = np.tile([[11.0, 50.0]], (40, 1))
+    places[3, 1] = 91
+    with pytest.raises(CoordinateError, match=r"row 3: lon=11, lat=91\. Check the units"):
+        read_coordinates(places)
+    with pytest.raises(CoordinateError, match="look swapped"):
+        read_coordinates(np.tile([[50.0, 111.0]], (40, 1)))
