@@ -21,8 +21,7 @@ from skgeo_embed.encoders.group_statistics import GroupStatistics
 from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.kinds import PlaceInput, recognise
-from skgeo_embed.places.numbers import to_numpy
-from skgeo_embed.places.reading import Coordinates, Reader, read_axis
+from skgeo_embed.places.reading import Coordinates, Reader, axis_in_degrees, read_axis
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -236,9 +235,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         if output not in ("numpy", "xarray"):
             raise ValueError(f'output must be "numpy" or "xarray", got {output!r}')
         axes = read_axis(lon, "lon"), read_axis(lat, "lat")
-        labels = [
-            np.asarray(to_numpy(axis), dtype=float) for axis in (lon, lat)
-        ]  # as they were given
+        labels = axis_in_degrees(lon, "lon"), axis_in_degrees(lat, "lat")  # in their own notation
         shape = (len(axes[1]), len(axes[0]), self.n_features_out)
         dtype = self.output_dtype
         if out is not None:
@@ -368,20 +365,20 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def _fit(self, X: Any) -> Coordinates | None:
         """Read the coordinates, if there are any that are not lazy, and prepare."""
-        with whole_fit(self):
-            self.reader_ = self._make_reader()
-            self._sampling = area_sampling(self.area_points, self.area_statistic)
-            self._saw_columns = X is not None
+        with whole_fit(self) as twin:
+            twin.reader_ = twin._make_reader()
+            twin._sampling = area_sampling(self.area_points, self.area_statistic)
+            twin._saw_columns = X is not None
             places = None
             if X is None:
-                self.n_features_in_ = 2
+                twin.n_features_in_ = 2
             else:
-                source = self._recognise(X)
+                source = twin._recognise(X)
                 if source.is_lazy:
-                    check_dask(self, source, reset=True)
+                    check_dask(twin, source, reset=True)
                 else:
-                    places = self._read(source, reset=True)
-            self.prepare()
+                    places = twin._read(source, reset=True)
+            twin.prepare()
         return places
 
     def _recognise(self, X: Any) -> PlaceInput:
