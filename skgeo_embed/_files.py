@@ -2,38 +2,145 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import math
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` to a temporary file beside `path`, then rename it."""
+def write_atomically(path: Path, content: bytes | memoryview, *, overwrite: bool = True) -> None:
+    """Write `content` to a temporary file beside `path`, then rename it.
+
+    Raises
+    ------
+    FileExistsError
+        If `overwrite` is False and there is a file, even one that has just appeared.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         # made with the permissions that a new file gets; nothing of the process is changed for it
-        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+        with errors_name(path), os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        _give_name(temporary, path, overwrite)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def replace_durably(temporary: Path, path: Path) -> None:
-    """Rename a complete file so that a power cut loses neither its content nor its name."""
-    handle = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.replace(temporary, path)
+def replace_durably(temporary: Path, path: Path, *, overwrite: bool = True) -> None:
+    """Rename a complete file so that a power cut loses neither its content nor its name.
+
+    Raises
+    ------
+    FileExistsError
+        If `overwrite` is False and there is a file, even one that has just appeared.
+    """
+    with errors_name(path):
+        handle = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    _give_name(temporary, path, overwrite)
+
+
+def _give_name(temporary: Path, path: Path, overwrite: bool) -> None:
+    if overwrite:
+        os.replace(temporary, path)
+    else:
+        _claim(temporary, path)
     _sync_folder(path.parent)
+
+
+def _claim(temporary: Path, path: Path) -> None:
+    """Rename a file, but never over another one, whoever makes it in the meantime."""
+    try:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links; the name is taken by an empty file
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                path.unlink()
+                raise
+        else:
+            temporary.unlink()
+    except FileExistsError as error:
+        raise FileExistsError(
+            f"{path} has appeared while it was being written, and stays as it is; pass "
+            "overwrite=True (--overwrite) to replace it."
+        ) from error
+
+
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Let an error of the system, such as a full disk, name the file that was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file of so many bytes, all of which are on the disk.
+
+    A memory map of a file with holes kills the process when the disk is full; here a full disk is
+    an error of the system.
+    """
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # not of this file system
+                    raise
+        zeros = bytes(2**20)
+        for start in range(0, size, len(zeros)):
+            file.write(zeros[: size - start])
+
+
+def new_array_file(path: Path, dtype: np.dtype, shape: tuple[int, ...], name: Path) -> np.memmap:
+    """Map a new .npy file whose space is reserved; `name` is what an error calls it."""
+    import numpy as np
+
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    )
+    size = len(header.getvalue()) + math.prod(shape) * np.dtype(dtype).itemsize
+    try:
+        reserve(path, size)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{error.strerror}; {size:,} bytes are needed for this file", str(name)
+        ) from error
+    with path.open("r+b") as file:
+        file.write(header.getvalue())
+    return np.lib.format.open_memmap(path, "r+")
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file is replaced, written to or given another time."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _sync_folder(folder: Path) -> None:

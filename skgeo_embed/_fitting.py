@@ -8,19 +8,31 @@ from typing import Any
 
 
 @contextmanager
-def whole_fit(estimator: Any) -> Iterator[None]:
-    """Forget an earlier fit, check the parameters, and forget this fit too if it fails."""
-    _remove(estimator, {*vars(estimator).get("_of_fit", ()), "_of_fit"})
-    estimator._validate_params()
-    before = set(vars(estimator))
+def whole_fit(estimator: Any) -> Iterator[Any]:
+    """Check the parameters, and yield an unfitted twin to be fitted in the estimator's place.
+
+    At the end the estimator has the twin's state, and nothing of an earlier fit; if the fit fails,
+    it is unfitted. Until then other threads find it as it was.
+
+    Parameters
+    ----------
+    estimator : estimator object
+        Whose `fit` this is.
+
+    Yields
+    ------
+    twin : estimator object
+        With the same parameters; fitted attributes are to be set on it.
+    """
+    of_earlier_fit = {*vars(estimator).get("_of_fit", ()), "_of_fit"}
+    unfitted = {name: v for name, v in vars(estimator).items() if name not in of_earlier_fit}
+    twin = object.__new__(type(estimator))
+    vars(twin).update(unfitted)
     try:
-        yield
+        twin._validate_params()
+        yield twin
     except BaseException:
-        _remove(estimator, vars(estimator).keys() - before)
+        estimator.__dict__ = unfitted
         raise
-    estimator._of_fit = sorted(vars(estimator).keys() - before)
-
-
-def _remove(estimator: Any, names: set[str]) -> None:
-    for name in names & vars(estimator).keys():
-        delattr(estimator, name)
+    twin._of_fit = sorted(vars(twin).keys() - unfitted.keys())
+    estimator.__dict__ = vars(twin)  # in one step, so no thread sees half of it

@@ -139,14 +139,14 @@ default="bluemarble-l10"
         self : object
             The fitted geolocator.
         """
-        with whole_fit(self):
+        with whole_fit(self) as twin:
             if candidates is None:
-                self.candidates_ = golden_spiral(self.n_candidates)
+                twin.candidates_ = golden_spiral(self.n_candidates)
             else:
-                self.candidates_ = read_coordinates(candidates).lonlat
-            self._open_towers()
-            self._radius_km = self.radius_km
-            self._kept = self._embeddings_to_keep()
+                twin.candidates_ = read_coordinates(candidates).lonlat
+            twin._open_towers()
+            twin._radius_km = self.radius_km
+            twin._kept = twin._embeddings_to_keep()
         return self
 
     def predict(self, images: Any) -> np.ndarray:

@@ -77,10 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("; ".join(["interrupted", *said]), file=sys.stderr)
         return 130
     except Exception as error:
+        from sklearn.utils._param_validation import InvalidParameterError
+
         from skgeo_embed._errors import UsageError
 
         if debug:
             traceback.print_exc()
         print(f"skgeo-embed {name}: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return 2 if isinstance(error, (UsageError, InvalidParameterError)) else 1
     return 0

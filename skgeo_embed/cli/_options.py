@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
 
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed._region import WORLD
@@ -67,3 +70,16 @@ def add_region_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="size of a cell in degrees, rounded so that whole cells fill the region (default: 1)",
     )
+
+
+def read_array(path: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """Read the array in a .npy file."""
+    try:
+        array = np.load(path, mmap_mode=mmap_mode)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}.") from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read as a .npy file of numbers: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} is not a .npy file but an .npz file, of several arrays.")
+    return array

@@ -12,7 +12,7 @@ import pandas as pd
 from skgeo_embed import ImageGeolocator
 from skgeo_embed._errors import UsageError
 from skgeo_embed._files import write_atomically
-from skgeo_embed.cli._options import add_overwrite_argument, new_parser
+from skgeo_embed.cli._options import add_overwrite_argument, new_parser, read_array
 from skgeo_embed.streaming.files import check_output
 
 
@@ -55,6 +55,11 @@ def run(settings: argparse.Namespace) -> None:
     output = None
     if settings.output is not None:
         output = check_output(settings.output, overwrite=settings.overwrite)
+    if not 1 <= settings.top <= settings.candidates:
+        raise UsageError(
+            f"--top {settings.top} must be from 1 to the number of places that are compared, "
+            f"--candidates {settings.candidates}."
+        )
     arrays = [name for name in settings.images if name.endswith(".npy")]
     images: np.ndarray | list[str] = settings.images
     names = settings.images
@@ -68,7 +73,7 @@ def run(settings: argparse.Namespace) -> None:
             f"there is no file {missing[0]} ({len(missing)} of the images are missing)."
         )
     if arrays:
-        images = np.load(arrays[0])
+        images = read_array(arrays[0])
         names = [str(index) for index in range(len(images))]
     geolocator = ImageGeolocator(settings.model, n_candidates=settings.candidates).fit()
     places, probability = geolocator.predict_top_k(images, k=settings.top)
@@ -84,5 +89,6 @@ def run(settings: argparse.Namespace) -> None:
     if output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.6g")
         return
-    write_atomically(output, table.to_csv(index=False, float_format="%.6g").encode())
+    content = table.to_csv(index=False, float_format="%.6g").encode()
+    write_atomically(output, content, overwrite=settings.overwrite)
     print(f"wrote {len(table)} places to {output}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skgeo_embed._errors import UsageError
 from skgeo_embed._files import write_atomically
+from skgeo_embed._region import WORLD
 from skgeo_embed.cli._options import (
     add_encoder_arguments,
     add_overwrite_argument,
@@ -18,6 +21,12 @@ from skgeo_embed.cli._options import (
 )
 from skgeo_embed.inspection._earth import import_pyplot
 from skgeo_embed.streaming.files import check_output
+from skgeo_embed.streaming.grid import grid_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from skgeo_embed.inspection import EmbeddingMapDisplay
 
 
 def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
@@ -58,6 +67,15 @@ def run(settings: argparse.Namespace) -> None:
         )
     if globe and settings.like:
         raise UsageError("a .gif cannot show the similarity to a place (--like); choose a .png.")
+    try:  # before a model is fetched
+        grid_axes(settings.region, settings.resolution)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if globe and tuple(settings.region) != WORLD:
+        raise UsageError("a .gif shows the whole world; leave --region out, or choose a .png.")
+    lon, lat = settings.like or (0.0, 0.0)
+    if not (-180 <= lon <= 360 and -90 <= lat <= 90):
+        raise UsageError(f"--like takes a longitude, then a latitude, in degrees; got {lon} {lat}.")
     print(f"encoding cells of {settings.resolution:g}°", file=sys.stderr, flush=True)
     encoder = open_encoder(settings)
     options = {
@@ -65,17 +83,23 @@ def run(settings: argparse.Namespace) -> None:
         "resolution": settings.resolution,
         "land_only": not settings.ocean,
     }
-    display: EmbeddingMapDisplay | SimilarityMapDisplay
     if settings.like:
-        display = SimilarityMapDisplay.from_estimator(encoder, [settings.like], **options)
+        figure = SimilarityMapDisplay.from_estimator(encoder, [settings.like], **options).figure_
+        picture = _drawn(figure, output.suffix)
     else:
-        display = EmbeddingMapDisplay.from_estimator(encoder, feature=settings.feature, **options)
-    if globe:
-        assert isinstance(display, EmbeddingMapDisplay)
-        display.animate(output, verbose=True)
-    else:
-        picture = io.BytesIO()
-        display.figure_.savefig(picture, format=output.suffix[1:], dpi=150, bbox_inches="tight")
-        write_atomically(output, picture.getvalue())
+        shown = EmbeddingMapDisplay.from_estimator(encoder, feature=settings.feature, **options)
+        picture = _turning(shown) if globe else _drawn(shown.figure_, output.suffix)
+    write_atomically(output, picture, overwrite=settings.overwrite)
     plt.close("all")
     print(f"drew {output}")
+
+
+def _drawn(figure: Figure, suffix: str) -> bytes:
+    page = io.BytesIO()
+    figure.savefig(page, format=suffix[1:], dpi=150, bbox_inches="tight")
+    return page.getvalue()
+
+
+def _turning(display: EmbeddingMapDisplay) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return display.animate(Path(folder) / "globe.gif", verbose=True).read_bytes()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from skgeo_embed import SatCLIPPretrainer
+from skgeo_embed._errors import UsageError
+from skgeo_embed.cli._options import read_array
 from skgeo_embed.pretraining.recipe import RECIPES, Recipe
 
 
@@ -76,26 +78,45 @@ def run(settings: dict[str, Any]) -> None:
         options = parameters["trainer_options"] or {}
         parameters["trainer_options"] = {**options, "callbacks": callbacks}
     folder = Path(output).expanduser()
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {output} is a file; name a new folder.")
+    if _is_taken(folder):
         raise FileExistsError(f"--output {output} is not empty; choose a new folder.")
     source: Any = images
     places = None
     if images.endswith(".npy"):
         if coords is None:
-            raise ValueError(f"--images {images} needs --coords, a CSV file with lon and lat.")
-        source = np.load(images, mmap_mode="r")
+            raise UsageError(f"--images {images} needs --coords, a CSV file with lon and lat.")
+        source = read_array(images, mmap_mode="r")
         places = _read_places(coords)
     elif coords is not None:
-        raise ValueError(f"--coords is only for a .npy file; {images} has its own index.csv.")
+        raise UsageError(f"--coords is only for a .npy file; {images} has its own index.csv.")
     pretrainer = SatCLIPPretrainer(**parameters).fit(source, places)
     if len(pretrainer.bad_images_):
         print(f"left out {len(pretrainer.bad_images_)} images:\n{pretrainer.bad_images_}")
+    if _is_taken(folder):  # by another run; what was trained is not lost for it
+        folder = _free_beside(folder)
+        print(f"{output} has been filled in the meantime")
     written = pretrainer.save_pretrained(folder, licence=licence, trained_on=trained_on)
     print(f"wrote {written}; open it with SatCLIPEncoder({str(written)!r})")
 
 
+def _is_taken(folder: Path) -> bool:
+    return folder.exists() and any(folder.iterdir())
+
+
+def _free_beside(folder: Path) -> Path:
+    names = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(path for path in names if not path.exists())
+
+
 def _read_places(path: str) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}.") from error
+    except (OSError, ValueError) as error:  # parser's errors among them
+        raise ValueError(f"{path} cannot be read as CSV: {error}") from error
     if not {"lon", "lat"} <= set(table.columns):
         raise ValueError(
             f"{path} needs the columns lon and lat; it has {', '.join(map(str, table.columns))}."

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from sklearn.utils import Bunch
 
-from skgeo_embed._errors import ModelNotFoundError
+from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
 
 REPOSITORY = "torchgeo/s2-100k"
 _DESCR = """\
@@ -55,6 +55,8 @@ def fetch_s2_100k(
     ModelNotFoundError
         If the layout of the repository has changed, or nothing is cached and
         `local_files_only`; a FileNotFoundError.
+    ModelFormatError
+        If the index is damaged; a ValueError.
     ModelDownloadError
         If the network or the disk failed, or a file is damaged; a ConnectionError. Call again to
         resume.
@@ -83,4 +85,18 @@ def fetch_s2_100k(
                 "yourself, and pass the folder to SatCLIPPretrainer.fit."
             )
         shards = [fetch(REPOSITORY, name, options, dataset=True).path for name in listed[:n_shards]]
-    return Bunch(folder=folder, index=pd.read_csv(index_file), shards=shards, DESCR=_DESCR)
+    return Bunch(folder=folder, index=_read_index(index_file), shards=shards, DESCR=_DESCR)
+
+
+def _read_index(file: Path) -> pd.DataFrame:
+    try:
+        index = pd.read_csv(file)
+    except ValueError as error:  # of pandas' parser, or of the encoding
+        raise ModelFormatError(f"{file} is not a table of images: {error}") from error
+    missing = {"fn", "lon", "lat"} - set(index.columns)
+    if missing:
+        raise ModelFormatError(
+            f"{file} must have the columns fn, lon and lat; it has {', '.join(index.columns)}. "
+            "Remove it from the hub's cache, and call again."
+        )
+    return index

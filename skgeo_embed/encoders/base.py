@@ -21,8 +21,7 @@ from skgeo_embed.encoders.group_statistics import GroupStatistics
 from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.kinds import PlaceInput, recognise
-from skgeo_embed.places.numbers import to_numpy
-from skgeo_embed.places.reading import Coordinates, Reader, read_axis
+from skgeo_embed.places.reading import Coordinates, Reader, axis_in_degrees, read_axis
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -236,9 +235,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         if output not in ("numpy", "xarray"):
             raise ValueError(f'output must be "numpy" or "xarray", got {output!r}')
         axes = read_axis(lon, "lon"), read_axis(lat, "lat")
-        labels = [
-            np.asarray(to_numpy(axis), dtype=float) for axis in (lon, lat)
-        ]  # as they were given
+        labels = axis_in_degrees(lon, "lon"), axis_in_degrees(lat, "lat")  # in their own notation
         shape = (len(axes[1]), len(axes[0]), self.n_features_out)
         dtype = self.output_dtype
         if out is not None:
@@ -368,20 +365,20 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def _fit(self, X: Any) -> Coordinates | None:
         """Read the coordinates, if there are any that are not lazy, and prepare."""
-        with whole_fit(self):
-            self.reader_ = self._make_reader()
-            self._sampling = area_sampling(self.area_points, self.area_statistic)
-            self._saw_columns = X is not None
+        with whole_fit(self) as twin:
+            twin.reader_ = twin._make_reader()
+            twin._sampling = area_sampling(self.area_points, self.area_statistic)
+            twin._saw_columns = X is not None
             places = None
             if X is None:
-                self.n_features_in_ = 2
+                twin.n_features_in_ = 2
             else:
-                source = self._recognise(X)
+                source = twin._recognise(X)
                 if source.is_lazy:
-                    check_dask(self, source, reset=True)
+                    check_dask(twin, source, reset=True)
                 else:
-                    places = self._read(source, reset=True)
-            self.prepare()
+                    places = twin._read(source, reset=True)
+            twin.prepare()
         return places
 
     def _recognise(self, X: Any) -> PlaceInput:
@@ -425,6 +422,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def _encode_points(self, places: Coordinates) -> np.ndarray:
         """Fill one array: distinct places are encoded, and their rows spread over the others."""
+        import torch
+
         out = np.empty((len(places.valid), self.n_features_out), dtype=self.output_dtype)
         out[~places.valid] = np.nan
         rows = np.flatnonzero(places.valid)
@@ -432,10 +431,20 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         repeated = distinct_places(lonlat)
         if repeated is not None:
             first, inverse = repeated
-            _fill_rows(out, self.encode(lonlat[first]), rows[first])
-            spread_rows(out, rows, rows[first][inverse])
-        elif len(rows):
-            _fill_rows(out, self.encode(lonlat), rows if len(rows) < len(out) else None)
+            spread = rows, rows[first][inverse]
+            rows, lonlat = rows[first], lonlat[first]
+        target = torch.from_numpy(out)
+        places_of = None if len(rows) == len(out) else torch.from_numpy(rows)
+        for part, values in self.encode(lonlat) if len(rows) else ():
+            where = part if places_of is None else places_of[part]
+            if isinstance(where, slice):
+                target[where].copy_(torch.as_tensor(values))
+            else:
+                values = torch.as_tensor(values).to(target.dtype)
+                target.index_copy_(0, torch.as_tensor(where), values)
+            del values  # its memory is the next batch's
+        if repeated is not None:
+            spread_rows(out, *spread)
         return out
 
     def __sklearn_tags__(self) -> Tags:
@@ -443,26 +452,6 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         tags.input_tags.allow_nan = self.on_invalid == "nan"
         tags.input_tags.sparse = False
         return tags
-
-
-def _fill_rows(
-    out: np.ndarray,
-    pieces: Iterable[tuple[Any, Any]],
-    rows: np.ndarray | None,
-) -> None:
-    """Write the pieces to some rows, or to all in their order."""
-    import torch
-
-    target = torch.from_numpy(out)
-    places = None if rows is None else torch.from_numpy(rows)
-    for part, values in pieces:
-        where = part if places is None else places[part]
-        values = torch.as_tensor(values)
-        if isinstance(where, slice):
-            target[where].copy_(values)
-        else:
-            target.index_copy_(0, torch.as_tensor(where), values.to(target.dtype))
-        del values  # its memory is the next batch's
 
 
 def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Any]]) -> None:

@@ -124,7 +124,7 @@ class GPS2VecEncoder(CoordinateTransformer):
             device=chosen_device(self.device), dtype=self.dtype, batch_size=self.batch_size
         )
         self._kind = self.kind
-        self._zones = ZoneCache(files, list(self._outputs[self.kind]))
+        self._zones = ZoneCache(files, dict(self._outputs[self.kind]))
         self.encoder_info_ = {
             "name": folder.name,
             "source": "folder",

@@ -15,6 +15,7 @@ from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 from skgeo_embed.places.reading import Coordinates
+from skgeo_embed.rasters.products import PRODUCTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,21 +40,25 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         whose GeoTIFFs count; a STAC item collection (.json); a table of footprints (.gpkg,
         .parquet) with a column of paths and, where it matters, one of years; or a list of such.
         A dict gives the source of each year. Of overlapping tiles the first with a value counts.
-        A place without a value in one of the bands has none.
+        A place without a value in one of the bands has none. Bands are in the order of the first
+        tile, by their names if those differ in order; other names or units are an error, and so
+        are blocks of more than 512 MiB, and files that have changed since `fit`.
     method : {"nearest", "bilinear"}, default="nearest"
         The pixel in which a place lies, or the mean of the four of its tile around it, weighted by
         how near they are; those that are missing do not count.
     quantization : {"alphaearth", "tessera"}, default=None
         What stored numbers stand for. "alphaearth": of int8 v, (v / 127.5)² with its sign, -128
         missing [1]_. "tessera": int8 times the scale of its pixel, which is in a raster beside it
-        whose name ends with _scales; arrays (.npy) need the GeoTIFF of their place, of the same
-        name, beside them [2]_. None: as the file says (scale, offset, missing value).
+        whose name ends with _scales, or in the variable scales of the same Zarr store; arrays
+        (.npy) need the GeoTIFF of their place, of the same name, beside them [2]_. None: as the
+        file says (scale, offset, missing value).
     year : int or str, default=None
         Of the tiles to use: a number, or the column of X that holds it (of an array the third).
     remote : bool, default=False
         Whether addresses in `source`, or in a VRT or table that it names, may be read. What is at
         an address is read as a GeoTIFF, of files beside it only its mask (.msk), or as a VRT at an
-        http or https address if all its sources are on the same server.
+        http or https address if all its sources are on the same server. A server that does not
+        answer within 30 seconds is an error.
     cache_bytes : int, default=2147483648
         How much of remote GeoTIFFs is kept on disk, in the user's cache folder (environment
         variable SKGEO_EMBED_CACHE): those blocks that were used last, of files whose server says
@@ -90,7 +95,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "source": "no_validation",
         "method": [StrOptions({"nearest", "bilinear"})],
-        "quantization": [StrOptions({"alphaearth", "tessera"}), None],
+        "quantization": [StrOptions(set(PRODUCTS)), None],
         "year": TIME_CONSTRAINT,
         "remote": ["boolean"],
         "cache_bytes": [Interval(Integral, 0, None, closed="left")],
@@ -102,7 +107,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         source: str | PathLike[str] | list[Any] | dict[int, Any],
         *,
         method: Literal["nearest", "bilinear"] = "nearest",
-        quantization: Literal["alphaearth", "tessera"] | None = None,
+        quantization: str | None = None,
         year: int | str | None = None,
         remote: bool = False,
         cache_bytes: int = 2 * 2**30,
@@ -127,12 +132,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     def prepare(self) -> None:
         from skgeo_embed.rasters.catalogue import open_catalogue
 
-        tiles = open_catalogue(
-            self.source,
-            remote=self.remote,
-            quantization=self.quantization,
-            versioned=self.cache_bytes > 0,
-        )
+        tiles = open_catalogue(self.source, remote=self.remote, quantization=self.quantization)
         years = sorted({tile.year for tile in tiles if tile.year is not None})
         if len(years) > 1 and self._time is None:
             raise ValueError(
@@ -144,9 +144,9 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
                 f"year={self.year!r}, but the rasters are of {', '.join(map(str, years))}."
             )
         self._tiles: list[Tile] = tiles
-        self._method, self._quantization = self.method, self.quantization
+        self._method = self.method
         self._cache_bytes = self.cache_bytes
-        self._keeps_blocks = any(any(tile.versions) for tile in tiles)
+        self._keeps_blocks = self.cache_bytes > 0 and any(tile.keeps_blocks for tile in tiles)
         self.n_tiles_ = len(tiles)
 
     def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
@@ -163,7 +163,6 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
             lonlat[:, :2],
             years,
             method=self._method,
-            quantization=self._quantization,
             cache=open_cache(self._cache_bytes) if self._keeps_blocks else None,
         ):
             yield torch.from_numpy(places), torch.from_numpy(values)
@@ -190,8 +189,10 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         return self._tiles[0].shape[0]
 
     def feature_names(self) -> list[str]:
-        names = self._tiles[0].names
-        return numbered_names("raster", self.n_features_out) if names is None else list(names)
+        names = [name for name in self._tiles[0].names or () if name is not None]
+        if len(set(names)) == self.n_features_out:
+            return names
+        return numbered_names("raster", self.n_features_out)
 
     @property
     def output_dtype(self) -> np.dtype:

@@ -137,9 +137,9 @@ class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstim
         """
         from skgeo_embed.models.opening import open_image_tower
 
-        with whole_fit(self):
-            images = None if X is None else self._read(X)
-            self._keep(
+        with whole_fit(self) as twin:
+            images = None if X is None else twin._read(X)
+            twin._keep(
                 open_image_tower(
                     self.model,
                     self.vision_tower,
@@ -147,10 +147,10 @@ class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstim
                     allow_pickle=self.allow_pickle,
                 )
             )
-            config = getattr(self._loaded.engine.tower, "config", {})
-            self._n_features_out = config.get("embed_dim")
+            config = getattr(twin._loaded.engine.tower, "config", {})
+            twin._n_features_out = config.get("embed_dim")
             if images is not None:
-                self._n_features_out = next(self._run(images[:1])).shape[1]
+                twin._n_features_out = next(twin._run(images[:1])).shape[1]
         return self
 
     def transform(self, X: Any) -> np.ndarray:

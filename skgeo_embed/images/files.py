@@ -11,7 +11,13 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.images.crop import centre_of
-from skgeo_embed.rasters.geotiff import EXACT_NAMES, TIFF_BEGINNINGS, check_beside, is_address
+from skgeo_embed.rasters.geotiff import (
+    EXACT_NAMES,
+    TIFF_BEGINNINGS,
+    check_beside,
+    check_blocks,
+    is_address,
+)
 
 LARGEST_BYTES = 2**29  # of one image; a sparse file of kilobytes may claim to be gigabytes
 
@@ -71,7 +77,7 @@ def read_geotiff(path: Any, content: bytes | None = None, side: int | None = Non
                 memory.open(driver="GTiff") as file,
             ):
                 return _read(file, path, side)
-    except (RasterioError, OSError) as error:
+    except (RasterioError, OSError, UnicodeDecodeError) as error:  # text in its tags
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
 
@@ -101,6 +107,7 @@ def _read(file: Any, path: Any, side: int | None) -> np.ndarray:
             f"{size / 2**20:,.0f} MiB; cut it into images of at most {LARGEST_BYTES >> 20} MiB."
         )
     _check_meaning(file, path)
+    check_blocks(file, path)
     window = Window(left, top, width, height)
     image = np.asarray(file.read(window=window))
     flags = {flag.name for band in file.mask_flag_enums for flag in band}

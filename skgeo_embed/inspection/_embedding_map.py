@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,7 +272,7 @@ class EmbeddingMapDisplay:
         axis = figure.add_axes((0.02, 0.0, 0.96, 0.96))
         figure.suptitle(self.title or "", fontsize=8, y=0.995, va="top")
         path = Path(path).expanduser()
-        temporary = path.with_name(f".{path.stem}.new.gif")
+        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.gif")
         writer = PillowWriter(fps=12)
         try:
             with (

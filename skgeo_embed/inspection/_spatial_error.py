@@ -23,7 +23,8 @@ from skgeo_embed.inspection._earth import (
     root_figure,
     within,
 )
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
+from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class SpatialErrorDisplay:
         lonlat = find_coordinates(X, coords)
         return cls.from_predictions(
             y,
-            estimator.predict(X, **coords_for(estimator.predict, coords)),
+            estimator.predict(X, **taken_by(estimator.predict, coords=coords)),
             coords=lonlat,
             train_coords=train_coords,
             block_size=block_size,
@@ -186,7 +187,9 @@ class SpatialErrorDisplay:
             If matplotlib is missing.
         """
         truth, predicted = (
-            column_or_1d(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
+            column_or_1d(
+                np.ma.filled(np.ma.asarray(plain_column(values), dtype=np.float64), np.nan)
+            )
             for values in (y_true, y_pred)
         )
         lonlat = find_coordinates(coords, None)

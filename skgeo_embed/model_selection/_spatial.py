@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
 from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
+from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates, read_coordinates
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -25,6 +26,11 @@ class SpatialSplitter(BaseCrossValidator):
     """Base of the splitters: a buffer between test and training points."""
 
     buffer_km: float
+
+    @property
+    def needs_places(self) -> bool:
+        """Whether folds depend on longitude and latitude."""
+        return True
 
     def _without_buffer(self, train: np.ndarray, test: np.ndarray, lonlat: np.ndarray) -> Split:
         """Drop the training points that lie within `buffer_km` of a test point."""
@@ -118,13 +124,15 @@ class SpatialBlockKFold(SpatialSplitter):
         self.shuffle = shuffle
         self.random_state = random_state
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    def get_n_splits(
+        self, X: Any = None, y: Any = None, groups: Any = None, coords: Any = None
+    ) -> int:
         """Return the number of folds.
 
         Parameters
         ----------
-        X, y, groups : object
-            Not used.
+        X, y, groups, coords : object
+            Not used; searches hand on what they hand to `split`.
 
         Returns
         -------
@@ -282,13 +290,20 @@ class LeaveOneRegionOut(SpatialSplitter):
     def __init__(self, *, buffer_km: float = 0.0) -> None:
         self.buffer_km = buffer_km
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    @property
+    def needs_places(self) -> bool:
+        """Whether folds depend on longitude and latitude: only if there is a buffer."""
+        return bool(self.buffer_km)
+
+    def get_n_splits(
+        self, X: Any = None, y: Any = None, groups: Any = None, coords: Any = None
+    ) -> int:
         """Return the number of regions.
 
         Parameters
         ----------
-        X, y : object
-            Not used.
+        X, y, coords : object
+            Not used; searches hand on what they hand to `split`.
         groups : array-like of shape (n,)
             The region of each row.
 
@@ -342,6 +357,7 @@ class LeaveOneRegionOut(SpatialSplitter):
 def _read_regions(groups: Any) -> np.ndarray:
     if groups is None:
         raise ValueError("groups is missing; pass the region of each row.")
+    groups = plain_column(groups)
     values = np.ma.getdata(groups) if isinstance(groups, np.ma.MaskedArray) else np.asarray(groups)
     if values.ndim != 1:
         raise ValueError(f"groups must be one region for each row, (n,), got shape {values.shape}.")
@@ -357,7 +373,7 @@ def _read_regions(groups: Any) -> np.ndarray:
     return values.astype(str) if values.dtype.kind == "O" else values
 
 
-def coords_for(method: Any, coords: Any) -> dict[str, Any]:
-    """Return `coords` as an argument, if it is given and the method takes it."""
-    taken = coords is not None and "coords" in signature(method).parameters
-    return {"coords": coords} if taken else {}
+def taken_by(method: Any, **arguments: Any) -> dict[str, Any]:
+    """Return those of the arguments that are given and that the method takes."""
+    known = signature(method).parameters
+    return {name: v for name, v in arguments.items() if v is not None and name in known}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,61 @@ def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
                 "too large to multiply; the training that wrote them diverged, or the file is "
                 "damaged. Use another checkpoint of the run."
             )
+
+
+def check_zip(path: Path) -> None:
+    """Compare what a zip file of torch holds with its check sums, which torch does not.
+
+    Raises
+    ------
+    ValueError
+        If a bit of it is not what was written, or if it is compressed: torch compresses nothing,
+        and a megabyte might become a gigabyte.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{entry.filename} in it is compressed, which torch never does")
+            if entry.CRC:  # 0 if whoever wrote the file had switched check sums off
+                _read_through(archive, entry)
+
+
+def _read_through(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    try:
+        with archive.open(entry) as stream:
+            while stream.read(2**20):
+                pass
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{entry.filename} in it is not what its check sum says") from error
+
+
+def check_output(network: nn.Module, outputs: Callable[[nn.Module], Any], where: Any) -> None:
+    """Refuse finite weights whose products are not: run a network in single precision.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The network.
+    outputs : callable
+        Runs it and returns its tensors.
+    where : str or path-like
+        Its file, for the error.
+    """
+    import torch
+
+    if any(t.is_floating_point() and t.dtype != torch.float32 for t in network.parameters()):
+        network = copy.deepcopy(network).float()
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        finite = all(bool(tensor.isfinite().all()) for tensor in outputs(network))
+    network.train(was_training)
+    if not finite:
+        raise ModelFormatError(
+            f"{where}: its weights are finite numbers, but so large that what is computed with "
+            "them in single precision is NaN or infinite; the training that wrote them diverged, "
+            "or the file is damaged. Use another checkpoint of the run, or fetch it again."
+        )
 
 
 def check_floating(weights: Mapping[str, Tensor]) -> None:

@@ -7,8 +7,9 @@ is read without the others.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 FORMAT_VERSION = 1
 LAYERS = ("embedding", "hidden")
+DIGESTS = "sha256"  # of the weights' file, and of what describes them
 LARGEST_CONFIG = 2**20  # bytes
 
 
@@ -74,12 +76,49 @@ def _check_values(config: dict[str, Any], path: Path) -> None:
             raise ModelFormatError(f"{path}: {key} is {config[key]!r}, expected a description.")
 
 
-def read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
-    """Read the tensors with keys that begin with `prefix`, by their keys without it."""
-    return read_safetensors(folder / WEIGHTS_NAME, lambda keys: prefix)
+def check_digests(config: dict[str, Any], weights_sha256: str, folder: Path) -> None:
+    """Compare a folder with the digests in its config; folders of version 0.1 have none.
+
+    Nothing else tells that a bit of the weights has changed, or that an entry of the description
+    that has a default, such as w0, is missing.
+    """
+    said = config.get(DIGESTS)
+    if said is None:
+        return
+    found = {"weights": weights_sha256, "description": _digest_of(config)}
+    names = {"weights": WEIGHTS_NAME, "description": CONFIG_NAME}
+    for key, value in found.items():
+        if not isinstance(said, dict) or said.get(key) != value:
+            raise ModelFormatError(
+                f"{folder / names[key]} is not what was written with this model: the sha256 of its "
+                f"{key} is {value[:12]}…, {CONFIG_NAME} says "
+                f"{str(said.get(key) if isinstance(said, dict) else said)[:12]}…. It is damaged, "
+                "was changed, or belongs to another model; copy or fetch all files of the folder "
+                "again."
+            )
 
 
-def read_safetensors(path: Path, choose: Callable[[list[str]], str]) -> dict[str, Tensor]:
+def _digest_of(config: dict[str, Any]) -> str:
+    """Hash what of a config says how its weights are used."""
+    used = {key: config.get(key) for key in ("location", "image", "content", "default_layer")}
+    return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+
+
+def read_weights(
+    folder: Path, prefix: str, shapes: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, Tensor]:
+    """Read the tensors with keys that begin with `prefix`, by their keys without it.
+
+    `shapes` of packed tables, by their whole keys, are compared before any is unpacked.
+    """
+    return read_safetensors(folder / WEIGHTS_NAME, lambda keys: prefix, shapes)
+
+
+def read_safetensors(
+    path: Path,
+    choose: Callable[[list[str]], str],
+    shapes: Mapping[str, Sequence[Any]] | None = None,
+) -> dict[str, Tensor]:
     """Read the tensors with a prefix, which `choose` picks from all keys, without it."""
     import safetensors
 
@@ -91,7 +130,9 @@ def read_safetensors(path: Path, choose: Callable[[list[str]], str]) -> dict[str
             keys = list(file.keys())
             prefix = choose(keys)
             chosen = {key: file.get_tensor(key) for key in keys if key.startswith(prefix)}
-            weights = unpack(chosen, file.metadata())
+            # they lie in a map of the file, which may be replaced or cut while they are used
+            chosen = {key: tensor.clone() for key, tensor in chosen.items()}
+            weights = unpack(chosen, file.metadata(), shapes or {})
             return {key.removeprefix(prefix): value for key, value in weights.items()}
     except safetensors.SafetensorError as error:
         raise ModelFormatError(
@@ -107,9 +148,13 @@ def write_folder(
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"library": "skgeo_embed", "format_version": FORMAT_VERSION, **config}
     tensors, packed = pack(_of_their_own(weights))
-    write_atomically(folder / WEIGHTS_NAME, save(tensors, metadata={"format": "pt", **packed}))
+    content = save(tensors, metadata={"format": "pt", **packed})
+    digests = {"weights": hashlib.sha256(content).hexdigest(), "description": _digest_of(config)}
+    config = {
+        "library": "skgeo_embed", "format_version": FORMAT_VERSION, **config, DIGESTS: digests,
+    }  # fmt: skip
+    write_atomically(folder / WEIGHTS_NAME, content)
     write_atomically(folder / CARD_NAME, card.encode("utf-8"))
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     write_atomically(folder / CONFIG_NAME, text.encode("utf-8"))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from skgeo_embed._files import file_sha256
 from skgeo_embed.models.checks import checked_logit_scale
-from skgeo_embed.models.folder import WEIGHTS_NAME, read_config, read_weights
+from skgeo_embed.models.folder import (
+    DIGESTS,
+    WEIGHTS_NAME,
+    check_digests,
+    read_config,
+    read_weights,
+)
 from skgeo_embed.models.model_file import (
     ModelFile,
     Origin,
@@ -30,6 +36,7 @@ _DESCRIBED = {
     "location",
     "image",
     "content",
+    DIGESTS,
 }
 
 
@@ -38,8 +45,7 @@ class FolderModel(ModelFile):
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        assert origin.path is not None
-        self._folder = origin.path
+        self._folder = origin.file
         self._config = read_config(self._folder)
         self.licence = self._config.get("licence")
         self.trained_on = self._config.get("trained_on")
@@ -50,20 +56,24 @@ class FolderModel(ModelFile):
 
     def location(self, harmonics: str) -> LocationEncoder:
         """Build the location tower."""
-        weights = read_weights(self._folder, "location.")
+        weights = self._read("location.")
         for name in _fine_layers(self.description):
             for part in (f"codes_{name}", f"meaning_{name}"):
-                found = read_weights(self._folder, f"content.{part}")
+                found = self._read(f"content.{part}")
                 weights |= {f"posenc.content.{part}{rest}": v for rest, v in found.items()}
-        return build_location(self.description or {}, weights, harmonics, self._folder)
+        tower = build_location(self.description or {}, weights, harmonics, self._folder)
+        self._check_digests()
+        return tower
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower."""
         description: dict[str, Any] | None = self._config.get("image")
         if not description:
             return super().image(vision_tower)
-        weights = read_weights(self._folder, "image.")
-        return build_image_tower(description, weights, vision_tower, self._folder)
+        weights = self._read("image.")
+        tower = build_image_tower(description, weights, vision_tower, self._folder)
+        self._check_digests()
+        return tower
 
     @property
     def has_content(self) -> bool:
@@ -74,13 +84,19 @@ class FolderModel(ModelFile):
         """Read the content layers."""
         if not self.has_content:
             return None
-        weights = read_weights(self._folder, "content.")
-        return build_content(self._config["content"], weights, self._folder)
+        weights = self._read("content.")
+        content = build_content(self._config["content"], weights, self._folder)
+        self._check_digests()
+        return content
+
+    def content_description(self) -> str:
+        """What makes columns of the layers, as text."""
+        return json.dumps(self._config.get("content"), sort_keys=True)
 
     def content_as_opened(self) -> ContentLayers | None:
         """Read the content layers later, unless the folder has changed or is gone."""
         weights = self._folder / WEIGHTS_NAME
-        if weights.is_file() and file_sha256(weights) == self.origin.sha256:
+        if weights.is_file() and self.origin.is_unchanged():
             return self.content()
         warnings.warn(
             f"{self._folder} has changed or is gone since the encoder was opened, so its content "
@@ -92,14 +108,44 @@ class FolderModel(ModelFile):
 
     def logit_scale(self) -> float:
         """Read the temperature."""
-        weights = read_weights(self._folder, "logit_scale")
+        weights = self._read("logit_scale")
         if "" not in weights:
             return super().logit_scale()
+        self._check_digests()
         return checked_logit_scale(weights[""], self._folder)
+
+    def _check_digests(self) -> None:
+        """Find damage that nothing else shows; what else is wrong has a message of its own."""
+        check_digests(self._config, self.origin.sha256, self._folder)
+
+    def _read(self, prefix: str) -> dict[str, Tensor]:
+        """Read tensors of the very file whose hash is known."""
+        with self.origin.as_found():
+            return read_weights(self._folder, prefix, _packed_shapes(self._config))
+
+
+def _packed_shapes(config: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return the shapes that the description gives tables, by the keys of those in the file."""
+    shapes = {}
+    grid = config["location"].get("feature_grid")
+    if isinstance(grid, dict):
+        lengths = [grid.get(key) for key in ("height", "width", "channels")]
+        shapes["location.posenc.grid.values"] = lengths
+    for layer in [*_layers(config["location"]), *_layers(config)]:
+        height = layer.get("height")
+        if isinstance(height, int):
+            shapes[f"content.codes_{layer.get('name')}"] = [height, 2 * height, 1]
+    return shapes
 
 
 def _fine_layers(description: dict[str, Any] | None) -> list[str]:
     """Return the content layers that the location tower reads too; the file holds them once."""
-    content = (description or {}).get("content") or {}
-    layers = content.get("layers", []) if isinstance(content, dict) else []
-    return [str(layer.get("name")) for layer in layers if isinstance(layer, dict)]
+    return [str(layer.get("name")) for layer in _layers(description or {})]
+
+
+def _layers(description: dict[str, Any]) -> list[dict[str, Any]]:
+    content = description.get("content")
+    layers = content.get("layers") if isinstance(content, dict) else None
+    return (
+        [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+    )

@@ -19,7 +19,7 @@ from skgeo_embed._errors import (
     ModelNotFoundError,
     UsageError,
 )
-from skgeo_embed._files import file_sha256
+from skgeo_embed._files import file_sha256, file_state
 from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME
 
 
@@ -73,11 +73,12 @@ def check_token(token: str | bool | None) -> None:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in the cache: its path, the commit it belongs to and its sha256."""
+    """A file in the cache: its path, its commit, its sha256, and its state when it was hashed."""
 
     path: Path
     commit: str | None
     sha256: str
+    state: tuple[int, ...]
 
 
 def is_hub_id(name: str) -> bool:
@@ -133,7 +134,7 @@ def fetch(repository: str, filename: str, options: HubOptions, *, dataset: bool 
 
     with _explained(repository, filename, options):
         if not options.local_files_only:
-            _check_etag(repository, filename, options, dataset)
+            _check_names(repository, filename, options, dataset)
         try:
             found = download(options.local_files_only)
         except PermissionError:
@@ -142,30 +143,31 @@ def fetch(repository: str, filename: str, options: HubOptions, *, dataset: bool 
                 raise
             found = cached  # a read-only cache that holds the file is good enough
     path = Path(found)
-    commit = _commit_of(path, filename)
+    commit, state = _commit_of(path, filename), file_state(path)
     if before == found:
-        return HubFile(path, commit, path.resolve().name)
-    return HubFile(path, commit, _checked_sha256(path, repository, filename, options))
+        return HubFile(path, commit, path.resolve().name, state)
+    return HubFile(path, commit, _checked_sha256(path, repository, filename, options), state)
 
 
-def _check_etag(repository: str, filename: str, options: HubOptions, dataset: bool) -> None:
-    """Refuse an ETag with a path in it: the hub's client names the files of its cache by ETags."""
+def _check_names(repository: str, filename: str, options: HubOptions, dataset: bool) -> None:
+    """Refuse an ETag or a commit with a path in it: they name the files of the client's cache."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     kind = "dataset" if dataset else None
     url = hf_hub_url(repository, filename, repo_type=kind, revision=options.revision)
     try:
-        etag = get_hf_file_metadata(url, token=options.token).etag
+        metadata = get_hf_file_metadata(url, token=options.token)
     except Exception as error:
         if not _is_network_error(error):
             raise
         return  # the download says what is wrong, or takes the copy in the cache
-    if etag is not None and not re.fullmatch(r"[\w.+=-]+", etag):
-        raise ModelDownloadError(
-            f"{filename} of {repository} is not fetched: the server names it by the ETag {etag!r}, "
-            "which is a path and would be written outside of the cache. Check HF_ENDPOINT; the "
-            f"hub itself does not do so. {_by_hand(repository, filename)}"
-        )
+    for what, name in (("ETag", metadata.etag), ("commit", metadata.commit_hash)):
+        if name is not None and (not re.fullmatch(r"[\w.+=-]+", name) or set(name) <= {"."}):
+            raise ModelDownloadError(
+                f"{filename} of {repository} is not fetched: the server names it by the {what} "
+                f"{name!r}, which is a path and would be written outside of the cache. Check "
+                f"HF_ENDPOINT; the hub itself does not do so. {_by_hand(repository, filename)}"
+            )
 
 
 def list_dataset(repository: str, options: HubOptions) -> list[str]:

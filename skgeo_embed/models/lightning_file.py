@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.checks import (
-    READING_ERRORS,
     as_format_error,
+    check_zip,
     checked_logit_scale,
     network_sizes,
 )
@@ -30,7 +30,6 @@ TRUST = (
     "If you trust who made it, pass allow_pickle=True; better, ask for a file written by "
     "save_pretrained."
 )
-LOADING_ERRORS = (*READING_ERRORS, AssertionError, AttributeError)  # torch.load raises these too
 
 
 class LightningModel(ModelFile):
@@ -40,8 +39,7 @@ class LightningModel(ModelFile):
         self, origin: Origin, known: SatCLIPCheckpoint | None, *, allow_pickle: bool
     ) -> None:
         self.origin = origin
-        assert origin.path is not None
-        self._path = origin.path
+        self._path = origin.file
         self._known = known
         self._allow_pickle = allow_pickle
         self._content: dict[str, Any] | None = None
@@ -52,7 +50,7 @@ class LightningModel(ModelFile):
 
     def location(self, harmonics: str) -> LocationEncoder:
         """Build the location tower."""
-        with as_format_error(self._path, "a Lightning checkpoint"):
+        with self.origin.as_found(), as_format_error(self._path, "a Lightning checkpoint"):
             config, weights = location_of_checkpoint(self._read(), self._path)
             self._check_name(config)
             # read from the map into memory of their own: the file may go away
@@ -61,7 +59,7 @@ class LightningModel(ModelFile):
 
     def image(self, vision_tower: nn.Module | None = None) -> nn.Module:
         """Build the image tower."""
-        with as_format_error(self._path, "a Lightning checkpoint"):
+        with self.origin.as_found(), as_format_error(self._path, "a Lightning checkpoint"):
             description, weights = vision_of_checkpoint(
                 self._read(), self._path, own=vision_tower is not None
             )
@@ -111,19 +109,20 @@ def read_checkpoint(
         If the file is damaged, is not a checkpoint, or, without `allow_pickle`, holds objects
         that need code from the file to be rebuilt.
     """
-    # only zip files, which torch writes since 1.6, can be mapped
-    mapped = zipfile.is_zipfile(path)
-    if mapped:
-        check_sums(path)
+    mapped = False
     try:
+        # only zip files, which torch writes since 1.6, can be mapped
+        mapped = zipfile.is_zipfile(path)
+        if mapped:
+            check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=not allow_pickle, mmap=mapped)
-    except LOADING_ERRORS as error:
+    except Exception as error:  # torch raises almost anything, UnboundLocalError among it
         unsafe = re.search(r"GLOBAL (\S+)", str(error))
         if unsafe:
             raise ModelFormatError(_unsafe_message(path, unsafe.group(1), advice)) from error
         if not mapped:
             raise ModelFormatError(_foreign_message(path)) from error
-        cause = (str(error) or type(error).__name__).splitlines()[0]
+        cause = _first_line(error)
         raise ModelFormatError(
             f"{path} is not a complete torch checkpoint ({cause}); it may have "
             "been cut off while it was downloaded or copied: fetch it again."
@@ -139,38 +138,17 @@ def read_checkpoint(
     return content
 
 
-def check_sums(path: Path) -> None:
-    """Compare the parts of a zip file with the check sums in it, which torch does not do.
-
-    Raises
-    ------
-    ModelFormatError
-        If a part has changed since the file was written.
-    """
-    try:
-        with zipfile.ZipFile(path) as packed:
-            for part in packed.infolist():
-                if part.CRC:  # 0 if whoever wrote the file had switched check sums off
-                    with packed.open(part) as stream:
-                        while stream.read(2**20):
-                            pass
-    except (*READING_ERRORS, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ModelFormatError(
-            f"{path} is damaged: it is not what was written ({error}). Fetch it again, or use "
-            "another checkpoint."
-        ) from error
-
-
 def read_tensors(path: Path) -> dict[str, Any]:
     """Read a plain torch file without running code from it."""
-    if zipfile.is_zipfile(path):
-        check_sums(path)
     try:
+        if zipfile.is_zipfile(path):
+            check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except LOADING_ERRORS as error:
+    except Exception as error:  # torch raises almost anything
         raise ModelFormatError(
             f"{path} was not opened: it is damaged, or holds objects that only running code from "
-            f"the file could rebuild ({type(error).__name__}). Fetch it again."
+            f"the file could rebuild ({type(error).__name__}: {_first_line(error)}). Fetch it "
+            "again."
         ) from error
     if not isinstance(content, dict):
         raise ModelFormatError(f"{path} holds a {type(content).__name__}, not a dict of tensors.")
@@ -207,7 +185,8 @@ def vision_of_checkpoint(
     weights = _tensors(state, _VISUAL_PREFIX)
     described = content.get(TOWER_KEY)
     if isinstance(described, dict):  # written by this library
-        return dict(described["description"]), _tensors(described["weights"], "") or weights
+        apart = described["weights"]  # those of a frozen tower, or None
+        return dict(described["description"]), weights if apart is None else _tensors(apart, "")
     if not weights:
         raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
     if own:  # the user's module says what it is
@@ -268,6 +247,10 @@ def _compare(hyper: dict[str, Any], config: dict[str, Any], path: Path) -> None:
                 f"{path}: the hyper-parameters say {theirs}={said!r}, the tensors {found!r}; the "
                 "file was put together from different models."
             )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]
 
 
 def _foreign_message(path: Path) -> str:

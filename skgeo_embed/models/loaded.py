@@ -57,7 +57,8 @@ class LoadedEncoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is not None:
-            return _open_again, (self.reopen, self.info["name"], self.info["sha256"])
+            held = (self.info["name"], self.info["sha256"], self.variant)
+            return _open_again, (self.reopen, *held)
         return _rebuild, (
             self.engine, self.variant, self.info, self.default_layer, self.details, self.content,
         )  # fmt: skip
@@ -131,9 +132,12 @@ def reopening(
 
 
 def _open_again(
-    reopen: Callable[[], LoadedEncoder | LoadedTower], name: str, expected_sha256: str
+    reopen: Callable[[], LoadedEncoder | LoadedTower],
+    name: str,
+    expected_sha256: str,
+    expected_variant: str | None = None,
 ) -> LoadedEncoder | LoadedTower:
-    """Open what a pickle names, and insist on the same weights."""
+    """Open what a pickle names, and insist on the same weights and on the same use of them."""
     loaded = reopen()
     if expected_sha256 != loaded.info["sha256"]:
         raise ModelFormatError(
@@ -142,6 +146,12 @@ def _open_again(
             f"({expected_sha256[:12]}…); use the version it was made with, or fit again."
         )
     if isinstance(loaded, LoadedEncoder):
+        if expected_variant not in (None, loaded.variant):
+            raise ModelFormatError(
+                f"the encoder {name!r} is now described in another way than when the object was "
+                "pickled, though its weights are the same; use the version it was made with, or "
+                "fit again."
+            )
         _hold(loaded.engine)
     return loaded
 

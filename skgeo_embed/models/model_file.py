@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from skgeo_embed._errors import ModelFormatError
-from skgeo_embed.models.checks import as_format_error, check_finite, network_sizes
+from skgeo_embed._files import file_sha256, file_state
+from skgeo_embed.models.checks import as_format_error, check_finite, check_output, network_sizes
+from skgeo_embed.models.folder import WEIGHTS_NAME
 from skgeo_embed.models.towers import CUSTOM, build_tower
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
@@ -37,6 +41,8 @@ class Origin:
         Hash of the weights.
     revision : str or None
         The hub's commit.
+    state : tuple or None
+        What tells whether the weights' file is still the one that was hashed; None for a module.
     """
 
     source: str
@@ -44,6 +50,31 @@ class Origin:
     path: Path | None
     sha256: str
     revision: str | None = None
+    state: tuple[int, ...] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def file(self) -> Path:
+        """The path of a model that is not a module."""
+        if self.path is None:
+            raise ValueError(f"{self.name} is a module in memory, which has no path.")
+        return self.path
+
+    def is_unchanged(self) -> bool:
+        """Say whether the weights' file is there and holds what it held."""
+        weights = self.file / WEIGHTS_NAME if self.file.is_dir() else self.file
+        if not weights.is_file():
+            return False
+        return file_state(weights) == self.state or file_sha256(weights) == self.sha256
+
+    @contextmanager
+    def as_found(self) -> Iterator[None]:
+        """Refuse what was read if the file is not the one any more whose hash is known."""
+        yield
+        if not self.is_unchanged():
+            raise ModelFormatError(
+                f"{self.file} was replaced or changed while it was read, after its hash had been "
+                f"taken ({self.sha256[:12]}…); fit again when nobody writes to it."
+            )
 
     def facts(self) -> dict[str, Any]:
         """Return what users are told."""
@@ -54,6 +85,12 @@ class Origin:
             "revision": self.revision,
             "sha256": self.sha256,
         }
+
+
+def local_origin(source: str, name: str, path: Path) -> Origin:
+    """Take the hash of a file."""
+    state = file_state(path)  # first: what is written while it is hashed is another state
+    return Origin(source, name, path, file_sha256(path), state=state)
 
 
 class ModelFile(ABC):
@@ -122,9 +159,25 @@ def build_location(
         check_finite(weights, where)
         scale = torch.tensor(module.hidden_scale)
         check_finite({"hidden_scale": scale}, where)
-    if module.dtype in (torch.float16, torch.bfloat16):
-        module.nnet.float()
+        if module.dtype in (torch.float16, torch.bfloat16):
+            module.nnet.float()
+        check_location_output(module, where)
     return module
+
+
+def check_location_output(module: EncodedNetwork, where: str | Path) -> None:
+    """Refuse a location tower whose output overflows, for positions of a usual size."""
+    encoding: Any = module.posenc
+    content = getattr(encoding, "content", None)
+    width = encoding.embedding_dim + (0 if content is None else content.embedding_dim)
+    positions = torch.linspace(0, 97 * width, 4 * width).sin().view(4, width)
+
+    def outputs(nnet: Any) -> Iterator[Tensor]:
+        yield nnet(positions)
+        if hasattr(nnet, "hidden"):
+            yield nnet.hidden(positions) * module.hidden_scale
+
+    check_output(module.nnet, outputs, where)
 
 
 def _check_sizes(config: dict[str, Any], weights: dict[str, Tensor], where: str | Path) -> None:
@@ -227,7 +280,13 @@ def build_image_tower(
                 f"the image tower's weights in {where} do not fit the module "
                 f"{type(tower).__name__}: {error}"
             ) from error
-    return tower.float().eval()
+    tower = tower.float().eval()
+    if vision_tower is None:
+        built: Any = tower.config
+        size, channels = built.get("image_size", 64), built.get("in_channels", 13)
+        pixels = torch.linspace(0, 997, size * size * channels).sin().view(1, channels, size, size)
+        check_output(tower, lambda it: [it(pixels)], where)
+    return tower
 
 
 def _check_counts(description: dict[str, Any], most: int, where: str | Path) -> None:

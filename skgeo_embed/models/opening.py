@@ -17,14 +17,14 @@ import torch
 from torch import nn
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
-from skgeo_embed._files import file_sha256
+from skgeo_embed._files import file_sha256, file_state
 from skgeo_embed.models.checks import check_finite, named_path
 from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, is_model_folder, read_config
 from skgeo_embed.models.folder_model import FolderModel
 from skgeo_embed.models.hub import HubOptions, fetch, is_hub_id
 from skgeo_embed.models.lightning_file import LightningModel, read_tensors
 from skgeo_embed.models.loaded import LoadedEncoder, LoadedTower, load_encoder, reopening
-from skgeo_embed.models.model_file import ModelFile, ModuleModel, Origin
+from skgeo_embed.models.model_file import ModelFile, ModuleModel, Origin, local_origin
 from skgeo_embed.models.registry import (
     BACKBONES,
     BUNDLED,
@@ -72,13 +72,13 @@ def find_model(
     if is_model_folder(path):
         return _open_folder("folder", path.name, path.resolve())
     if path.is_file():
-        origin = Origin("checkpoint", path.name, path.resolve(), file_sha256(path))
+        origin = local_origin("checkpoint", path.name, path.resolve())
         return LightningModel(origin, satclip_of_file(path.stem), allow_pickle=allow_pickle)
     checkpoint = find_satclip(name)
     if checkpoint is not None:
         options = replace(options, revision=options.revision or checkpoint.revision)
         file = fetch(checkpoint.repository, checkpoint.file, options)
-        origin = Origin("hub", checkpoint.name, file.path, file.sha256, file.commit)
+        origin = Origin("hub", checkpoint.name, file.path, file.sha256, file.commit, file.state)
         return LightningModel(origin, checkpoint, allow_pickle=allow_pickle)
     if is_hub_id(name) and not path.exists():
         return _open_repository(name, options)
@@ -87,18 +87,14 @@ def find_model(
 
 def _open_folder(source: str, name: str, path: Path) -> FolderModel:
     weights = path / WEIGHTS_NAME
-    if source == "bundled":  # a search fits its encoder hundreds of times
-        return FolderModel(Origin(source, name, path, _known_sha256(weights, _state(weights))))
-    return FolderModel(Origin(source, name, path, file_sha256(weights)))
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    state = file_state(weights)  # first: what is written while it is hashed is another state
+    bundled = source == "bundled"  # a search fits its encoder hundreds of times
+    sha256 = _known_sha256(weights, state) if bundled else file_sha256(weights)
+    return FolderModel(Origin(source, name, path, sha256, state=state))
 
 
 @lru_cache(maxsize=len(BUNDLED))
-def _known_sha256(path: Path, state: tuple[int, int, int]) -> str:
+def _known_sha256(path: Path, state: tuple[int, ...]) -> str:
     return file_sha256(path)
 
 
@@ -110,7 +106,8 @@ def _open_repository(name: str, options: HubOptions) -> FolderModel:
     read_config(config.path.parent)  # before gigabytes of somebody else's weights
     same_commit = replace(options, revision=config.commit or options.revision)
     weights = fetch(name, WEIGHTS_NAME, same_commit)
-    return FolderModel(Origin("hub", name, weights.path.parent, weights.sha256, weights.commit))
+    folder = weights.path.parent
+    return FolderModel(Origin("hub", name, folder, weights.sha256, weights.commit, weights.state))
 
 
 def open_location_encoder(
@@ -200,6 +197,8 @@ def open_content(
     options = options or HubOptions()
     file = find_model(model, options, allow_pickle=allow_pickle)
     variant = "content"
+    if isinstance(file, FolderModel):
+        variant += f" {file.content_description()}"
     if isinstance(file, ModuleModel):  # its hash is that of the network alone
         variant += f" {_content_sha256(file.content())}"
     reopen = reopening(open_content, file.origin, options, allow_pickle=allow_pickle)

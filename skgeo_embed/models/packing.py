@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUFFIX = ".zlib"
 METADATA_KEY = "packed"
 MIN_SIZE = 2**16  # smaller tables stay as they are
-LARGEST = 2**30  # bytes that a packed table may claim
+LARGEST = 2**28  # bytes of all packed tables that are read at a time; larger ones are not packed
 
 
 def pack(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -26,11 +26,12 @@ def pack(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
     import numpy as np
     import torch
 
-    packed, shapes = {}, {}
+    packed, shapes, room = {}, {}, LARGEST
     for key, tensor in weights.items():
-        if tensor.dtype != torch.int8 or tensor.numel() < MIN_SIZE:
+        if tensor.dtype != torch.int8 or not MIN_SIZE <= tensor.numel() <= room:
             packed[key] = tensor
             continue
+        room -= tensor.numel()
         planes = np.ascontiguousarray(np.moveaxis(tensor.numpy(), -1, 0))  # a channel at a time
         steps = np.diff(planes, axis=-1, prepend=np.int8(0))  # neighbours are alike; bytes wrap
         pressing = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)  # for small steps
@@ -40,22 +41,43 @@ def pack(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
     return packed, {METADATA_KEY: json.dumps(shapes)} if shapes else {}
 
 
-def unpack(weights: dict[str, Tensor], metadata: Mapping[str, str] | None) -> dict[str, Tensor]:
-    """Undo :func:`pack`; a table is never larger than its shape says."""
+def unpack(
+    weights: dict[str, Tensor],
+    metadata: Mapping[str, str] | None,
+    expected: Mapping[str, Sequence[Any]],
+) -> dict[str, Tensor]:
+    """Undo :func:`pack`; a table is never larger than its shape says.
+
+    Shapes are compared with those that are expected, and with :data:`LARGEST`, before anything is
+    unpacked: a megabyte may become a gigabyte.
+    """
     import numpy as np
     import torch
 
-    shapes = json.loads((metadata or {}).get(METADATA_KEY, "{}"))
+    said = json.loads((metadata or {}).get(METADATA_KEY, "{}"))
+    names = [key.removesuffix(SUFFIX) for key in weights if key.endswith(SUFFIX)]
+    shapes = {name: [int(length) for length in said[name]] for name in names}
+    for name, shape in shapes.items():
+        if name in expected and shape != list(expected[name]):
+            raise ValueError(
+                f"the packed table {name!r} is of {shape}, the description says "
+                f"{list(expected[name])}"
+            )
+        if min(shape, default=0) <= 0:
+            raise ValueError(f"the packed table {name!r} is of the shape {shape}")
+    total = sum(math.prod(shape) for shape in shapes.values())
+    if total > LARGEST:
+        raise ValueError(
+            f"its packed tables {names[:4]} claim {total:,} bytes, and {LARGEST:,} are the most"
+        )
     whole = {}
     for key, tensor in weights.items():
         if not key.endswith(SUFFIX):
             whole[key] = tensor
             continue
         name = key.removesuffix(SUFFIX)
-        shape = [int(length) for length in shapes[name]]
+        shape = shapes[name]
         size = math.prod(shape)
-        if not 0 < size <= LARGEST:
-            raise ValueError(f"the packed table {name!r} claims {size} bytes")
         content = zlib.decompressobj().decompress(tensor.numpy().tobytes(), size + 1)
         if len(content) != size:
             raise ValueError(f"the packed table {name!r} is not of the shape that it claims")

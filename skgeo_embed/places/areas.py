@@ -107,6 +107,7 @@ def points_in_areas(
         rows = slice(start, stop)
         lonlat, area = _points(areas[rows], counts[rows])
         lonlat[:, 0] = (lonlat[:, 0] + 180) % 360 - 180
+        lonlat[:, 1] = np.clip(lonlat[:, 1], -90, 90)  # an edge may end at 90 + 3e-12
         lonlat[np.abs(lonlat[:, 1]) == 90, 0] = 0
         yield rows, lonlat, area
         start = stop

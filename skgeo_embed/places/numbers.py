@@ -43,6 +43,33 @@ def to_numpy(X: Any) -> Any:
     return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()  # numpy has no bfloat16
 
 
+def plain_column(values: Any) -> Any:
+    """Return a column of arrow as pandas holds its plain values, and anything else as it is.
+
+    An arrow dictionary is a way to store a column, and numpy makes the last word of what is
+    missing in one.
+    """
+    if not (comes_from_package(values, "pyarrow") and hasattr(values, "to_pandas")):
+        return values
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    elif pa.types.is_run_end_encoded(values.type):
+        values = compute.run_end_decode(values)
+    return values.to_pandas()
+
+
+def without_mask(values: Any) -> Any:
+    """Return a masked array with NaN where it is masked, and anything else as it is."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if not np.ma.getmaskarray(values).any():
+        return np.ma.getdata(values)
+    return np.ma.filled(values.astype(np.float64), np.nan)
+
+
 def first_value(values: Iterable[Any]) -> Any:
     """Return the first value that is not missing, or None."""
     return next((value for value in values if not is_missing(value)), None)

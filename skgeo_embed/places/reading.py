@@ -18,8 +18,11 @@ from skgeo_embed.places.kinds.geometries import lonlat_of_points
 from skgeo_embed.places.kinds.lazy import refuse_what_holds_no_rows
 from skgeo_embed.places.numbers import is_dask, to_float64, to_numpy
 from skgeo_embed.places.outlines import doubtful_edges, mixed_kinds
+from skgeo_embed.places.units import in_degrees, unit_of
 
 _MAX_ROWS_NAMED = 5
+FEW_WRONG = 0.05  # share of rows up to which these are wrong, and not all columns swapped
+ROUNDING = 1e-9  # degrees, a tenth of a millimetre
 
 
 class Coordinates(NamedTuple):
@@ -106,6 +109,7 @@ def _checked(
     values: np.ndarray, on_invalid: str, first_row: int, source: PlaceInput | None = None
 ) -> Coordinates:
     check_not_empty(values.shape)
+    values = _within_rounding(values)
     finite = np.isfinite(values).all(axis=1)
     if on_invalid == "raise" and not finite.all():
         raise CoordinateError(_missing_message(values, finite, first_row))
@@ -138,12 +142,15 @@ def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
             raise CoordinateError(message)
         problem, areas = message, areas.copy()
         areas[mixed] = None
-    west, south, east, north = shapely.bounds(areas).T
-    lower, upper = np.column_stack([west, south]), np.column_stack([east, north])
+    bounds = shapely.bounds(areas)
+    lower, upper = _within_rounding(bounds[:, :2]), _within_rounding(bounds[:, 2:])
+    east, north = upper.T
     finite = np.isfinite(lower).all(axis=1)
     coordinates, of = shapely.get_coordinates(areas, return_index=True)
     finite[of[~np.isfinite(coordinates).all(axis=1)]] = False
-    within = _is_in_range(lower) & (east <= 540) & (north <= 90)  # 540: once round from 180
+    within = (
+        _is_in_range(lower) & (east <= 540 + ROUNDING) & (north <= 90)
+    )  # 540: once round from 180
     if on_invalid == "raise" and not finite.all():
         corners = np.where(finite[:, None], lower, np.nan)
         raise CoordinateError(_missing_message(corners, finite, 0))
@@ -222,20 +229,33 @@ def read_axis(values: Any, name: str) -> np.ndarray:
     named = classify_column(getattr(values, "name", None))
     if named not in (None, name):
         raise CoordinateError(f"the {name} axis is named {values.name!r}: the axes look swapped.")
-    axis = to_float64(to_numpy(values), f"{name} axis")
-    if axis.ndim != 1 or not axis.size:
-        raise CoordinateError(
-            f"the {name} axis must be one-dimensional and not empty, got shape {axis.shape}"
-        )
+    axis = axis_in_degrees(values, name)
     other = np.zeros_like(axis)
     pair = [axis, other] if name == "lon" else [other, axis]
     checked = read_coordinates(np.column_stack(pair)).lonlat
     return checked[:, 0] if name == "lon" else checked[:, 1]
 
 
+def axis_in_degrees(values: Any, name: str) -> np.ndarray:
+    """Read one axis of a grid in degrees, in its own notation of longitude and not checked."""
+    axis = to_float64(to_numpy(values), f"{name} axis")
+    if axis.ndim != 1 or not axis.size:
+        raise CoordinateError(
+            f"the {name} axis must be one-dimensional and not empty, got shape {axis.shape}"
+        )
+    return in_degrees(axis, unit_of(values), name, f"the values of the {name} axis")
+
+
 def _is_in_range(values: np.ndarray) -> np.ndarray:
     lon, lat = values[:, 0], values[:, 1]
     return (lon >= -180) & (lon <= 360) & (lat >= -90) & (lat <= 90)  # NaN compares False
+
+
+def _within_rounding(values: np.ndarray) -> np.ndarray:
+    """Bring back what a sum of steps, such as numpy.arange, carried just beyond the range."""
+    limits = np.array([[-180.0, -90.0], [360.0, 90.0]])
+    kept = np.clip(values, *limits)
+    return np.where(np.abs(values - kept) <= ROUNDING, kept, values)
 
 
 def _canonical(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -257,8 +277,8 @@ def _missing_message(values: np.ndarray, finite: np.ndarray, first_row: int) -> 
     )
     named = ", ".join(f"row {first_row + r}" for r in rows[:_MAX_ROWS_NAMED])
     return (
-        f"coordinates contain {found}, out of {len(values)} (first: {named}); drop or impute them, "
-        'or pass on_invalid="nan" to get NaN features for these rows.'
+        f"coordinates contain {found}, out of {len(values)} (first: {named}); drop or impute "
+        'them; an encoder with on_invalid="nan" gives NaN features for these rows.'
     )
 
 
@@ -276,7 +296,11 @@ def _out_of_range_message(values: np.ndarray, rows: np.ndarray, first_row: int) 
             "These look like projected coordinates in metres; reproject them to degrees first, "
             "for example with geopandas' to_crs('EPSG:4326') or pyproj."
         )
-    elif swapped_ok.all() and (np.abs(finite[:, 0]) <= 90).all():
+    elif (
+        swapped_ok.all()
+        and (np.abs(finite[:, 0]) <= 90).all()
+        and len(bad) > FEW_WRONG * len(finite)
+    ):
         hint = (
             "The columns look swapped: the order is (longitude, latitude). Reorder them, for "
             'example df[["lon", "lat"]] or X[:, ::-1].'

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_chunked
-from sklearn.model_selection import KFold, check_cv
+from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -15,8 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._fitting import whole_fit
 from skgeo_embed.model_selection._spatial import SpatialSplitter
+from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.places.reading import find_coordinates
+from skgeo_embed.prediction.rows import Fold, chosen_folds, order_of_rows
 
+SAME = 1e-6  # mean distances, between rows that differ by rounding
 PAIRED_ROWS = 5000  # the mean distance of more rows is estimated from a sample of so many
 
 
@@ -25,24 +28,28 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
 
     The dissimilarity index of a row is its distance to the nearest training row over the mean
     distance between training rows, in features that are standardised and weighted by their
-    importance [1]_. Each training row is compared with those of other folds. The threshold is the
-    largest of these indices that is not an outlier (at most 1.5 interquartile ranges above the
-    third quartile): below it, expect errors like those of the cross-validation.
+    importance [1]_. Each training row is compared with those of other folds and at other places;
+    rows share a place if `coords` says so, or, without `coords`, if their features are equal. The
+    threshold is the largest of the places' indices that is not an outlier (at most 1.5
+    interquartile ranges above the third quartile): below it, expect errors like those of the
+    cross-validation at new places.
 
     Parameters
     ----------
     importance : array-like of shape (d,), default=None
         Weight of each feature, not negative, such as a forest's `feature_importances_` or the
         absolute coefficients of a linear model of standardised features. None gives equal weights.
-    cv : int, splitter or None, default=None
-        The folds of the model's cross-validation. None is five shuffled folds.
+    cv : int, splitter, iterable of pairs or None, default=None
+        The folds of the model's cross-validation. None is five random folds of places, which do
+        not depend on the order of the rows.
 
     Attributes
     ----------
     threshold_ : float
         Largest dissimilarity index inside the area.
     train_dissimilarity_ : ndarray of shape (n,)
-        Indices of the training rows, to the nearest row of another fold.
+        Indices of the training rows, to the nearest row of another fold and place; means over
+        the folds of a row that is tested several times.
     mean_distance_ : float
         Mean distance between training rows, in weighted standardised features.
     offset_ : float
@@ -71,6 +78,9 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
     [1, -1]
     """
 
+    # as scikit-learn's own estimators: groups that a search hands to its splitter are not ours
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": False}
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "importance": ["array-like", None],
         "cv": ["cv_object"],
@@ -80,7 +90,9 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         self.importance = importance
         self.cv = cv
 
-    def fit(self, X: Any, y: Any = None, coords: Any = None) -> AreaOfApplicability:
+    def fit(
+        self, X: Any, y: Any = None, coords: Any = None, groups: Any = None
+    ) -> AreaOfApplicability:
         """Learn the features of the training rows, and the threshold.
 
         Parameters
@@ -90,7 +102,10 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         y : None
             Ignored.
         coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, for a `cv` of spatial blocks.
+            Longitude and latitude of the rows, for a `cv` of spatial blocks, and to say which rows
+            share a place.
+        groups : array-like of shape (n,), default=None
+            Group of each row, for a `cv` that splits by groups.
 
         Returns
         -------
@@ -100,26 +115,30 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than two rows, or `importance` does not match the features.
+            If there are fewer than two rows or places, or `importance` does not match the features.
         """
-        with whole_fit(self):
-            features = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-            self._mean = features.mean(axis=0)
+        with whole_fit(self) as twin:
+            features = validate_data(twin, without_mask(X), dtype=np.float64, ensure_min_samples=2)
+            twin._mean = features.mean(axis=0)
             spread = features.std(axis=0)
-            self._weights = _checked_importance(self.importance, features.shape[1])
+            twin._weights = _checked_importance(self.importance, features.shape[1])
             if not np.isfinite(spread).all():
                 column = int(np.flatnonzero(~np.isfinite(spread))[0])
                 raise ValueError(f"the values of column {column} are too large to be compared.")
-            varies = spread > 1e-12 * np.abs(self._mean)  # what rounding makes of a constant
-            self._weights = self._weights / np.where(varies, spread, 1.0)
-            scaled = self._scale(features)
-            self.mean_distance_ = _mean_distance(scaled)
-            self.train_dissimilarity_ = self._to_other_folds(scaled, coords) / self.mean_distance_
-            low, high = np.quantile(self.train_dissimilarity_, [0.25, 0.75])
-            usual = self.train_dissimilarity_ <= high + 1.5 * (high - low)
-            self.threshold_ = float(self.train_dissimilarity_[usual].max())
-            self.offset_ = -self.threshold_
-            self._nearest = NearestNeighbors(n_neighbors=1).fit(scaled)
+            varies = spread > 1e-12 * np.abs(twin._mean)  # what rounding makes of a constant
+            twin._weights = twin._weights / np.where(varies, spread, 1.0)
+            scaled = twin._scale(features)
+            lonlat = None if coords is None else find_coordinates(scaled, coords)
+            order = order_of_rows(scaled, np.empty((len(scaled), 0)), _or_nothing(lonlat, scaled))
+            twin.mean_distance_ = _mean_distance(scaled[order])
+            place = _numbered_places(scaled / twin.mean_distance_, lonlat)
+            distance = twin._to_other_folds(scaled, lonlat, groups, place, order)
+            twin.train_dissimilarity_ = distance / twin.mean_distance_
+            of_places = np.bincount(place, twin.train_dissimilarity_) / np.bincount(place)
+            low, high = np.quantile(of_places, [0.25, 0.75])
+            twin.threshold_ = float(of_places[of_places <= high + 1.5 * (high - low)].max())
+            twin.offset_ = -twin.threshold_
+            twin._nearest = NearestNeighbors(n_neighbors=1).fit(scaled)
         return self
 
     def dissimilarity(self, X: Any) -> np.ndarray:
@@ -136,7 +155,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             0 for a training row, 1 at the mean distance between training rows.
         """
         check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float64, reset=False)
+        features = validate_data(self, without_mask(X), dtype=np.float64, reset=False)
         distance, _ = self._nearest.kneighbors(self._scale(features))
         return distance[:, 0] / self.mean_distance_
 
@@ -188,30 +207,81 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
     def _scale(self, features: np.ndarray) -> np.ndarray:
         return (features - self._mean) * self._weights
 
-    def _to_other_folds(self, scaled: np.ndarray, coords: Any) -> np.ndarray:
-        """Return the distance of each training row to the nearest row of another fold."""
-        n_rows = len(scaled)
-        cv = self.cv
-        if cv is None:
-            cv = KFold(min(5, n_rows), shuffle=True, random_state=0)
-        if coords is None and isinstance(cv, SpatialSplitter):
-            raise CoordinateError(
-                f"cv={type(cv).__name__} needs places, but X holds features; pass coords."
-            )
-        places = scaled if coords is None else find_coordinates(scaled, coords)
-        distance = np.full(n_rows, np.nan)
-        for train, test in check_cv(cv).split(places):
-            nearest = NearestNeighbors(n_neighbors=1).fit(scaled[train])
-            distance[test] = nearest.kneighbors(scaled[test])[0][:, 0]
-        if np.isnan(distance).any():
-            raise ValueError(f"cv leaves {np.isnan(distance).sum()} row(s) out of all test folds.")
-        return distance
+    def _to_other_folds(
+        self,
+        scaled: np.ndarray,
+        lonlat: np.ndarray | None,
+        groups: Any,
+        place: np.ndarray,
+        order: np.ndarray,
+    ) -> np.ndarray:
+        """Return the mean distance of each row to the nearest of other folds and places."""
+        total, count = np.zeros(len(scaled)), np.zeros(len(scaled), dtype=int)
+        if not place.any() and lonlat is None:  # all features are alike
+            return total
+        if not place.any():
+            raise ValueError(f"the {len(place)} rows share one place; at least 2 are needed.")
+        for train, test in self._folds(scaled, lonlat, groups, place, order):
+            elsewhere = train[~np.isin(place[train], place[test])]
+            if not len(elsewhere):
+                raise ValueError(
+                    f"all rows of a training fold share their places with its {len(test)} test "
+                    "row(s), so there is nothing to compare these with; choose folds of whole "
+                    "places, or cv=None."
+                )
+            nearest = NearestNeighbors(n_neighbors=1).fit(scaled[elsewhere])
+            total[test] += nearest.kneighbors(scaled[test])[0][:, 0]
+            count[test] += 1
+        if not count.all():
+            raise ValueError(f"cv leaves {(count == 0).sum()} row(s) out of all test folds.")
+        return total / count
+
+    def _folds(
+        self,
+        scaled: np.ndarray,
+        lonlat: np.ndarray | None,
+        groups: Any,
+        place: np.ndarray,
+        order: np.ndarray,
+    ) -> list[Fold]:
+        if self.cv is not None:
+            needs_places = isinstance(self.cv, SpatialSplitter) and self.cv.needs_places
+            if lonlat is None and needs_places:
+                raise CoordinateError(
+                    f"cv={type(self.cv).__name__} needs places, but X holds features; pass coords."
+                )
+            return chosen_folds(self.cv, scaled if lonlat is None else lonlat, groups=groups)
+        _, first = np.unique(place[order], return_index=True)
+        places = place[order][np.sort(first)]  # in the order of the rows' values
+        rows = np.arange(len(place))
+        folds = KFold(min(5, len(places)), shuffle=True, random_state=0).split(places)
+        tested = [np.isin(place, places[test]) for _, test in folds]
+        return [(rows[~test], rows[test]) for test in tested]
+
+
+def _or_nothing(lonlat: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    return np.empty((len(rows), 0)) if lonlat is None else lonlat
+
+
+def _numbered_places(features: np.ndarray, lonlat: np.ndarray | None) -> np.ndarray:
+    """Number the places of rows: by coordinates, or by features that are equal but for rounding."""
+    if lonlat is not None:
+        return np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
+    directions = check_random_state(0).normal(size=(features.shape[1], 3))
+    directions /= np.linalg.norm(directions, axis=0)
+    labels = []
+    for shadow in (features @ directions).T:
+        order = np.argsort(shadow, kind="stable")
+        label = np.empty(len(shadow), dtype=int)
+        label[order] = np.cumsum(np.diff(shadow[order], prepend=shadow[order[0]]) > SAME)
+        labels.append(label)
+    return np.unique(np.column_stack(labels), axis=0, return_inverse=True)[1].ravel()
 
 
 def _checked_importance(importance: Any, n_features: int) -> np.ndarray:
     if importance is None:
         return np.ones(n_features)
-    weights = np.asarray(importance, dtype=np.float64)
+    weights = np.asarray(without_mask(importance), dtype=np.float64)
     if weights.shape != (n_features,):
         raise ValueError(
             f"importance must hold a weight for each of the {n_features} features, got shape "

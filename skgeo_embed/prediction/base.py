@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
@@ -13,13 +13,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skgeo_embed._errors import CoordinateError
+from skgeo_embed._errors import CoordinateError, warn_caller
 from skgeo_embed._fitting import whole_fit
+from skgeo_embed.places.kinds import recognise
+from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.places.reading import find_coordinates, read_coordinates
+from skgeo_embed.prediction.rows import read_labels
 
 
 class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
     """An estimator around another one, which takes places from columns of X or from `coords`."""
+
+    # as scikit-learn's own estimators: groups that a search hands to its splitter are not ours
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": False}
 
     estimator: Any
     estimator_: Any
@@ -31,7 +37,7 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         """Return the estimator that decides whether this is a regressor or a classifier."""
         return self.estimator
 
-    def fit(self, X: Any, y: Any, coords: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, coords: Any = None, groups: Any = None) -> Self:
         """Fit on a table with places.
 
         Parameters
@@ -42,6 +48,9 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
             Targets, or classes.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the rows in degrees, if X does not hold them.
+        groups : array-like of shape (n,), default=None
+            Group of each row, for a `cv` that splits by groups, such as
+            :class:`~skgeo_embed.model_selection.LeaveOneRegionOut`.
 
         Returns
         -------
@@ -55,22 +64,26 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         TypeError
             If what is fitted is of a kind that this estimator cannot use.
         ValueError
-            If there are fewer than 2 rows, or a parameter cannot be used.
+            If there are fewer than 2 rows, labels are missing or masked, or a parameter cannot be
+            used.
         """
         from skgeo_embed.nn.inference.thread_choice import worthwhile_threads
 
-        with whole_fit(self), worthwhile_threads():
-            X, y = indexable(X, column_or_1d(y, warn=True))
+        with whole_fit(self) as twin, worthwhile_threads():
+            X, y = indexable(without_mask(X), read_labels(y))
             if len(y) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs at least 2 rows, got n_samples={len(y)}."
                 )
-            self._columns = self.lon, self.lat
-            self._beside = coords is not None
-            self._fit_rows(X, y, self._places(X, coords), coords)
+            twin._columns = self.lon, self.lat
+            twin._beside = coords is not None
+            twin._names = None
+            lonlat = twin._places(X, coords)
+            twin._names = None if twin._beside else recognise(X).names
+            twin._fit_rows(X, y, lonlat, coords, groups)
             for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(self.estimator_, name):
-                    setattr(self, name, getattr(self.estimator_, name))
+                if hasattr(twin.estimator_, name):
+                    setattr(twin, name, getattr(twin.estimator_, name))
         return self
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, coords: Any = None) -> float:
@@ -92,9 +105,13 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         """
         metric = accuracy_score if is_classifier(self._leading) else r2_score
         found = self.predict(X, coords)
-        return float(metric(y, found, sample_weight=sample_weight))
+        if sample_weight is not None:
+            sample_weight = read_labels(sample_weight, "sample_weight")
+        return float(metric(read_labels(y), found, sample_weight=sample_weight))
 
-    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+    def _fit_rows(
+        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+    ) -> None:
         """Fit on rows whose places are read; it sets `estimator_`."""
         raise NotImplementedError
 
@@ -104,6 +121,8 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
             raise CoordinateError(
                 f"this {type(self).__name__} was fitted with coords beside X; pass coords here too."
             )
+        if coords is None:
+            warn_if_names_are_gone(self, X, self._names)
         if coords is not None or (lon is None and lat is None):
             return find_coordinates(X, coords)
         return read_coordinates(X, lon=lon, lat=lat).lonlat
@@ -127,6 +146,17 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         tags.input_tags.sparse = False
         return tags
+
+
+def warn_if_names_are_gone(estimator: Any, X: Any, names: Any) -> None:
+    """Warn, as scikit-learn does, if places come without names after a `fit` with names."""
+    if names is not None and recognise(X).names is None:
+        warn_caller(
+            f"X does not have valid feature names, but {type(estimator).__name__} was fitted with "
+            "feature names: its first two columns are read as longitude and latitude, in this "
+            "order. Pass a frame with the columns of fit.",
+            UserWarning,
+        )
 
 
 def _has_probabilities(model: CorrectedEstimator) -> bool:
@@ -155,6 +185,7 @@ class CorrectedEstimator(PlacesMetaEstimator):
             Predictions, or classes.
         """
         check_is_fitted(self)
+        X = without_mask(X)
         if hasattr(self, "classes_"):
             return self.classes_[self.predict_proba(X, coords).argmax(axis=1)]
         return self._corrected(X, coords)[:, 0]
@@ -174,7 +205,7 @@ class CorrectedEstimator(PlacesMetaEstimator):
             In the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        found = np.clip(self._corrected(X, coords), 0, None)
+        found = np.clip(self._corrected(without_mask(X), coords), 0, None)
         return found / found.sum(axis=1, keepdims=True)
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:

@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import type_of_target
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.places.kinds import recognise
+from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.prediction.pipeline import as_pandas, spatial_pipeline
 
@@ -171,6 +172,7 @@ def _read_table(X: Any, lon: Any, lat: Any) -> tuple[pd.DataFrame, pd.DataFrame]
 
 def _read_target(y: Any, n_rows: int) -> np.ndarray:
     """Return numbers or classes, (n,), without missing ones."""
+    y = plain_column(y)
     missing = np.ma.getmaskarray(y) if isinstance(y, np.ma.MaskedArray) else False
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:

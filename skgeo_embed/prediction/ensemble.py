@@ -16,8 +16,8 @@ from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
+from skgeo_embed.prediction.rows import Fold, order_of_rows
 
-Fold = tuple[np.ndarray, np.ndarray]
 N_SPLITS = 3
 EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
@@ -95,10 +95,12 @@ class SpatialEnsemble(CorrectedEstimator):
     def _leading(self) -> Any:
         return self.learners[0][1]
 
-    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+    def _fit_rows(
+        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+    ) -> None:
         self._check_learners()
         target = self._read_target(y)
-        order = _one_order(X, target, lonlat)
+        order = order_of_rows(X, target, lonlat)
         X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
         folds = self._folds(y, lonlat)
         held_out = {kind: self._hold_out(X, y, some) for kind, some in folds.items()}
@@ -161,15 +163,6 @@ class SpatialEnsemble(CorrectedEstimator):
         for (_, test), part in zip(folds, rows, strict=True):
             whole[:, test] = part
         return whole
-
-
-def _one_order(X: Any, target: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
-    """Sort rows by place, target and other numbers, so that their given order does not matter."""
-    keys = [*target.T, *lonlat.T]
-    values = np.asarray(X)
-    if values.ndim == 2 and values.dtype.kind in "fiub":
-        keys = [*values.T, *keys]
-    return np.lexsort(keys)
 
 
 def _fit(model: Any, X: Any, y: np.ndarray) -> Any:

@@ -16,8 +16,10 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, coords_for
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
+from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.prediction.base import PlacesMetaEstimator
+from skgeo_embed.prediction.rows import Fold, chosen_folds, folds_in_order, order_of_rows
 
 N_NEAREST = 5
 ROWS_IN_A_BAND = 100  # at least, in a band of remoteness
@@ -36,12 +38,14 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
     interval is the conformal quantile of the errors, made to increase with remoteness:
 
     .. math::
-        q(d) = \text{the } \lceil (m + 1)\, c \rceil \text{-th smallest of the } m
-        \text{ errors around } d
+        q(d) = \text{the quantile } (m + 1)\, c \, / \, m \text{ of the errors of } m
+        \text{ rows around } d
 
-    for confidence level c. It is interpolated between the medians of bands, and constant beyond the
-    last: rows that are more remote than all held-out ones have no guarantee
-    (:class:`~skgeo_embed.AreaOfApplicability` finds rows of that kind).
+    for confidence level c. A row counts once even if both kinds of folds give it an error, so at
+    least c / (1 - c) rows are needed: 9 for a level of 0.9, and 19 for 0.95. The half-width is
+    interpolated between the medians of bands, and constant beyond the last: rows that are more
+    remote than all held-out ones have no guarantee (:class:`~skgeo_embed.AreaOfApplicability`
+    finds rows of that kind).
 
     Parameters
     ----------
@@ -50,9 +54,10 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         :func:`~skgeo_embed.spatial_pipeline`.
     confidence_level : float, default=0.9
         Share of true values inside their intervals, in (0, 1).
-    cv : splitter or list of them, default=None
-        Splitters of places; each must put every row into one test fold. None is five random folds,
-        and five folds of blocks of a tenth of the extent of the places.
+    cv : int, splitter, list of splitters or iterable of pairs, default=None
+        Folds; splitters get the places, and each must put every row into one test fold. None is
+        five random folds that do not depend on the order of the rows, and five folds of blocks of
+        a tenth of the extent of the places.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
@@ -90,7 +95,7 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
-        "cv": [list, tuple, HasMethods(["split"]), None],
+        "cv": ["cv_object", HasMethods(["split"])],
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
@@ -113,32 +118,46 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         self.lat = lat
         self.n_jobs = n_jobs
 
-    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+    def _fit_rows(
+        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+    ) -> None:
         if is_classifier(self.estimator):
             raise TypeError(
                 f"intervals are for regressors, and {type(self.estimator).__name__} is a "
                 "classifier; mapie.classification makes sets of classes."
             )
         y = column_or_1d(y, dtype=np.float64)
-        splitters = self.cv if isinstance(self.cv, (list, tuple)) else [self.cv]
-        if self.cv is None:
-            splitters = [
-                KFold(min(5, len(y)), shuffle=True, random_state=0),
-                SpatialBlockKFold(block_size="auto"),
-            ]
-        folds = [fold for splitter in splitters for fold in _complete(splitter, lonlat)]
+        _check_number(len(y), self.confidence_level)
+        folds = self._folds(X, y, lonlat, groups)
         errors = Parallel(n_jobs=self.n_jobs)(
-            delayed(_errors)(self.estimator, X, y, coords, *fold) for fold in folds
+            delayed(_errors)(self.estimator, X, y, coords, groups, *fold) for fold in folds
         )
         remoteness = [
             _remoteness_km(_nearest(lonlat[train]), lonlat[test]) for train, test in folds
         ]
         self.remoteness_km_, self.half_widths_ = _quantiles_in_bands(
-            np.concatenate(remoteness), np.concatenate(errors), self.confidence_level
+            np.concatenate(remoteness),
+            np.concatenate(errors),
+            np.concatenate([test for _, test in folds]),
+            self.confidence_level,
         )
         self._known = _nearest(lonlat)
         self.estimator_ = clone(self.estimator)
-        self.estimator_.fit(X, y, **coords_for(self.estimator_.fit, coords))
+        self.estimator_.fit(X, y, **taken_by(self.estimator_.fit, coords=coords, groups=groups))
+
+    def _folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray, groups: Any) -> list[Fold]:
+        if self.cv is None:
+            random = KFold(min(5, len(y)), shuffle=True, random_state=0)
+            return [
+                *folds_in_order(random, order_of_rows(X, y[:, None], lonlat)),
+                *SpatialBlockKFold(block_size="auto").split(lonlat),
+            ]
+        several = isinstance(self.cv, (list, tuple)) and all(hasattr(c, "split") for c in self.cv)
+        return [
+            fold
+            for cv in (self.cv if several else [self.cv])
+            for fold in _complete(chosen_folds(cv, lonlat, y, groups), cv, len(y))
+        ]
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
         """Predict by the regressor.
@@ -154,8 +173,8 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
             Predictions.
         """
         check_is_fitted(self)
-        found = self.estimator_.predict(X, **coords_for(self.estimator_.predict, coords))
-        return column_or_1d(found)
+        given = taken_by(self.estimator_.predict, coords=coords)
+        return column_or_1d(self.estimator_.predict(without_mask(X), **given))
 
     def predict_interval(self, X: Any, coords: Any = None) -> np.ndarray:
         """Return the interval of each row.
@@ -177,27 +196,35 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         return np.column_stack([middle - half, middle + half])
 
 
-def _complete(splitter: Any, lonlat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    folds = [(train, test) for train, test in splitter.split(lonlat)]
-    counts = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(lonlat))
+def _complete(folds: list[Fold], what: Any, n_rows: int) -> list[Fold]:
+    tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, dtype=int)
+    counts = np.bincount(tested, minlength=n_rows)
     if (counts != 1).any():
         raise ValueError(
-            f"{splitter} must put each row into one test fold; row {int((counts != 1).argmax())} "
+            f"{what} must put each row into one test fold; row {int((counts != 1).argmax())} "
             f"is in {counts[counts != 1][0]}."
         )
     return folds
 
 
 def _errors(
-    estimator: Any, X: Any, y: np.ndarray, coords: Any, train: np.ndarray, test: np.ndarray
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    coords: Any,
+    groups: Any,
+    train: np.ndarray,
+    test: np.ndarray,
 ) -> np.ndarray:
-    known, new = (
-        None if coords is None else _safe_indexing(coords, rows) for rows in (train, test)
-    )
     model = clone(estimator)
-    model.fit(_safe_indexing(X, train), y[train], **coords_for(model.fit, known))
-    found = model.predict(_safe_indexing(X, test), **coords_for(model.predict, new))
-    return np.abs(y[test] - column_or_1d(found))
+    known = taken_by(model.fit, coords=_rows_of(coords, train), groups=_rows_of(groups, train))
+    model.fit(_safe_indexing(X, train), y[train], **known)
+    new = taken_by(model.predict, coords=_rows_of(coords, test))
+    return np.abs(y[test] - column_or_1d(model.predict(_safe_indexing(X, test), **new)))
+
+
+def _rows_of(values: Any, rows: np.ndarray) -> Any:
+    return None if values is None else _safe_indexing(values, rows)
 
 
 def _nearest(lonlat: np.ndarray) -> tuple[np.ndarray, NearestNeighbors]:
@@ -215,20 +242,36 @@ def _remoteness_km(known: tuple[np.ndarray, NearestNeighbors], lonlat: np.ndarra
     return np.maximum(remoteness, MIN_DISTANCE_KM)
 
 
-def _quantiles_in_bands(
-    distance: np.ndarray, error: np.ndarray, level: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return middles of bands of equal size, and their conformal quantiles, made to increase."""
-    least = int(np.ceil(level / (1 - level)))  # of fewer, no quantile reaches the level
-    if len(error) < least:
+def _least_rows(level: float) -> int:
+    """Return of how many rows the largest error reaches the level: (m + 1) level <= m."""
+    return int(np.ceil(level / (1 - level) - 1e-9))  # 0.9 / (1 - 0.9) is 9.000000000000002
+
+
+def _check_number(n_rows: int, level: float) -> None:
+    least = _least_rows(level)
+    if n_rows < least:
         raise ValueError(
-            f"confidence_level={level} needs at least {least} errors of held-out rows, got "
-            f"{len(error)}; choose a lower level, or pass more rows."
+            f"confidence_level={level} needs at least {least} rows, got {n_rows}: not even the "
+            f"largest error of so few reaches it. Pass more rows, or a level of at most "
+            f"{np.floor(1000 * n_rows / (n_rows + 1)) / 1000:g}."
         )
-    n_bands = int(np.clip(len(error) // max(ROWS_IN_A_BAND, least), 1, MOST_BANDS))
+
+
+def _quantiles_in_bands(
+    distance: np.ndarray, error: np.ndarray, row: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return middles of bands of equal size, and their conformal quantiles, made to increase.
+
+    A row that is held out in several kinds of folds has several errors, but counts once.
+    """
+    n_kinds = len(error) // len(np.unique(row))
+    fewest = max(ROWS_IN_A_BAND, n_kinds * _least_rows(level))
+    n_bands = int(np.clip(len(error) // fewest, 1, MOST_BANDS))
     middles, quantiles = [], []
     for rows in np.array_split(np.argsort(distance, kind="stable"), n_bands):
-        rank = min(int(np.ceil((len(rows) + 1) * level)), len(rows))
+        n_different = len(np.unique(row[rows]))
+        share = min((n_different + 1) * level / n_different, 1.0)
+        rank = int(np.ceil(share * len(rows) - 1e-9))
         middles.append(np.median(distance[rows]))
         quantiles.append(np.sort(error[rows])[rank - 1])
     middle, first = np.unique(middles, return_inverse=True)  # bands may share a middle

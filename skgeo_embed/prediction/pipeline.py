@@ -6,39 +6,37 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.fft import dct
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-)
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
-from skgeo_embed.places.columns import find_lonlat, unclear_columns
+from skgeo_embed.places.columns import classify_column, find_lonlat, unclear_columns
 from skgeo_embed.places.kinds import recognise
+from skgeo_embed.places.kinds.frames import XarrayColumns
 from skgeo_embed.places.kinds.geometries import GeoTable
+from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.units import in_degrees, is_radian
+from skgeo_embed.prediction.base import warn_if_names_are_gone
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
+from skgeo_embed.prediction.learners import (
+    classifiers,
+    first_columns,
+    first_components,
+    regressors,
+)
 from skgeo_embed.prediction.residuals import ResidualInterpolator
-from skgeo_embed.prediction.ridge_path import RidgePath
 
 N_COMPONENTS = 256
 PLACE = ["(longitude)", "(latitude)"]  # no column of a table has such a name
 NAME_THEM = "name them with spatial_pipeline(lon=..., lat=...), or rename them to 'lon' and 'lat'"
-N_FOR_FEW = 64  # of a linear model that cannot memorise places
-N_FOR_TREES = 20  # they split one column at a time: few columns, among which place and others
 MOST_CATEGORIES = 40
-STRENGTHS = (0.01, 1.0)  # of logistic regression, the inverse of its penalty
 
 
 def spatial_pipeline(
@@ -130,7 +128,7 @@ def spatial_pipeline(
         model: Any = ResidualInterpolator(estimator, **names)
     else:
         few = first_components if encoder is None else first_columns
-        learners = _regressors(few) if estimator == "regressor" else _classifiers(few)
+        learners = regressors(few) if estimator == "regressor" else classifiers(few)
         model = SpatialEnsemble(learners, **names)
     return Pipeline([("table", TableReader(lon, lat)), ("features", features), ("model", model)])
 
@@ -182,6 +180,13 @@ class TableReader(  # type: ignore[call-arg]
     ----------
     lon, lat : str, default=None
         Names of the longitude and latitude columns, if they are not recognised.
+
+    Attributes
+    ----------
+    columns_ : list of str
+        The columns beside the place.
+    kinds_ : dict of str to str
+        What each of them held in `fit`: "numbers", "dates", "durations", "words" or "nothing".
     """
 
     def __init__(self, lon: Any = None, lat: Any = None) -> None:
@@ -191,14 +196,17 @@ class TableReader(  # type: ignore[call-arg]
     def fit(self, X: Any, y: Any = None) -> TableReader:
         """Remember the columns."""
         self._lonlat = [None if name is None else flat_name(name) for name in (self.lon, self.lat)]
+        self._names = recognise(X).names
         frame = as_pandas(X)
         taken = self._place_columns(frame)
         self.columns_ = [name for name in frame if name not in taken]
+        self.kinds_ = {name: _values_of(frame[name]) for name in self.columns_}
         return self
 
     def transform(self, X: Any) -> pd.DataFrame:
         """Return longitude, latitude and the columns of `fit` in its order; others are left out."""
         check_is_fitted(self)
+        warn_if_names_are_gone(self, X, self._names)
         frame = as_pandas(X)
         self._place_columns(frame)
         missing = [name for name in self.columns_ if name not in frame]
@@ -207,6 +215,8 @@ class TableReader(  # type: ignore[call-arg]
                 f"the table lacks {', '.join(map(repr, missing))}, which the pipeline was fitted "
                 f"with; it has {', '.join(map(repr, frame))}."
             )
+        for name, kind in self.kinds_.items():
+            _check_values(name, kind, _values_of(frame[name]))
         lon, lat = self._lonlat
         lonlat = read_coordinates(frame, lon=lon, lat=lat, wide=True, remedy=NAME_THEM).lonlat
         places = pd.DataFrame(lonlat, columns=PLACE, index=frame.index)
@@ -238,7 +248,8 @@ class TableReader(  # type: ignore[call-arg]
 
 def as_pandas(X: Any) -> pd.DataFrame:
     """Convert a table of any kind to a pandas frame; an array's first columns are lon and lat."""
-    names = recognise(X).names
+    source = recognise(X)
+    names = source.names
     if names is not None:
         flat = [flat_name(name) for name in names]
         twice = sorted({name for name in flat if flat.count(name) > 1})
@@ -246,9 +257,7 @@ def as_pandas(X: Any) -> pd.DataFrame:
             raise ValueError(f"several columns have one name: {', '.join(twice)}; rename them.")
         if isinstance(X, pd.DataFrame):
             return X if flat == names else X.set_axis(flat, axis=1)
-        return pd.DataFrame(
-            {new: np.asarray(X[name]) for new, name in zip(flat, names, strict=True)}
-        )
+        return pd.DataFrame({name: _column(source, i) for i, name in enumerate(flat)})
     values = X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
     if isinstance(values, np.ma.MaskedArray):
         values = np.ma.filled(values.astype(float), np.nan)
@@ -261,27 +270,62 @@ def as_pandas(X: Any) -> pd.DataFrame:
     return pd.DataFrame(values, columns=["lon", "lat", *rest])
 
 
+def _column(source: Any, position: int) -> Any:
+    """Return a column as pandas holds it; angles that are said to be in radians are in degrees."""
+    name, unit = source.names[position], source.unit(position)
+    kind = classify_column(name)
+    if unit and (kind or is_radian(unit)):
+        what = f"the values of column {name!r}"
+        return in_degrees(source.numbers(position, what, ""), unit, kind or "lon", what)
+    if isinstance(source, XarrayColumns):
+        return source.X.values[:, position]
+    values = plain_column(source.X[name])
+    return values if isinstance(values, pd.Series) else np.asarray(values)
+
+
 def flat_name(name: Any) -> str:
     """Return a column's name as text; levels of a MultiIndex are joined."""
     return ".".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
 def _kind(column: pd.Series) -> str:
-    """Return pandas' word for the values of a column, or "empty", whatever its dtype."""
+    """Return pandas' word for the values of a column, whatever its dtype."""
     if not isinstance(column.dtype, np.dtype):
         column = column.astype(object)
     return pd.api.types.infer_dtype(column, skipna=True)
 
 
-NUMBERS = {"boolean", "decimal", "empty", "floating", "integer", "mixed-integer-float"}
-DATES = {"date", "datetime", "datetime64"}
+NUMBERS = {"boolean", "decimal", "floating", "integer", "mixed-integer-float"}
+DATES = {"date", "datetime", "datetime64", "period"}
 DURATIONS = {"timedelta", "timedelta64"}
+
+
+def _values_of(column: pd.Series) -> str:
+    """Return what a column holds: "numbers", "dates", "durations", "words" or "nothing"."""
+    if column.isna().all():
+        return "nothing"
+    kind = _kind(column)
+    for name, kinds in (("numbers", NUMBERS), ("dates", DATES), ("durations", DURATIONS)):
+        if kind in kinds:
+            return name
+    return "words"
+
+
+def _check_values(name: Any, fitted: str, found: str) -> None:
+    """Refuse a column that held values of one kind in `fit` and holds another kind now."""
+    both = {fitted, found}
+    if len(both) == 1 or "nothing" in both or both == {"numbers", "words"}:
+        return  # a code may come as 3 or as "3"; what is no number is refused when it is converted
+    raise ValueError(
+        f"the column {name!r} held {fitted} in fit, and now holds {found}; convert it to {fitted}, "
+        "or fit again."
+    )
 
 
 def _is_numeric(column: pd.Series) -> bool:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return False
-    return _kind(column) in NUMBERS | DATES | DURATIONS | {"period"}
+    return _values_of(column) != "words"
 
 
 def _numbers(column: pd.Series) -> pd.Series:
@@ -313,85 +357,3 @@ def _word(value: Any) -> str:
 
 def _lonlat_names(transformer: Any, names: Any) -> list[str]:
     return ["lon", "lat"]
-
-
-BOOSTING: dict[str, Any] = {
-    "early_stopping": False,
-    "l2_regularization": 1.0,  # without it boosting diverges where a class is rare
-    "random_state": 0,
-}
-FOREST: dict[str, Any] = {
-    "n_estimators": 50,
-    "min_samples_leaf": 2,
-    "max_features": 0.33,
-    "random_state": 0,
-}
-
-
-def _regressors(few: Any) -> list[tuple[str, BaseEstimator]]:
-    linear = ColumnTransformer([("columns", "passthrough", linear_columns)])
-    return [
-        ("linear", make_pipeline(linear, RidgePath())),
-        ("boosting", _on_tree_columns(few, HistGradientBoostingRegressor(**BOOSTING))),
-        ("trees", _on_tree_columns(few, ExtraTreesRegressor(**FOREST))),
-    ]
-
-
-def _classifiers(few: Any) -> list[tuple[str, BaseEstimator]]:
-    return [
-        *((f"linear, C={C:g}", _logistic("passthrough", C)) for C in STRENGTHS),
-        ("linear, few columns", _logistic(_first(few, N_FOR_FEW), 1.0)),
-        ("boosting", _on_tree_columns(few, HistGradientBoostingClassifier(**BOOSTING))),
-        ("trees", _on_tree_columns(few, ExtraTreesClassifier(**FOREST))),
-    ]
-
-
-def _logistic(encoded: Any, strength: float) -> Pipeline:
-    columns = ColumnTransformer(
-        [("encoder", encoded, encoder_columns), ("others", "passthrough", other_columns)]
-    )
-    return make_pipeline(columns, StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
-
-
-def _on_tree_columns(few: Any, trees: BaseEstimator) -> Pipeline:
-    columns = ColumnTransformer(
-        [
-            ("encoder", _first(few, N_FOR_TREES), encoder_columns),
-            ("others", "passthrough", tree_columns),
-        ]
-    )
-    return make_pipeline(columns, trees)
-
-
-def _first(few: Any, count: int) -> FunctionTransformer:
-    return FunctionTransformer(few, kw_args={"count": count})
-
-
-def first_columns(X: Any, count: int) -> np.ndarray:
-    """Return the first columns of an encoder."""
-    return np.asarray(X, dtype=np.float64)[:, :count]
-
-
-def first_components(X: Any, count: int) -> np.ndarray:
-    """Return the first principal components of the default encoder, which its columns mix."""
-    return dct(np.asarray(X, dtype=np.float64), norm="ortho", axis=1)[:, :count]
-
-
-def encoder_columns(X: pd.DataFrame) -> list[str]:
-    """Name the encoder's columns."""
-    return [name for name in map(str, X) if name.startswith("encoder__")]
-
-
-def linear_columns(X: pd.DataFrame) -> list[str]:
-    """Name all columns except those of content, on which a linear model extrapolates badly."""
-    return [name for name in map(str, X) if not name.startswith("content__")]
-
-
-def other_columns(X: pd.DataFrame) -> list[str]:
-    """Name the columns of the table itself."""
-    return [name for name in linear_columns(X) if not name.startswith("encoder__")]
-
-
-def tree_columns(X: pd.DataFrame) -> list[str]:
-    """Name the columns of the table itself, and those of content."""
-    return [name for name in map(str, X) if not name.startswith("encoder__")]

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv, cross_val_predict
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import column_or_1d
 
 from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
+from skgeo_embed.prediction.rows import chosen_folds, folds_in_order, order_of_rows
 
 
 class ResidualInterpolator(CorrectedEstimator):
@@ -46,9 +47,9 @@ class ResidualInterpolator(CorrectedEstimator):
         :class:`~sklearn.gaussian_process.GaussianProcessRegressor` (up to a few thousand rows). It
         is fitted on points of a sphere, (n, 3), in units of the typical distance between places,
         and used if it predicts the residuals of held-out folds.
-    cv : int, splitter or None, default=None
-        Folds of the out-of-fold predictions; splitters get the places. None is five shuffled folds,
-        stratified for a classifier. With
+    cv : int, splitter, iterable of pairs or None, default=None
+        Folds of the out-of-fold predictions; splitters get the places. None is five random folds,
+        stratified for a classifier, that do not depend on the order of the rows. With
         :class:`~skgeo_embed.model_selection.SpatialBlockKFold` residuals are those of predictions
         far from training places.
     lon, lat : str or int, default=None
@@ -117,13 +118,15 @@ class ResidualInterpolator(CorrectedEstimator):
         self.lat = lat
         self.n_jobs = n_jobs
 
-    def _fit_rows(self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any) -> None:
+    def _fit_rows(
+        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+    ) -> None:
         target = self._read_target(y)
         predicted = cross_val_predict(
             clone(self.estimator),
             X,
             y,
-            cv=list(self._folds(y).split(lonlat, y)),
+            cv=self._folds(order_of_rows(X, target, lonlat), y, lonlat, groups),
             n_jobs=self.n_jobs,
             params={},  # None fails under metadata routing in scikit-learn 1.6.0
             method="predict_proba" if is_classifier(self.estimator) else "predict",
@@ -148,11 +151,13 @@ class ResidualInterpolator(CorrectedEstimator):
             predicted = column_or_1d(self.estimator_.predict(X))[:, None]
         return predicted + self._correction(self._places(X, coords), predicted)
 
-    def _folds(self, y: np.ndarray) -> Any:
+    def _folds(self, order: np.ndarray, y: np.ndarray, lonlat: np.ndarray, groups: Any) -> Any:
+        classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            return check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        if is_classifier(self.estimator):
+            return chosen_folds(self.cv, lonlat, y, groups, classifier=classifier)
+        if classifier:
             n_splits = min(5, int(np.unique(y, return_counts=True)[1].max()))
             if n_splits > 1:
-                return StratifiedKFold(n_splits, shuffle=True, random_state=0)
-        return KFold(min(5, len(y)), shuffle=True, random_state=0)
+                splitter = StratifiedKFold(n_splits, shuffle=True, random_state=0)
+                return folds_in_order(splitter, order, y)
+        return folds_in_order(KFold(min(5, len(y)), shuffle=True, random_state=0), order)

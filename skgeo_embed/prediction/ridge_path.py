@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skgeo_embed.places.numbers import without_mask
+
 
 class RidgePath(RegressorMixin, BaseEstimator):
     """Ridge regressions of several strengths from one eigendecomposition.
@@ -57,7 +59,8 @@ class RidgePath(RegressorMixin, BaseEstimator):
             The fitted regressor.
         """
         self._validate_params()
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        y = without_mask(y)
+        X, y = validate_data(self, without_mask(X), y, dtype=np.float64, y_numeric=True)
         centre, spread = X.mean(axis=0), X.std(axis=0)
         spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
         standard = (X - centre) / spread
@@ -89,7 +92,7 @@ class RidgePath(RegressorMixin, BaseEstimator):
             Predictions.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, without_mask(X), dtype=np.float64, reset=False)
         return X @ self.coef_.T + self.intercept_
 
     def predict(self, X: Any) -> np.ndarray:

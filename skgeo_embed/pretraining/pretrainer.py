@@ -244,11 +244,11 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         from skgeo_embed.pretraining.run.options import checked_options
         from skgeo_embed.pretraining.run.training import train_towers
 
-        with whole_fit(self):
+        with whole_fit(self) as twin:
             settings = self.get_params(deep=False)
             recipe = named_recipe(self.recipe)
             options = checked_options(self.trainer_options, self.checkpoint_dir)
-            pairs, self.bad_images_ = open_pairs(
+            pairs, twin.bad_images_ = open_pairs(
                 images, coords, self.crop_size, self.on_bad_image, progress=self.verbose == 1
             )
             checkpoints = find_checkpoints(settings)
@@ -257,7 +257,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
                 pairs, self.val_fraction, self.val_split, self.batch_size, facts["seed"]
             )
             outcome = train_towers(settings, recipe, pairs, split, facts, checkpoints, options)
-            self._set_fitted(outcome.model, outcome.history, facts)
+            twin._set_fitted(outcome.model, outcome.history, facts)
         if outcome.error is not None:  # the weights reached are kept, whatever ended the run
             raise outcome.error
         return self
@@ -396,9 +396,9 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
 
         parameters, model, history, facts = reopen(Path(checkpoint).expanduser(), vision_tower)
         pretrainer = cls(**parameters)
-        with whole_fit(pretrainer):
-            pretrainer.bad_images_ = pd.DataFrame(columns=["file", "reason"])
-            pretrainer._set_fitted(model, history, facts)
+        with whole_fit(pretrainer) as twin:
+            twin.bad_images_ = pd.DataFrame(columns=["file", "reason"])
+            twin._set_fitted(model, history, facts)
         return pretrainer
 
     def save_pretrained(

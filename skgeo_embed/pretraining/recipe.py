@@ -9,6 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skgeo_embed.nn.encodings import HAS_SCALES
+
 if TYPE_CHECKING:
     from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
     from skgeo_embed.nn.location import LocationEncoder
@@ -189,7 +191,7 @@ class Recipe(BaseEstimator):
         self._validate_params()
         details = self.feature_grid is not None or self.fine_waves is not None
         harmonics = self.positional_encoding == "sphericalharmonics"
-        multi_scale = self.positional_encoding not in _WITHOUT_SCALES
+        multi_scale = HAS_SCALES.get(self.positional_encoding, True)
         used = {
             "legendre_polys": harmonics,
             "harmonics_calculation": harmonics,
@@ -250,8 +252,6 @@ class Recipe(BaseEstimator):
         grid = settings["feature_grid"]
         return {**settings, "feature_grid": None if grid is None else grid.description()}
 
-
-_WITHOUT_SCALES = ("sphericalharmonics", "direct", "cartesian3d", "wrap")
 
 RECIPES: dict[str, dict[str, Any]] = {
     "satclip": {},

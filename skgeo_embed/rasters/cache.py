@@ -6,8 +6,6 @@ import hashlib
 import io
 import os
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +17,7 @@ from skgeo_embed._files import cache_folder, write_atomically
 
 # rows and columns to (bands, height, width), and to scales, (height, width) or with bands first
 Read = Callable[[slice, slice], np.ndarray]
-SECONDS = 30
+DIGEST_BYTES = 32
 FILLED = 0.9  # of the limit, after making room: so it is not made for every block
 
 
@@ -53,12 +51,13 @@ class BlockCache:
         (height, width), (down, right) = shape, block
 
         def block_at(row: int, column: int) -> np.ndarray:
-            path = self._path(f"{raster} {row} {column}")
-            pixels = _load(path)
+            key = f"{raster} {row} {column}"
+            path = self._path(key)
+            pixels = _load(path, key)
             if pixels is None:
                 rows = slice(row * down, min((row + 1) * down, height))
                 pixels = opened()(rows, slice(column * right, min((column + 1) * right, width)))
-                self._store(path, pixels)
+                self._store(path, key, pixels)
             return pixels
 
         def read_blocks(rows: slice, columns: slice) -> np.ndarray:
@@ -78,11 +77,12 @@ class BlockCache:
         name = hashlib.sha256(key.encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.npy"
 
-    def _store(self, path: Path, pixels: np.ndarray) -> None:
+    def _store(self, path: Path, key: str, pixels: np.ndarray) -> None:
         content = io.BytesIO()
         np.save(content, np.ma.getdata(pixels), allow_pickle=False)
         if np.ma.isMaskedArray(pixels):
             np.save(content, np.ma.getmaskarray(pixels), allow_pickle=False)
+        content.write(_digest(key, content.getvalue()))
         size = content.tell()
         with self._lock:
             if size > self._limit:
@@ -138,38 +138,24 @@ def _joined(parts: list[np.ndarray], axis: int) -> np.ndarray:
     return (np.ma.concatenate if masked else np.concatenate)(parts, axis=axis)
 
 
-def _load(path: Path) -> np.ndarray | None:
+def _digest(key: str, content: bytes) -> bytes:
+    """Return the check sum of a block; it tells damage, and a file under another's name."""
+    return hashlib.sha256(key.encode() + b"\0" + content).digest()
+
+
+def _load(path: Path, key: str) -> np.ndarray | None:
     """Return a block from its file, and mark it as used; None if it must be fetched."""
     try:
-        with path.open("rb") as file:
-            pixels = np.load(file, allow_pickle=False)
-            more = file.read(1)
-            if more:
-                file.seek(-1, os.SEEK_CUR)
-                pixels = np.ma.MaskedArray(pixels, np.load(file, allow_pickle=False))
-    except FileNotFoundError:
+        stored = path.read_bytes()
+    except OSError:
         return None
-    except (ValueError, EOFError, OSError):  # damaged: it is fetched and written again
+    content, digest = stored[:-DIGEST_BYTES], stored[-DIGEST_BYTES:]
+    if digest != _digest(key, content):  # damaged: it is fetched and written again
         return None
+    file = io.BytesIO(content)
+    pixels = np.load(file, allow_pickle=False)
+    if file.tell() < len(content):
+        pixels = np.ma.MaskedArray(pixels, np.load(file, allow_pickle=False))
     with suppress(OSError):
         os.utime(path)
     return pixels
-
-
-def version_of(address: str) -> str | None:
-    """Ask the server for the version of a file: its ETag or date, and its length.
-
-    None means that the server does not tell.
-    """
-    if not address.startswith(("http://", "https://")):
-        return None
-    # one byte, because addresses that are signed for GET refuse HEAD
-    request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
-    try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            headers = answer.headers
-    except (urllib.error.URLError, OSError, ValueError):  # GDAL reports it when it reads the file
-        return None
-    changes = headers["ETag"] or headers["Last-Modified"]
-    length = (headers["Content-Range"] or headers["Content-Length"] or "").rpartition("/")[2]
-    return f"{changes} {length}" if changes else None

@@ -6,17 +6,23 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.geotiff import is_address
-from skgeo_embed.rasters.tiles import SCALES, Tile, header
+from skgeo_embed.rasters.headers import header, is_zarr
+from skgeo_embed.rasters.products import PRODUCTS, Product
+from skgeo_embed.rasters.tiles import Tile
 
 OPENERS = 8
+SCALES = "_scales"  # ends the names of files that are no embeddings, whatever the product
+PICTURES = {"thumbnail", "overview", "visual", "metadata"}  # roles in STAC
 PATH_COLUMNS = ("path", "location", "href", "url", "file", "filename")
 FOOTPRINTS = {  # and their first bytes: GDAL may follow other content to a server
     ".gpkg": b"SQLite format 3\0",
@@ -27,10 +33,8 @@ FOOTPRINTS = {  # and their first bytes: GDAL may follow other content to a serv
 Named = tuple[str, int | None]
 
 
-def open_catalogue(
-    source: Any, *, remote: bool, quantization: str | None, versioned: bool = False
-) -> list[Tile]:
-    """Read the headers of all tiles of a source, and if `versioned` the versions of remote ones.
+def open_catalogue(source: Any, *, remote: bool, quantization: str | None) -> list[Tile]:
+    """Read the headers of all tiles of a source, their bands in the order of the first.
 
     Raises
     ------
@@ -40,7 +44,8 @@ def open_catalogue(
         If a tile cannot be opened, is at an address though `remote` is False, or if tiles differ
         in their bands.
     """
-    named = list(_named(source, None, quantization))
+    product = None if quantization is None else PRODUCTS[quantization]
+    named = list(_named(source, None, product))
     if not named:
         raise FileNotFoundError(f"there is no raster in {source!r}.")
     for path, _ in named:
@@ -48,32 +53,51 @@ def open_catalogue(
             raise ImageError(f"{path} is an address; pass remote=True to read over the network.")
 
     def read(path: str, year: int | None) -> Tile:
-        return header(
-            path,
-            year=year,
-            with_scales=quantization == "tessera",
-            decoded=quantization is None,
-            versioned=versioned and is_address(path),
-            remote=remote,
-        )
+        return header(path, year=year, product=product, remote=remote)
 
     with ThreadPoolExecutor(OPENERS) as pool:
         tiles = list(pool.map(read, *zip(*named, strict=True)))
-    widths = {tile.shape[0] for tile in tiles}
-    if len(widths) > 1:
-        other = next(tile for tile in tiles if tile.shape[0] != tiles[0].shape[0])
+    return [_aligned(tile, tiles[0]) for tile in tiles]
+
+
+def _aligned(tile: Tile, first: Tile) -> Tile:
+    """Bring the bands of a tile into the order of the first one's, by their names."""
+    if tile.shape[0] != first.shape[0]:
         raise ImageError(
-            f"rasters differ in their bands: {tiles[0].path} has {tiles[0].shape[0]}, "
-            f"{other.path} {other.shape[0]}."
+            f"rasters differ in their bands: {first.path} has {first.shape[0]}, {tile.path} "
+            f"{tile.shape[0]}."
         )
-    return tiles
+    if tile.names != first.names:
+        tile = replace(tile, order=_order(tile, first))
+    order = tile.order or tuple(range(tile.shape[0]))
+    for band, theirs in enumerate(order):
+        unit, other = (first.units or {band: None})[band], (tile.units or {theirs: None})[theirs]
+        if unit and other and unit != other:
+            raise ImageError(
+                f"band {band + 1} of {first.path} is in {unit}, but that of {tile.path} in "
+                f"{other}; convert one of them, or use an encoder for each."
+            )
+    return tile
 
 
-def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[Named]:
+def _order(tile: Tile, first: Tile) -> tuple[int, ...]:
+    mine, theirs = first.names or (), tile.names or ()
+    if None not in mine and len(set(mine)) == len(mine) and set(mine) == set(theirs):
+        return tuple(theirs.index(name) for name in mine)
+    band = next((n for n, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), 0)
+    shown = [repr(names[band]) if names else "without a name" for names in (mine, theirs)]
+    raise ImageError(
+        f"rasters differ in the names of their bands: band {band + 1} of {first.path} is "
+        f"{shown[0]}, that of {tile.path} {shown[1]}, so they may hold other things. Give the "
+        "bands the same names (in a GeoTIFF their descriptions), or use an encoder for each."
+    )
+
+
+def _named(source: Any, year: int | None, product: Product | None) -> Iterator[Named]:
     """Yield paths and years."""
     if isinstance(source, Mapping):
         for key, part in source.items():
-            yield from _named(part, int(key), quantization)
+            yield from _named(part, int(key), product)
         return
     if not isinstance(source, (str, PathLike)):
         if not isinstance(source, (list, tuple)):
@@ -82,7 +106,7 @@ def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[
                 f"{source!r}."
             )
         for part in source:
-            yield from _named(part, year, quantization)
+            yield from _named(part, year, product)
         return
     path = fspath(source)
     if is_address(path):
@@ -96,26 +120,27 @@ def _named(source: Any, year: int | None, quantization: str | None) -> Iterator[
         yield from _items(file, year)
     elif suffix in FOOTPRINTS:
         yield from _footprints(file, year)
-    elif file.is_dir() and suffix != ".zarr" and not (file / "zarr.json").exists():
-        yield from ((str(found), year) for found in _in_folder(file, quantization))
+    elif file.is_dir() and not is_zarr(str(file)):
+        yield from ((str(found), year) for found in _in_folder(file, product))
     else:
         yield str(file), year
 
 
-def _in_folder(folder: Path, quantization: str | None) -> list[Path]:
-    """Find all GeoTIFFs; of Tessera the arrays, whose GeoTIFFs give only their position."""
-    arrays = folder.rglob("*.npy") if quantization == "tessera" else []
-    found = sorted(path for path in arrays if not path.stem.endswith(SCALES))
-    if found:
-        return found
-    files = [path for pattern in ("*.tif", "*.tiff") for path in folder.rglob(pattern)]
-    return sorted(path for path in files if not path.stem.endswith(SCALES))
+def _in_folder(folder: Path, product: Product | None) -> list[Path]:
+    """Find all GeoTIFFs, or arrays of a product, whose GeoTIFFs give only their position."""
+    suffix = product.suffix if product is not None and product.suffix is not None else SCALES
+    found: dict[str, list[Path]] = {".npy": [], ".tif": [], ".tiff": []}
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in found and not path.stem.lower().endswith(suffix):
+            found[path.suffix.lower()].append(path)
+    arrays = found[".npy"] if product is not None and product.suffix is not None else []
+    return sorted(arrays or found[".tif"] + found[".tiff"])
 
 
 def _items(file: Path, year: int | None) -> Iterator[Named]:
     """Yield the GeoTIFF of each item of a STAC collection, and the year of the item's time."""
     try:
-        collection = json.loads(file.read_text())
+        collection = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ImageError(f"{file} is not a STAC item collection: {error}") from error
     for item in _entry(collection, "features", list, file):
@@ -124,18 +149,30 @@ def _items(file: Path, year: int | None) -> Iterator[Named]:
         tiffs = [
             (asset, href)
             for asset, href in zip(assets, hrefs, strict=True)
-            if len(assets) == 1 or "tiff" in str(asset.get("type", href))
+            if len(assets) == 1 or _is_tiff(asset, href)
         ]
-        data = [pair for pair in tiffs if "data" in _roles(pair[0])] or tiffs
+        data = (
+            [pair for pair in tiffs if "data" in _roles(pair[0])]
+            or [pair for pair in tiffs if not PICTURES & set(map(str, _roles(pair[0])))]
+            or tiffs
+        )
         if len(data) != 1:
             raise ImageError(
                 f"item {item.get('id')!r} of {file} has {len(data)} assets that are GeoTIFFs; keep "
-                "the one that holds the embeddings."
+                "the one that holds the embeddings, or give it the role 'data'."
             )
         properties = _entry(item, "properties", dict, file)
         time = properties.get("start_datetime") or properties.get("datetime")
         taken = year if year is not None or not time else _year_of(time, file)
         yield _beside(file, data[0][1]), taken
+
+
+def _is_tiff(asset: dict[str, Any], href: str) -> bool:
+    """Say whether an asset is a GeoTIFF: by its type, or by its name where none is stated."""
+    kind = asset.get("type")
+    if kind:
+        return "tiff" in str(kind).lower()
+    return urlsplit(href).path.lower().endswith((".tif", ".tiff"))
 
 
 def _roles(asset: dict[str, Any]) -> list[Any]:
@@ -167,7 +204,7 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
     read = geopandas.read_parquet if file.suffix.lower() == ".parquet" else geopandas.read_file
     try:
         table = read(file)
-    except ValueError as error:
+    except Exception as error:  # of pyarrow, of pyogrio, of JSON in the file
         raise ImageError(f"{file} is not a table of footprints: {error}") from error
     columns = [name for name in table.columns if str(name).lower() in PATH_COLUMNS]
     if len(columns) != 1:

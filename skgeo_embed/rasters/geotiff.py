@@ -9,13 +9,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+import numpy as np
+
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.cache import Read
+from skgeo_embed.rasters.network import beginning_of, gdal_limits, url_of, version_of
+from skgeo_embed.rasters.stamps import OPENED_BESIDE
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # GDAL opens these with a file, by any driver
+LARGEST_BLOCK = 2**29  # bytes; a megabyte of a file may unpack to gigabytes
 # with this option GDAL looks for files beside one by exactly these names
 EXACT_NAMES = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 ON_DISK = {**EXACT_NAMES, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing"}
@@ -58,13 +63,78 @@ def opened_raster(path: str, document: str | None = None) -> Iterator[Any]:
     else:
         options = {**AT_ADDRESSES, **EXACT_NAMES} if "/vsi" in document else ON_DISK
         target = {"fp": document, "driver": "VRT"}
+    if document is None:
+        version_of(path)  # for its redirects: GDAL follows them to servers of other kinds
     try:
-        with rasterio.Env(**options), rasterio.open(**target) as file:
+        with rasterio.Env(**options, **gdal_limits()), rasterio.open(**target) as file:
+            check_blocks(file, path)
             yield file
-    except (rasterio.errors.RasterioError, OSError) as error:
+    except (rasterio.errors.RasterioError, OSError, UnicodeDecodeError) as error:
         hint = " Rasters at an address must be GeoTIFFs." if is_address(path) else ""
         shown = str(error) if document is None else str(error).replace(document, path)
         raise ImageError(f"{path} cannot be read as a raster: {shown}.{hint}") from error
+
+
+def check_blocks(file: Any, path: Any) -> None:
+    """Refuse a raster whose blocks need much memory, as its header says.
+
+    Raises
+    ------
+    ImageError
+        If a block of all bands has more than 512 MiB.
+    """
+    height, width = (max(side) for side in zip(*file.block_shapes, strict=True))
+    largest = max(np.dtype(_numpy_type(kind)).itemsize for kind in file.dtypes)
+    check_block_bytes(path, height, width, file.count * height * width * largest)
+
+
+def check_block_bytes(path: Any, height: int, width: int, size: int) -> None:
+    """Refuse blocks of more than 512 MiB."""
+    if size > LARGEST_BLOCK:
+        raise ImageError(
+            f"{path} is stored in blocks of {height} × {width} pixels, {size / 2**20:,.0f} MiB "
+            f"with all bands, and a block is read whole; write it again in blocks of at most "
+            f"{LARGEST_BLOCK >> 20} MiB, such as 256 × 256 pixels."
+        )
+
+
+def _numpy_type(kind: str) -> str:
+    return "complex64" if kind == "complex_int16" else kind
+
+
+@contextmanager
+def gdal_reader(path: str, document: str | None = None, masked: bool = False) -> Iterator[Read]:
+    """Open a raster for reading; `masked` reads missing pixels as masked ones in any case."""
+    from rasterio.windows import Window
+
+    with opened_raster(path, document) as file, _mask_of_address(path, document) as mask:
+        masked = masked or has_masks(file)
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            window = Window.from_slices(rows, columns)
+            pixels: np.ndarray = file.read(window=window, masked=masked)
+            if mask is None:
+                return pixels
+            hidden = np.broadcast_to(mask.read(window=window) == 0, pixels.shape)
+            return np.ma.MaskedArray(pixels, hidden)
+
+        yield read
+
+
+@contextmanager
+def _mask_of_address(path: str, document: str | None) -> Iterator[Any]:
+    """Open the mask beside a GeoTIFF at an address, or None: GDAL may not look for it itself."""
+    with ExitStack() as files:
+        mask = None
+        if document is None and is_address(path):
+            before, mark, query = path.partition("?")
+            beside = f"{before}.msk{mark}{query}"
+            if url_of(beside) is None:  # we cannot ask: most have none
+                with suppress(ImageError):
+                    mask = files.enter_context(opened_raster(beside))
+            elif beginning_of(beside) in TIFF_BEGINNINGS:  # servers may send a page instead
+                mask = files.enter_context(opened_raster(beside))
+        yield mask
 
 
 def has_masks(file: Any) -> bool:
@@ -111,6 +181,6 @@ def check_beside(path: str) -> None:
     ImageError
         If one is not.
     """
-    for suffix in BESIDE:
+    for suffix in OPENED_BESIDE:
         if os.path.exists(path + suffix):
             check_geotiff(path + suffix)

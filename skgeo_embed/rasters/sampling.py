@@ -13,9 +13,11 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed._region import WORLD, Region
+from skgeo_embed._sphere import KM_PER_DEGREE, great_circle_km
 from skgeo_embed.rasters.cache import BlockCache, Read
-from skgeo_embed.rasters.quantization import dequantized
-from skgeo_embed.rasters.tiles import LONLAT, Tile
+from skgeo_embed.rasters.crs import transformer
+from skgeo_embed.rasters.decoding import decoded
+from skgeo_embed.rasters.tiles import Tile
 
 WORKERS = min(8, 2 * (os.cpu_count() or 1))
 MOST_BANDS = 8192
@@ -37,7 +39,6 @@ def sample(
     years: np.ndarray | None,
     *,
     method: str,
-    quantization: str | None,
     cache: BlockCache | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield row numbers of places and their values, (n, bands) float32, tile by tile.
@@ -59,7 +60,6 @@ def sample(
                     hits.row[part],
                     hits.column[part],
                     method,
-                    quantization,
                     cache,
                 )
                 for tile, part in parts
@@ -155,39 +155,51 @@ class Places:
 @lru_cache(maxsize=65_536)
 def _region(tile: Tile) -> Region:
     """Return a region around a tile, a little wider; of all longitudes if it may hold a pole."""
-    lon, lat = _transformer(tile.crs, "inverse").transform(*tile.corners())
+    lon, lat = transformer(tile.crs, "inverse").transform(*tile.outline())
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return WORLD
+    outline = np.column_stack([lon, lat])
+    # between two points of the outline it leads away from them by half their distance at most
+    reach = 1e-6 + 0.6 * great_circle_km(outline[1:], outline[:-1]).max() / KM_PER_DEGREE
+    south, north = max(lat.min() - reach, -90.0), min(lat.max() + reach, 90.0)
+    to_south, to_north = _holds_poles(tile)
+    if to_south or to_north or south == -90 or north == 90:
+        return -180.0, -90.0 if to_south else south, 180.0, 90.0 if to_north else north
     lon = np.unwrap(lon, period=360)
-    height = 1e-6 + 0.01 * np.ptp(lat)
-    south, north = lat.min() - height, lat.max() + height
-    if np.ptp(lon) > 180:
-        return -180.0, -90.0 if south < -60 else south, 180.0, 90.0 if north > 60 else north
-    width = 1e-6 + 0.01 * np.ptp(lon)
-    return float(lon.min() - width), float(south), float(lon.max() + width), float(north)
+    reach /= np.cos(np.deg2rad(max(-south, north)))
+    west, east = float(lon.min() - reach), float(lon.max() + reach)
+    if east - west >= 360:
+        west, east = -180.0, 180.0
+    return west, float(south), east, float(north)
 
 
-@lru_cache(maxsize=256)
-def _transformer(crs: str, direction: str) -> Any:
-    try:
-        from pyproj import Transformer
-    except ImportError as error:
-        raise ImportError('rasters need pyproj: pip install "skgeo-embed[rasters]"') from error
-    ends = (LONLAT, crs) if direction == "forward" else (crs, LONLAT)
-    return Transformer.from_crs(*ends, always_xy=True)
+def _holds_poles(tile: Tile) -> tuple[bool, bool]:
+    """Say whether the South and the North Pole lie in a tile, or on its edge."""
+    x, y = transformer(tile.crs, "forward").transform([0.0, 0.0], [-90.0, 90.0])
+    _, height, width = tile.shape
+    with np.errstate(invalid="ignore"):  # a pole may lie at infinity
+        row, column = tile.pixels(np.asarray(x), np.asarray(y))
+        inside = (row >= -1) & (row <= height + 1) & (column >= -1) & (column <= width + 1)
+    return bool(inside[0]), bool(inside[1])
 
 
 def _pixels(tile: Tile, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    transformer = _transformer(tile.crs, "forward")
-    x, y = transformer.transform(*lonlat.T)
-    if not transformer.target_crs.is_geographic:
+    to_tile = transformer(tile.crs, "forward")
+    x, y = to_tile.transform(*lonlat.T)
+    if not to_tile.target_crs.is_geographic:
         return tile.pixels(x, y)
-    _, height, width = tile.shape  # longitude may run from 0 to 360
-    a, c = tile.transform[0], tile.transform[2]
-    west = min(c, c + a * width)
-    row, column = tile.pixels(west + (x - west) % 360, y)
-    at_end = (np.abs(y) == 90) & (np.abs(row - height) < 1e-6)  # no tile continues beyond a pole
-    return np.where(at_end, np.nextafter(height, 0), row), column
+    turn = 2 * np.pi / to_tile.target_crs.axis_info[0].unit_conversion_factor
+    west = tile.corners()[0].min()  # longitude may run from 0 to 360
+    row, column = tile.pixels(west + (x - west) % turn, y)
+    at_pole = np.isclose(np.abs(y), turn / 4, rtol=0, atol=1e-9)
+    _, height, width = tile.shape
+    return _within(row, height, at_pole), _within(column, width, at_pole)
+
+
+def _within(position: np.ndarray, size: int, at_pole: np.ndarray) -> np.ndarray:
+    """Move places at a pole that lie on the edge of a tile into it: no tile continues beyond."""
+    on_edge = at_pole & (position > -1e-6) & (position < size + 1e-6)
+    return np.where(on_edge, np.clip(position, 0, np.nextafter(size, 0)), position)
 
 
 def _of_tile(
@@ -195,7 +207,6 @@ def _of_tile(
     row: np.ndarray,
     column: np.ndarray,
     method: str,
-    quantization: str | None,
     cache: BlockCache | None,
 ) -> np.ndarray:
     """Read the values of one tile, (n, bands), block by block."""
@@ -208,11 +219,11 @@ def _of_tile(
         top, left, reach = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64), 1
     down, right = tile.block
     block = top // down * -(-width // right) + left // right
-    with tile.opened(cache) as (read, read_scales):
+    with tile.opened(cache) as (read, read_companion):
         for _, part in _by(block, np.arange(len(row))):
             rows = slice(int(top[part].min()), min(int(top[part].max()) + 1 + reach, height))
             columns = slice(int(left[part].min()), min(int(left[part].max()) + 1 + reach, width))
-            window = Window(tile, quantization, read, read_scales, rows, columns)
+            window = Window(tile, read, read_companion, rows, columns)
             if method == "nearest":
                 values[part] = window.at(top[part], left[part])
             else:
@@ -226,26 +237,26 @@ class Window:
     def __init__(
         self,
         tile: Tile,
-        quantization: str | None,
         read: Read,
-        read_scales: Read | None,
+        read_companion: Read | None,
         rows: slice,
         columns: slice,
     ) -> None:
-        self._tile, self._quantization = tile, quantization
+        self._tile = tile
         self._first = rows.start, columns.start
         self._pixels = read(rows, columns)
         expected = tile.shape[0], rows.stop - rows.start, columns.stop - columns.start
         if self._pixels.shape != expected:
             raise ImageError(f"{tile.path} has changed since fit; fit again.")
-        self._scales = None if read_scales is None else read_scales(rows, columns)
+        self._companion = None if read_companion is None else read_companion(rows, columns)
 
     def at(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Return the values of pixels, (n, bands)."""
         row, column = row - self._first[0], column - self._first[1]
-        scale = None if self._scales is None else self._scales[..., row, column].T
+        companion = None if self._companion is None else self._companion[..., row, column].T
         raw = self._pixels[:, row, column].T
-        return dequantized(raw, self._tile, self._quantization, scale)
+        values = decoded(raw, self._tile, companion)
+        return values if self._tile.order is None else values[:, self._tile.order]
 
     def between(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Return the bilinear mean of the surrounding pixels that are not missing."""

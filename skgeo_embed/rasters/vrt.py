@@ -8,20 +8,17 @@ source is checked, and GDAL gets a document made of the rest.
 from __future__ import annotations
 
 import re
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.geotiff import check_geotiff, has_masks, is_address, opened_raster
+from skgeo_embed.rasters.network import CURL, fetched, server_of, url_of
 
 DEEPEST = 8  # levels of VRTs inside VRTs
 LARGEST = 2**26  # bytes of a VRT, with the VRTs inside
-SECONDS = 30.0
-CURL = "/vsicurl/"
 GTIFF = "GTIFF_DIR:1:"  # a prefix that only the GeoTIFF driver opens; it ignores masks
 SOURCES = ("SourceFilename", "SourceDataset")
 SYSTEMS = ("SRS", "SourceSRS", "TargetSRS")
@@ -100,6 +97,18 @@ def checked_vrt(path: str, *, remote: bool, depth: int = 1) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def files_of(document: str) -> Iterator[str]:
+    """Yield the files on this disk that a checked document leads to."""
+    for element in ElementTree.fromstring(document).iter():
+        if element.tag not in SOURCES:
+            continue
+        source = element.text or ""
+        if source.startswith("<"):
+            yield from files_of(source)
+        elif not source.startswith(GTIFF):
+            yield source
+
+
 class _WithoutDoctype(ElementTree.TreeBuilder):
     def doctype(self, *_: Any) -> None:
         raise ValueError("it declares a document type, and entities are not allowed")
@@ -127,31 +136,14 @@ def _read(path: str) -> bytes:
         return file.read(LARGEST + 1)
 
 
-class _SameServer(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, url: str
-    ) -> Any:
-        if _server(url) != _server(req.full_url):
-            raise ImageError(f"{req.full_url} redirects to another server, {_server(url)}.")
-        return super().redirect_request(req, fp, code, msg, headers, url)
-
-
 def _fetched(address: str) -> bytes:
-    url = address.removeprefix(CURL)
-    if not url.startswith(("http://", "https://")):
+    url = url_of(address)
+    if url is None:
         raise ImageError(
             f"{address} is a VRT at an address that is not http or https; download it and pass the "
             "file, or pass its GeoTIFFs."
         )
-    opener = urllib.request.build_opener(_SameServer)
-    with opener.open(url, timeout=SECONDS) as answer:
-        content: bytes = answer.read(LARGEST + 1)
-    return content
-
-
-def _server(address: str) -> tuple[str, str]:
-    parts = urlsplit(address.removeprefix(CURL))
-    return parts.scheme, parts.netloc
+    return fetched(url, most=LARGEST + 1, same_server=True)[0]
 
 
 def _check_known(root: ElementTree.Element, path: str) -> None:
@@ -201,7 +193,7 @@ def _resolved(element: ElementTree.Element, path: str, remote: bool) -> str:
             f"{path} leads to addresses or virtual files, such as {name[:80]}; pass remote=True to "
             "read over the network."
         )
-    if is_address(path) and (not name.startswith(CURL) or _server(name) != _server(path)):
+    if is_address(path) and (not name.startswith(CURL) or server_of(name) != server_of(path)):
         raise ImageError(f"{path} leads to another server than its own: {name[:80]}.")
     return name
 

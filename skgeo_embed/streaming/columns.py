@@ -21,6 +21,8 @@ NULL_HINT = (
 )
 NAME_THEM = "name them with lon=... and lat=... (--lon and --lat on the command line)"
 NO_NUMBERS = ("timestamp", "date", "time", "duration", "bool")  # as pyarrow names types
+DEGREES = "EPSG:4326"
+NOT_STATED = object()  # None says that nobody knows
 NESTED = ("list", "large_list", "fixed_size_list", "struct", "map")
 
 
@@ -40,8 +42,9 @@ class PlacesOfTable:
         self.decimal = decimal
         self.time = getattr(self.reader, "time", None)
         lon, lat = lon or self.reader.lon, lat or self.reader.lat
-        self.geometry = geometry or (None if lon or lat else self._geoparquet(table))
-        self.crs = self._crs(table)
+        primary, systems = _geoparquet(table)
+        self.geometry = geometry or (None if lon or lat else primary)
+        self.crs = _system_of(table, systems.get(self.geometry, NOT_STATED))
         self.columns: tuple[str, str] | None = None
         if self.geometry is None:
             self.columns = _coordinate_columns(table, lon, lat)
@@ -49,16 +52,6 @@ class PlacesOfTable:
             if name is not None and name not in table.names:
                 raise UsageError(f"{table.path} has no column {name!r}: {', '.join(table.names)}.")
         self._check_types(table)
-
-    def _geoparquet(self, table: TableFile) -> str | None:
-        """The column of a GeoParquet file's geometries, whose CRS it says."""
-        text = table.metadata().get(b"geo")
-        return None if text is None else str(json.loads(text)["primary_column"])
-
-    def _crs(self, table: TableFile) -> Any:
-        """What GeoParquet says of the column; by default degrees, WGS84."""
-        columns = json.loads(table.metadata().get(b"geo", b'{"columns": {}}'))["columns"]
-        return columns.get(self.geometry, {}).get("crs", "EPSG:4326")
 
     def _check_types(self, table: TableFile) -> None:
         for name in self.all_columns:
@@ -125,7 +118,6 @@ class PlacesOfTable:
             return values if time is None else pd.DataFrame({"cell": values, self.time: time})
         try:
             from geopandas import GeoDataFrame, GeoSeries
-            from shapely.errors import GEOSException
         except ImportError as error:
             raise ImportError(
                 'geometries need geopandas: pip install "skgeo-embed[geo]"'
@@ -135,16 +127,99 @@ class PlacesOfTable:
                 f"column {self.geometry!r} holds EWKT ({str(first)[:40]!r}); write it without "
                 "SRID=...;, in degrees."
             )
-        is_text = "(" in str(first) and not isinstance(first, bytes)
-        read = GeoSeries.from_wkt if is_text else GeoSeries.from_wkb  # which takes hexadecimals
+        shapes = self._shapes(values.where(values.notna(), None).to_numpy(object), first_row)
+        series = GeoSeries(shapes, crs=self._system(shapes, first_row))
+        return series if time is None else GeoDataFrame({self.time: time}, geometry=series)
+
+    def _shapes(self, values: np.ndarray, first_row: int) -> np.ndarray:
+        """Read well-known texts, or well-known bytes, also as hexadecimal digits."""
+        import shapely
+
+        first = next((value for value in values if value is not None), b"")
+        # hexadecimal bytes begin with the order of bytes, 00 or 01; texts with a word
+        is_text = isinstance(first, str) and re.match(r"\s*[A-Za-z]", first) is not None
+        of_rows = f"(in the rows from {first_row} on)"
         try:
-            series = read(values.where(values.notna(), None), crs=self.crs)
-        except (GEOSException, TypeError) as error:
+            return shapely.from_wkt(values) if is_text else shapely.from_wkb(values)
+        except NotImplementedError as error:
+            raise CoordinateError(
+                f"column {self.geometry!r} holds curves, of which areas are not computed: {error} "
+                f"{of_rows}. Turn them into straight lines first, by PostGIS's ST_CurveToLine or "
+                "ogr2ogr -nlt CONVERT_TO_LINEAR."
+            ) from error
+        except (shapely.errors.GEOSException, TypeError) as error:
             raise CoordinateError(
                 f"column {self.geometry!r} holds what is no geometry (WKB or WKT) and no H3 cell: "
-                f"{error} (in the rows from {first_row} on)"
+                f"{error} {of_rows}"
             ) from error
-        return series if time is None else GeoDataFrame({self.time: time}, geometry=series)
+
+    def _system(self, shapes: np.ndarray, first_row: int) -> Any:
+        """Return the CRS of geometries: what the file says, or else what EWKB says of each."""
+        import shapely
+
+        numbers = shapely.get_srid(shapes)[~shapely.is_missing(shapes)]
+        found = sorted(set(numbers.tolist()))
+        stated = self.crs is not NOT_STATED
+        if found in ([], [0]):
+            return self.crs if stated else DEGREES
+        where = f"column {self.geometry!r}, in the rows from {first_row} on,"
+        if len(found) > 1:
+            raise CoordinateError(
+                f"{where} holds geometries of several systems: their SRIDs are "
+                f"{', '.join(map(str, found[:5]))} (0 states none). Transform them to one first "
+                "(PostGIS: ST_Transform)."
+            )
+        import pyproj
+
+        try:
+            system = pyproj.CRS.from_epsg(found[0])
+        except pyproj.exceptions.CRSError as error:
+            raise CoordinateError(
+                f"{where} holds geometries of SRID {found[0]}, which is no EPSG code that is known "
+                f"here ({error}). Transform them to 4326 first (PostGIS: ST_Transform)."
+            ) from error
+        if stated and self.crs not in (None, system):
+            raise CoordinateError(
+                f"{where} holds geometries of SRID {found[0]}, and the file says that they are "
+                "in another CRS; correct one of the two."
+            )
+        return system
+
+
+def _geoparquet(table: TableFile) -> tuple[str | None, dict[str | None, Any]]:
+    """Return the column of a GeoParquet file's geometries, and the CRS that each column states."""
+    text = table.metadata().get(b"geo")
+    if text is None:
+        return None, {}
+    try:
+        found = json.loads(text)
+        primary, columns = found["primary_column"], found["columns"]
+        systems = {name: of["crs"] for name, of in columns.items() if "crs" in of}
+        if not isinstance(primary, str):
+            raise TypeError(f"primary_column is {primary!r}")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{table.path} says that it is GeoParquet, and its 'geo' cannot be read ({cause[:200]})"
+            "; write it anew, or name columns of longitude and latitude after the metadata are "
+            "gone (pyarrow: table.replace_schema_metadata())."
+        ) from error
+    return primary, systems
+
+
+def _system_of(table: TableFile, stated: Any) -> Any:
+    """Read the CRS that GeoParquet states; None where it says that it is unknown."""
+    if stated is NOT_STATED or stated is None:
+        return stated
+    import pyproj
+
+    try:
+        return pyproj.CRS.from_user_input(stated)
+    except pyproj.exceptions.CRSError as error:
+        raise ValueError(
+            f"{table.path} states a CRS of its geometries that cannot be read: {str(error)[:300]}. "
+            "Write it with another one (geopandas: set_crs(..., allow_override=True))."
+        ) from error
 
 
 def _coordinate_columns(table: TableFile, lon: str | None, lat: str | None) -> tuple[str, str]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DELIMITERS = (",", ";", "\t")
-LONGEST_VALUE = 2**31 - 1  # outlines are longer than the 128 kB that Python reads by itself
+LONGEST_LINE = 2**26  # characters; outlines are longer than the 128 kB that Python reads by itself
+MOST_TEXT = 2**27  # characters of a batch, whatever its rows; a compressed MB may hold a GB
 WRITTEN_ROWS = 256  # at a time, whose features are numbers of Python's meanwhile
 
 
@@ -83,9 +84,9 @@ class CsvFile:
     @contextmanager
     def _records(self) -> Iterator[tuple[Any, Any]]:
         """The lines' columns, and the file."""
-        csv.field_size_limit(LONGEST_VALUE)
+        csv.field_size_limit(LONGEST_LINE)
         with self._opened() as (text, file), self._errors_named():
-            yield csv.reader(text, delimiter=self.delimiter, strict=True), file
+            yield csv.reader(_lines(text), delimiter=self.delimiter, strict=True), file
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:
@@ -103,7 +104,7 @@ class CsvFile:
     ) -> Iterator[tuple[pd.DataFrame, int]]:
         """Yield frames of `n_rows` rows after the first `skip`, with the file's rows, or so.
 
-        `columns` are those to read, by default all.
+        Frames of very long rows have fewer. `columns` are those to read, by default all.
         """
         size, seen = self.path.stat().st_size, skip
         with self._records() as (records, file):
@@ -111,7 +112,7 @@ class CsvFile:
             next(rows)  # the names
             for _ in islice(rows, skip):
                 pass
-            while batch := list(islice(rows, n_rows)):
+            while batch := _next_rows(rows, n_rows):
                 seen += len(batch)
                 frame = pd.DataFrame(batch, dtype=object)
                 frame.columns = pd.Index(self.names, dtype=object)
@@ -154,6 +155,26 @@ class CsvFile:
             for column in columns
         ]
         return pa.Table.from_arrays(arrays, names=list(map(str, rows.columns)))
+
+
+def _lines(text: Any) -> Iterator[str]:
+    """Yield lines, none of which takes all memory."""
+    while line := text.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE and line[-1] not in "\r\n":
+            raise csv.Error(f"a line is longer than {LONGEST_LINE:,} characters")
+        yield line
+
+
+def _next_rows(rows: Iterator[list[str]], n_rows: int) -> list[list[str]]:
+    """Take the next rows, fewer than so many where their text is long."""
+    batch: list[list[str]] = []
+    room = MOST_TEXT
+    for row in rows:
+        batch.append(row)
+        room -= sum(map(len, row))
+        if len(batch) == n_rows or room <= 0:
+            break
+    return batch
 
 
 def write_csv(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,35 @@ def check_arrow(*paths: Path) -> None:
             f"{needed[0].name}, as Parquet and .zst files, needs pyarrow: "
             'pip install "skgeo-embed[tables]"'
         )
+
+
+@contextmanager
+def only_writer(folder: Path, output: Path) -> Iterator[None]:
+    """Hold the folder in which an output is made; no other process, and no other thread, may.
+
+    Raises
+    ------
+    FileExistsError
+        If a file stands where the folder would be.
+    RuntimeError
+        If another run makes the same output.
+    """
+    from filelock import FileLock, Timeout
+
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is where parts would be kept; move that file.")
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    busy = f"another process is writing {output}."
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RuntimeError(busy) from error
+    except FileNotFoundError as error:  # its folder has just gone
+        raise RuntimeError(f"{busy[:-1]}, and has just finished.") from error
+    try:
+        if not (folder / ".lock").exists():  # what was locked is a file that is gone
+            raise RuntimeError(f"{busy[:-1]}, and has just finished.")
+        yield
+    finally:
+        lock.release()

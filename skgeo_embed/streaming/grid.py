@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator, Sequence
 from numbers import Real
 from os import PathLike
@@ -12,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._errors import UsageError
-from skgeo_embed._files import replace_durably, write_atomically
+from skgeo_embed._files import new_array_file, replace_durably, write_atomically
 from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.encoders.base import CoordinateTransformer
-from skgeo_embed.streaming.files import check_output
+from skgeo_embed.streaming.files import check_output, only_writer
 from skgeo_embed.streaming.fitted import fitted
 from skgeo_embed.streaming.progress import Progress
 
 BLOCK_BYTES = 128 * 2**20  # of features at a time
+WHOLE = "whole"  # the grid while it is made, in a folder beside the output
 
 
 def encode_grid(
@@ -40,7 +42,8 @@ def encode_grid(
     output : path-like
         A .npy file to be written, of shape (n_lat, n_lon, d) and the encoder's dtype, rows from
         north to south; ``numpy.load(output, mmap_mode="r")`` opens it. The axes are written
-        beside it, as OUTPUT.lon.npy and OUTPUT.lat.npy. They are created only when complete.
+        beside it, as OUTPUT.lon.npy and OUTPUT.lat.npy. They are created only when complete;
+        the grid is made in a folder OUTPUT.parts.
     region : (west, south, east, north), default=(-180, -90, 180, 90)
         Degrees; across the antimeridian east is greater than 180, or less than west.
     resolution : float, default=1.0
@@ -60,7 +63,11 @@ def encode_grid(
     ValueError
         If the region or the resolution cannot be meant.
     FileExistsError
-        If the output exists.
+        If the output exists, or appears during the run.
+    OSError
+        If the disk has no room for the grid, which is found before anything is encoded.
+    RuntimeError
+        If another run makes the same output.
     TypeError
         If `encoder` is none of this library's encoders of places.
 
@@ -82,23 +89,43 @@ def encode_grid(
         raise UsageError(str(error)) from error
     encoder = fitted(encoder)
     shape = (len(lat), len(lon), encoder.n_features_out)
-    temporary = path.with_name(f".{path.name}.new")
+    folder = path.with_name(f"{path.name}.parts")
+    with only_writer(folder, path):
+        if others := {file.name for file in folder.iterdir()} - {WHOLE, ".lock"}:
+            raise FileExistsError(
+                f"{folder} is where the grid would be made, and holds something else "
+                f"({', '.join(sorted(others)[:4])}); move it."
+            )
+        try:
+            grid: Any = new_array_file(folder / WHOLE, encoder.output_dtype, shape, path)
+            with Progress("encoding", "rows", len(lat), shown=verbose) as progress:
+                for rows, features in grid_blocks(encoder, lon, lat):
+                    grid[rows] = features
+                    progress.update(len(features))
+            grid.flush()
+            _publish(
+                folder / WHOLE, path, dict(zip(axis_files, (lon, lat), strict=True)), overwrite
+            )
+        finally:
+            shutil.rmtree(folder)
+    return shape
+
+
+def _publish(grid: Path, path: Path, axes: dict[Path, np.ndarray], overwrite: bool) -> None:
+    """Give a complete grid and its axes their names: all of them, or none."""
+    written: list[Path] = []
     try:
-        dtype = encoder.output_dtype
-        grid: Any = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-        with Progress("encoding", "rows", len(lat), shown=verbose) as progress:
-            for rows, features in grid_blocks(encoder, lon, lat):
-                grid[rows] = features
-                progress.update(len(features))
-        grid.flush()
-        for file, axis in zip(axis_files, (lon, lat), strict=True):
+        for file, axis in axes.items():
             content = io.BytesIO()
             np.save(content, axis)
-            write_atomically(file, content.getbuffer())
-        replace_durably(temporary, Path(path))
-    finally:
-        temporary.unlink(missing_ok=True)
-    return shape
+            write_atomically(file, content.getbuffer(), overwrite=overwrite)
+            written.append(file)
+        replace_durably(grid, path, overwrite=overwrite)
+    except BaseException:
+        if not overwrite:  # they were not there before
+            for file in written:
+                file.unlink(missing_ok=True)
+        raise
 
 
 def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, np.ndarray]:
@@ -107,10 +134,10 @@ def grid_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, n
     Raises
     ------
     ValueError
-        If the region is not a rectangle of degrees, or the resolution is not positive.
+        If the region is not a rectangle of degrees, or the resolution is not positive and finite.
     """
     west, south, east, north = read_region(region)
-    if not (isinstance(resolution, Real) and resolution > 0):
+    if not (isinstance(resolution, Real) and 0 < resolution < np.inf):
         raise ValueError(f"resolution must be a positive number of degrees, got {resolution!r}")
     n_lon = max(1, round((east - west) / resolution))
     n_lat = max(1, round((north - south) / resolution))

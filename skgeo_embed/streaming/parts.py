@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skgeo_embed._files import replace_durably, write_atomically
+from skgeo_embed._files import errors_name, replace_durably, write_atomically
 from skgeo_embed.streaming.csv_file import write_csv
 from skgeo_embed.streaming.files import compression_of, format_of
 from skgeo_embed.streaming.parquet_file import join_arrow, with_features, write_arrow
@@ -95,7 +97,10 @@ class Parts:
         except (FileNotFoundError, ValueError):
             return None
         kinds = {"of": dict, "parts": list, "first_bad": list}
-        if not isinstance(known, dict) or known.keys() != kinds.keys():
+        # any bit of it may be damaged, such as one of the number of rows of a part
+        if not isinstance(known, dict) or known.pop("crc32", None) != _checksum_of(known):
+            return None
+        if known.keys() != kinds.keys():
             return None
         whole = all(isinstance(known[key], kind) for key, kind in kinds.items())
         return (
@@ -117,17 +122,18 @@ class Parts:
         path = self._path(index)
         temporary = path.with_name(f"{path.name}.new")
         bad = self.rows + np.flatnonzero(np.isnan(features[:, 0]))
-        if self.kind == "csv":
-            write_csv(
-                rows,
-                features,
-                temporary,
-                names=names if index == 0 else None,
-                delimiter=self.delimiter,
-                compression=compression_of(self.output),
-            )
-        else:
-            write_arrow(with_features(rows, features, names), temporary)
+        with errors_name(path), _removed_if_cut(temporary):
+            if self.kind == "csv":
+                write_csv(
+                    rows,
+                    features,
+                    temporary,
+                    names=names if index == 0 else None,
+                    delimiter=self.delimiter,
+                    compression=compression_of(self.output),
+                )
+            else:
+                write_arrow(with_features(rows, features, names), temporary)
         size, crc32 = temporary.stat().st_size, _checksum(temporary)
         replace_durably(temporary, path)
         self.state["parts"].append(
@@ -137,18 +143,33 @@ class Parts:
         self.state["first_bad"] += bad[:room].tolist()
         self._save()
 
-    def join(self, feature_names: list[str]) -> None:
-        """Make the output of all parts, whole or not at all."""
+    def join(self, feature_names: list[str], *, overwrite: bool) -> None:
+        """Make the output of all parts, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If a part is not what was written, or the output cannot be.
+        FileExistsError
+            If the output has appeared and is not to be overwritten; the parts stay.
+        """
         temporary = self.folder / "whole"
         paths = [self._path(index) for index in range(len(self.state["parts"]))]
-        if self.kind == "csv":
-            with temporary.open("wb") as whole:
-                for path in paths:
-                    with path.open("rb") as part:
-                        shutil.copyfileobj(part, whole, READ_BYTES)
-        else:
-            join_arrow(paths, temporary, feature_names)
-        replace_durably(temporary, self.output)
+        for index, path in enumerate(paths):
+            if not self._is_whole(index):
+                raise OSError(
+                    f"{path} is not what was written there, so {self.output} was not made; do the "
+                    "same again, which makes that part and those after it anew."
+                )
+        with errors_name(self.output), _removed_if_cut(temporary):
+            if self.kind == "csv":
+                with temporary.open("wb") as whole:
+                    for path in paths:
+                        with path.open("rb") as part:
+                            shutil.copyfileobj(part, whole, READ_BYTES)
+            else:
+                join_arrow(paths, temporary, feature_names)
+        replace_durably(temporary, self.output, overwrite=overwrite)
         shutil.rmtree(self.folder)
 
     def forget_if_empty(self) -> None:
@@ -161,7 +182,22 @@ class Parts:
         return self.folder / f"part-{index:06d}.{suffix}"
 
     def _save(self) -> None:
-        write_atomically(self._record, json.dumps(self.state).encode())
+        record = {**self.state, "crc32": _checksum_of(self.state)}
+        write_atomically(self._record, json.dumps(record).encode())
+
+
+@contextmanager
+def _removed_if_cut(temporary: Path) -> Iterator[None]:
+    """Leave the room of a file that could not be finished to others: the disk may be full."""
+    try:
+        yield
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _checksum_of(state: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(state, sort_keys=True).encode())
 
 
 def _checksum(path: Path) -> int:

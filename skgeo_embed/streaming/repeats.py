@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from skgeo_embed._files import new_array_file
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.sources import TableFile
 
@@ -71,16 +72,14 @@ def encode_places(
     verbose: bool,
 ) -> EncodedPlaces:
     """Encode distinct places, batch by batch, into a file that is forgotten with the run."""
-    features: np.ndarray | None = None
+    features: Any = np.empty(0)
     with Progress("encoding places", "places", total=len(places), shown=verbose) as progress:
         for start in range(0, len(places), batch_rows):
             part = encode(places.iloc[start : start + batch_rows])
-            if features is None:
-                shape = len(places), part.shape[1]
-                features = np.lib.format.open_memmap(path, "w+", part.dtype, shape)
+            if not start:
+                features = new_array_file(path, part.dtype, (len(places), part.shape[1]), path)
             features[start : start + len(part)] = part
             progress.update(len(part))
-    assert features is not None
     return EncodedPlaces(_index(places), features)
 
 

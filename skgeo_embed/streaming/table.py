@@ -13,9 +13,16 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
+from skgeo_embed._files import file_state
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.streaming.columns import NULL_HINT, PlacesOfTable, to_numbers
-from skgeo_embed.streaming.files import FORMATS, check_arrow, check_output, check_source
+from skgeo_embed.streaming.files import (
+    FORMATS,
+    check_arrow,
+    check_output,
+    check_source,
+    only_writer,
+)
 from skgeo_embed.streaming.fitted import fitted
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
@@ -104,7 +111,9 @@ def encode_table(
     CoordinateError
         If coordinates are missing or impossible and the encoder was told to raise.
     FileExistsError
-        If the output exists, or parts of another run do.
+        If the output exists or appears during the run, or parts of another run exist.
+    RuntimeError
+        If the table changes while it is read, or another run writes the same output.
     ValueError
         If columns cannot be found, or the file is no table.
     ImportError
@@ -128,8 +137,7 @@ def encode_table(
     if path.resolve() == target.resolve():
         raise UsageError(f"{output} is the input; choose another name for the output.")
     check_arrow(path, target)
-    from filelock import FileLock, Timeout
-
+    as_begun = Unchanged(path)
     table = open_table(path, delimiter)
     parts = Parts(target, table.delimiter)
     if decimal == "," and parts.kind == "csv":
@@ -139,20 +147,15 @@ def encode_table(
         )
     ready = fitted(encoder)
     places = PlacesOfTable(table, ready, lon, lat, geometry, decimal)
-    if parts.folder.exists() and not parts.folder.is_dir():
-        raise FileExistsError(f"{parts.folder} is where parts would be kept; move that file.")
-    parts.folder.mkdir(exist_ok=True)
     try:
-        with FileLock(parts.folder / ".lock", timeout=0):
-            damaged = parts.open(_description(table, places, ready), restart=restart)
+        with only_writer(parts.folder, target):
+            damaged = parts.open(_description(table, places, ready, as_begun), restart=restart)
             if verbose and damaged:
                 print(f"{damaged} part(s) of an earlier run are damaged, and made again")
             if verbose and parts.rows:
                 print(f"going on after {parts.rows:,} rows that an earlier run has encoded")
-            _encode_parts(table, places, ready, parts, verbose)
-            parts.join(_names(ready))
-    except Timeout as error:
-        raise RuntimeError(f"another process is writing {target}.") from error
+            _encode_parts(table, places, ready, parts, as_begun, verbose)
+            parts.join(_names(ready), overwrite=overwrite)
     except KeyboardInterrupt as interruption:
         kept = parts.rows
         raise KeyboardInterrupt(
@@ -165,6 +168,28 @@ def encode_table(
     return EncodedTable(parts.rows, len(_names(ready)), parts.bad, parts.state["first_bad"])
 
 
+class Unchanged:
+    """A table that must not change while it is read.
+
+    Parameters
+    ----------
+    path : Path
+        The file, as it is now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._state = path, file_state(path)
+        self.size_and_time = list(self._state[1:3])  # of a copy, too
+
+    def check(self) -> None:
+        """Say that it has changed, if it has."""
+        if not self._path.is_file() or file_state(self._path) != self._state:
+            raise RuntimeError(
+                f"{self._path}: the table changed while it was read, so nothing was made of it. Do "
+                "the same again when nobody writes to it, with restart=True (--restart)."
+            )
+
+
 def _names(encoder: CoordinateTransformer) -> list[str]:
     return [str(name) for name in encoder.get_feature_names_out()]
 
@@ -174,6 +199,7 @@ def _encode_parts(
     places: PlacesOfTable,
     encoder: CoordinateTransformer,
     parts: Parts,
+    as_begun: Unchanged,
     verbose: bool,
 ) -> None:
     names = _names(encoder)
@@ -194,6 +220,7 @@ def _encode_parts(
         ThreadPoolExecutor(1) as writer,  # while one part goes to the disk the next is encoded
     ):
         for rows, total in table.batches(n_rows, skip=done):
+            as_begun.check()  # so that no part is made of a table that has changed
             where = table.frame(rows, places.all_columns)
             if repeats is not None:
                 features = repeats.of(where)
@@ -211,6 +238,7 @@ def _encode_parts(
             progress.update(len(features), total or done)
         if writing is not None:
             writing.result()
+    as_begun.check()  # a table that was cut has fewer batches
     if not done:
         raise ValueError(f"{table.path} has no rows.")
 
@@ -249,17 +277,16 @@ def _features(
 
 
 def _description(
-    table: TableFile, places: PlacesOfTable, encoder: CoordinateTransformer
+    table: TableFile, places: PlacesOfTable, encoder: CoordinateTransformer, as_begun: Unchanged
 ) -> dict[str, Any]:
     """What makes the output what it is: a digest of each thing, since a setting may be secret."""
     from skgeo_embed import __version__
 
-    stat = Path(table.path).stat()
     info = getattr(encoder, "encoder_info_", {})
     described = {
         "input": str(table.path.resolve()),
         "version of skgeo-embed": __version__,
-        "input's size or time": [stat.st_size, stat.st_mtime_ns],
+        "input's size or time": as_begun.size_and_time,
         "encoder": [type(encoder).__name__, info.get("name"), info.get("sha256")],
         **_settings(encoder),
         "column of places": [*(places.columns or [places.geometry]), places.time],

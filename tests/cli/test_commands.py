@@ -75,6 +75,98 @@ def test_maps_that_cannot_be_drawn(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["map", "m.png", "--region", "0", "0", "400", "9"], "region must be (west, south"),
+        (["map", "m.png", "--resolution", "0"], "resolution must be a positive number"),
+        (["map", "m.gif", "--region", "0", "0", "40", "9"], "leave --region out"),
+        (["map", "m.png", "--like", "95", "200"], "--like takes a longitude, then a latitude"),
+        (["grid", "g.npy", "--resolution", "inf"], "positive number of degrees, got inf"),
+        (["geolocate", "i.npy", "--top", "0"], "--top 0 must be from 1"),
+        (["geolocate", "i.npy", "--top", "9", "--candidates", "5"], "--candidates 5"),
+        (["pretrain", "--images", "i.npy", "--output", "o"], "needs --coords"),
+        (["pretrain", "--images", "f", "--coords", "c.csv", "--output", "o"], "only for a .npy"),
+        (["pretrain", "--images", "f", "--output", "i.npy"], "i.npy is a file; name a new folder"),
+        (["pretrain", "--images", "f", "--output", "o", "--max_epochs", "-3"], "'max_epochs'"),
+    ],
+)
+def test_wrong_arguments_end_with_two_in_every_command(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("i.npy", np.zeros((2, 3, 8, 8), np.float32))
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["i.npy"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"PK\x03\x04", b"\x93NUMPY\x01\x00"])
+def test_arrays_that_cannot_be_read_are_named(tmp_path, capsys, content):
+    (tmp_path / "bad.npy").write_bytes(content)
+    pd.DataFrame({"lon": [1], "lat": [2]}).to_csv(tmp_path / "c.csv")
+    bad, coords = str(tmp_path / "bad.npy"), str(tmp_path / "c.csv")
+    assert main(["geolocate", bad]) == 1
+    assert f"{bad} cannot be read as a .npy file" in capsys.readouterr().err
+    output = ["--output", str(tmp_path / "o")]
+    assert main(["pretrain", "--images", bad, "--coords", coords, *output]) == 1
+    assert f"{bad} cannot be read as a .npy file" in capsys.readouterr().err
+    np.save(tmp_path / "i.npy", np.zeros((2, 3, 8, 8), np.float32))
+    good = ["pretrain", "--images", str(tmp_path / "i.npy"), *output]
+    assert main([*good, "--coords", bad]) == 1
+    assert f"{bad} " in capsys.readouterr().err
+    assert main([*good, "--coords", str(tmp_path / "gone.csv")]) == 1
+    assert "there is no file" in capsys.readouterr().err
+
+
+def test_several_arrays_under_the_name_of_one(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", a=np.zeros(2))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    assert main(["geolocate", str(tmp_path / "a.npy")]) == 1
+    assert "a.npy is not a .npy file but an .npz file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["map.png", "map.gif"])
+def test_a_picture_that_appears_while_a_map_is_drawn_stays(tmp_path, monkeypatch, capsys, name):
+    from skgeo_embed.inspection import EmbeddingMapDisplay
+
+    out, draw = tmp_path / name, EmbeddingMapDisplay.from_estimator
+    animate = EmbeddingMapDisplay.animate
+
+    def and_then(*arguments, **options):
+        out.write_text("mine")
+        return draw(*arguments, **options)
+
+    monkeypatch.setattr(EmbeddingMapDisplay, "from_estimator", and_then)
+    monkeypatch.setattr(
+        EmbeddingMapDisplay,
+        "animate",
+        lambda self, path, **more: animate(self, path, n_frames=2, size=80, **more),
+    )
+    arguments = ["map", str(out), "--model", "bluemarble-l10", "--resolution", "12"]
+    assert main(arguments) == 1
+    assert f"{name} has appeared" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert main([*arguments, "--overwrite"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_table_that_appears_while_images_are_placed_stays(tmp_path, monkeypatch, capsys):
+    tiles = load_blue_marble(2, tile_size=16, km_per_pixel=20, random_state=2).images
+    np.save(tmp_path / "tiles.npy", tiles)
+    out, fit = tmp_path / "places.csv", ImageGeolocator.fit
+
+    def and_then(self, *arguments):
+        out.write_text("mine")
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(ImageGeolocator, "fit", and_then)
+    arguments = ["geolocate", str(tmp_path / "tiles.npy"), "--candidates", "50"]
+    assert main([*arguments, "--output", str(out)]) == 1
+    assert "places.csv has appeared" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+
+
 def test_map_without_matplotlib(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     assert main(["map", str(tmp_path / "map.png")]) == 1

@@ -57,6 +57,23 @@ def test_pretrain_writes_encoders(files, pairs, capsys):
     assert encoder.encoder_info_["licence"] == "CC-BY-4.0"
 
 
+def test_an_output_that_is_filled_during_the_run_stays(files, monkeypatch, capsys):
+    """Two runs with one output: the second replaced what the first had trained."""
+    fit = SatCLIPPretrainer.fit
+
+    def and_then(self, *arguments):
+        (files / "out").mkdir()
+        (files / "out" / "config.json").write_text("mine")
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(SatCLIPPretrainer, "fit", and_then)
+    assert pretrain(files, "--max_epochs", "1") == 0
+    assert [path.name for path in (files / "out").iterdir()] == ["config.json"]
+    assert (files / "out" / "config.json").read_text() == "mine"
+    assert "out has been filled in the meantime" in capsys.readouterr().out
+    assert SatCLIPEncoder(files / "out-2", layer="embedding").fit().n_features_out == 8
+
+
 def test_callbacks_by_lightnings_names(files, capsys):
     callbacks = (
         "[{class_path: lightning.pytorch.callbacks.EarlyStopping, "

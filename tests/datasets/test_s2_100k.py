@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from skgeo_embed import Recipe, SatCLIPPretrainer
-from skgeo_embed._errors import ModelDownloadError, ModelNotFoundError
+from skgeo_embed._errors import ModelDownloadError, ModelFormatError, ModelNotFoundError
 from skgeo_embed.datasets import fetch_s2_100k, load_sentinel2_patches
 from tests.hub_server import Repository
 
@@ -100,3 +100,12 @@ def test_missing_things(hub, repository):
     hub.repositories.clear()
     with pytest.raises(ModelNotFoundError, match="no such repository"):
         fetch_s2_100k(revision="main")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'"fn,lon\n1,2,3\n4', b"\xff\xfe\xfa", b"fn,x,y\na,1,2\n"]
+)
+def test_a_damaged_index_is_named(repository, content):
+    repository.files["index.csv"] = content
+    with pytest.raises(ModelFormatError, match=r"index\.csv (is not a table of images|must have)"):
+        fetch_s2_100k(n_shards=1)

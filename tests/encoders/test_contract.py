@@ -1,6 +1,7 @@
 """What every transformer of places promises, for each of them."""
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -183,3 +184,22 @@ def test_same_reading_and_same_frames(name):
     lenient = encoder.set_params(on_invalid="nan").fit()
     gap = lenient.transform([[np.nan, 1.0], [103.76, 1.32]])
     np.testing.assert_array_equal(np.isnan(gap).all(axis=1), [True, False])
+
+
+def test_few_functions_lie_between_transform_and_the_product(monkeypatch):
+    """Whoever reads from `transform` to the matrix product meets at most six functions."""
+    frames = []
+
+    def spy(function):
+        def counted(*arguments, **options):
+            modules = [entry.frame.f_globals["__name__"] for entry in inspect.stack(0)]
+            frames.append(sum(module.startswith("skgeo_embed.") for module in modules))
+            return function(*arguments, **options)
+
+        return counted
+
+    for name in ("addmm", "mm"):
+        monkeypatch.setattr(torch, name, spy(getattr(torch, name)))
+    for encoder in (SatCLIPEncoder("bluemarble-l10"), SatCLIPEncoder("bluemarble-l20")):
+        encoder.fit().transform(np.random.RandomState(0).uniform(-80, 80, (9000, 2)))
+    assert 0 < max(frames) <= 6

@@ -107,3 +107,28 @@ def test_limits_are_said_in_mebibytes(tmp_path, image, monkeypatch):
     monkeypatch.setattr(files, "LARGEST_BYTES", 1024)
     with pytest.raises(ImageError, match=r"a\.tif has 3 band\(s\) of 20 × 30 pixels"):
         read_geotiff(write(tmp_path / "a.tif", image))
+
+
+@pytest.mark.parametrize("side", [None, 8])
+def test_an_image_whose_blocks_unpack_to_gigabytes(tmp_path, side):
+    path = tmp_path / "bomb.tif"
+    size = {"height": 64, "width": 64, "tiled": True, "blockxsize": 32_768, "blockysize": 32_768}
+    options = {"count": 1, "dtype": "uint8", "compress": "deflate", "SPARSE_OK": True, **size}
+    with rasterio.open(path, "w", driver="GTiff", **options):
+        pass
+    with pytest.raises(
+        ImageError, match=r"bomb.tif is stored in blocks of 32768 × 32768 pixels, 1"
+    ):
+        read_geotiff(path, side=side)
+    with pytest.raises(ImageError, match=r"shard.tif is stored in blocks"):
+        read_geotiff("shard.tif", path.read_bytes(), side=side)
+
+
+def test_text_of_an_image_that_is_no_text(tmp_path, image):
+    """A bit was flipped in the name of the reference system."""
+    crs = rasterio.crs.CRS.from_string("+proj=laea +lat_0=52 +lon_0=10").to_wkt()
+    crs = crs.replace('PROJCS["unknown"', 'PROJCS["meadows"')
+    path = write(tmp_path / "a.tif", image, crs=crs)
+    path.write_bytes(path.read_bytes().replace(b"meadows", b"mead\xc5ws"))
+    with pytest.raises(ImageError, match=r"a.tif cannot be read as an image: .*codec"):
+        read_geotiff(path)

@@ -341,3 +341,30 @@ def test_areas_that_cannot_be_meant_are_nan_where_that_was_asked_for():
     assert np.isnan(found).all(axis=1).tolist() == [False, True, False, True, False]
     with pytest.warns(UserWarning, match=r"row 3 has an edge of 340°"):
         encoder.transform(areas[[0, 2, 3]].reset_index(drop=True)[[0, 1, 2, 2]].iloc[[0, 1, 1, 2]])
+
+
+DISC = shapely.Point(0, 0).buffer(2e6)
+AROUND_A_POLE = {
+    "a ring": DISC.difference(shapely.Point(0, 0).buffer(1e6)),
+    "a ring that runs clockwise": DISC.difference(shapely.Point(0, 0).buffer(1e6)).reverse(),
+    "a hole beside the pole": DISC.difference(shapely.Point(1.2e6, 0).buffer(3e5)),
+    "a hole that touches the pole": DISC.difference(shapely.Point(5e5, 0).buffer(5e5)),
+    "two holes": DISC.difference(shapely.MultiPoint([(0, 0), (12e5, 0)]).buffer(3e5)),
+    "an island in the hole": shapely.MultiPolygon(
+        [DISC.difference(shapely.Point(0, 0).buffer(1e6)), shapely.Point(1e5, 1e5).buffer(5e5)]
+    ),
+    "a corner at the pole": shapely.Polygon([(0, 0), (1e6, 1e5), (1e6, -1e5)]),
+    "beyond the equator": shapely.Point(0, 0).buffer(1.1e7),
+}
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3031", "EPSG:3573"])
+@pytest.mark.parametrize("name", AROUND_A_POLE)
+def test_areas_around_a_pole_keep_their_holes(name, crs):
+    area = AROUND_A_POLE[name]
+    read = Reader().read(gpd.GeoSeries([area], crs=crs)).areas
+    points = np.concatenate([p for _, p, _ in points_in_areas(read, area_sampling(500, "mean"))])
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(*points.T)
+    assert shapely.contains_xy(area.buffer(5e3), x, y).all()
+    if crs == "EPSG:3573":  # of equal area
+        assert square_km(read)[0] == pytest.approx(area.area / 1e6, rel=0.02)

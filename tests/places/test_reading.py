@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from skgeo_embed import PositionalEncoder
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import classify_column
 from skgeo_embed.places.reading import read_axis, read_coordinates
@@ -379,3 +380,92 @@ def test_named_columns_of_wider_tables(lon):
     np.testing.assert_array_equal(read_coordinates(table, lon=lon, lat=lat).lonlat, POINTS)
     with pytest.raises(CoordinateError, match=r"lat=.*there are|lat='y', but the input has no"):
         read_coordinates(table, lon=lon, lat="y")
+
+
+@pytest.mark.parametrize("unit", ["radian", "radians", "rad", "Radians"])
+def test_radians_of_xarray_become_degrees(unit):
+    attrs = {"units": unit}
+    lon, lat = np.deg2rad([10.0, 20.0]), np.deg2rad([50.0, -60.0])
+    wanted = [[10, 50], [20, -60]]
+    dataset = xr.Dataset({"lat": ("place", lat, attrs), "lon": ("place", lon, attrs)})
+    columns = xr.DataArray(
+        np.column_stack([lat, lon]), dims=("place", "c"), coords={"c": ["lat", "lon"]}, attrs=attrs
+    )
+    plain = xr.DataArray(np.column_stack([lon, lat]), dims=("place", "c"), attrs=attrs)
+    fields = [pa.field(name, pa.float64(), metadata=attrs) for name in ("lon", "lat")]
+    arrow = pa.table([lon, lat], schema=pa.schema(fields))
+    for table in (dataset, dataset.set_coords(["lon", "lat"]), columns, plain, arrow):
+        np.testing.assert_allclose(read_coordinates(table).lonlat, wanted)
+    axes = (xr.DataArray(values, dims="d", attrs=attrs) for values in (lon, lat))
+    grid = PositionalEncoder(legendre_polys=4).fit().transform_grid(*axes, output="xarray")
+    np.testing.assert_allclose(grid.lon, [10, 20])
+    np.testing.assert_allclose(grid.lat, [50, -60])
+    expected = PositionalEncoder(legendre_polys=4).fit().transform_grid([10, 20], [50, -60])
+    np.testing.assert_allclose(grid, expected, atol=1e-12)
+
+
+def test_units_that_are_degrees_and_units_that_are_not():
+    for unit in ("degrees_east", "degree_E", "degreesE", "degrees", "deg", "°", "", "1"):
+        axis = xr.DataArray([10.0], dims="lon", attrs={"units": unit})
+        assert read_axis(axis, "lon") == [10]
+    metres = xr.DataArray([10.0], dims="x", attrs={"units": "m"})
+    with pytest.raises(CoordinateError, match=r"lon axis have the unit 'm'.*degrees"):
+        read_axis(metres, "lon")
+    dataset = xr.Dataset({"lat": ("p", [5.0]), "lon": ("p", [6.0], {"units": "degrees_north"})})
+    with pytest.raises(CoordinateError, match=r"'lon' have the unit 'degrees_north'.*swapped"):
+        read_coordinates(dataset)
+
+
+def test_steps_that_add_up_to_just_beyond_a_pole():
+    lat, lon = np.arange(-90, 90.2, 0.2), np.arange(-180, 360.1, 0.3)
+    assert lat[-1] > 90
+    assert lon[-1] > 360
+    assert read_axis(lat, "lat")[-1] == 90
+    assert read_axis(lon, "lon")[-1] == 0
+    found = read_coordinates([[360 + 1e-12, 0], [-180 - 1e-12, 0], [5, -90 - 3e-12]]).lonlat
+    assert found.tolist() == [[0, 0], [-180, 0], [0, -90]]
+    with pytest.raises(CoordinateError, match="outside"):
+        read_coordinates([[0, 90 + 1e-8]])
+    areas = [
+        shapely.box(-180 - 1e-12, 80, 180, 90 + 3e-12),
+        shapely.LineString([(0, 0), (0, 90 + 3e-12)]),
+    ]
+    assert PositionalEncoder(legendre_polys=4).fit_transform(areas).shape == (2, 16)
+
+
+def test_heights_that_are_missing_do_not_make_projected_places_missing():
+    points = [shapely.Point(5e5, 5.5e6, height) for height in (np.nan, 12.0)]
+    found = read_coordinates(gpd.GeoSeries(points, crs=32632)).lonlat
+    np.testing.assert_array_equal(found[0], found[1])
+    corners = [(5e5, 5.5e6), (5.1e5, 5.5e6), (5.1e5, 5.6e6)]
+    solid = shapely.Polygon([(*corner, np.nan) for corner in corners])
+    flat = gpd.GeoSeries([shapely.Polygon(corners)], crs=32632)
+    encoder = PositionalEncoder(legendre_polys=4).fit()
+    expected = encoder.transform(flat)
+    np.testing.assert_array_equal(encoder.transform(gpd.GeoSeries([solid], crs=32632)), expected)
+
+
+def test_geometries_that_carry_another_reference_system():
+    tokyo = shapely.set_srid(shapely.Point(139.7, 35.6), 4301)
+    bonn = shapely.set_srid(shapely.Point(366000, 5621000), 32632)
+    plain = shapely.Point(7.1, 50.7)
+    read = shapely.from_wkb([shapely.to_wkb(p, include_srid=True) for p in (tokyo, bonn, plain)])
+    own = [gpd.GeoSeries([p], crs=p_crs) for p, p_crs in ((tokyo, 4301), (bonn, 32632))]
+    expected = np.concatenate([*(read_coordinates(s).lonlat for s in own), [[7.1, 50.7]]])
+    np.testing.assert_array_equal(read_coordinates(list(read)).lonlat, expected)
+    square = shapely.set_srid(shapely.box(3.6e5, 5.6e6, 3.7e5, 5.7e6), 32632)
+    encoder = PositionalEncoder(legendre_polys=4).fit()
+    np.testing.assert_array_equal(
+        encoder.transform([square]), encoder.transform(gpd.GeoSeries([square], crs=32632))
+    )
+    with pytest.raises(CoordinateError, match=r"first: row 0\) carry the SRID 999999"):
+        read_coordinates([shapely.set_srid(plain, 999999)])
+
+
+def test_a_single_wrong_latitude_does_not_make_the_columns_swapped():
+    places = np.tile([[11.0, 50.0]], (40, 1))
+    places[3, 1] = 91
+    with pytest.raises(CoordinateError, match=r"row 3: lon=11, lat=91\. Check the units"):
+        read_coordinates(places)
+    with pytest.raises(CoordinateError, match="look swapped"):
+        read_coordinates(np.tile([[50.0, 111.0]], (40, 1)))

@@ -40,7 +40,7 @@ def test_every_container_reads_the_same(X):
         (pl.DataFrame(FRAME.to_dict("list")).lazy(), r"collect\(\)"),
         (FRAME.to_dict("list"), r"pandas\.DataFrame\(X\)"),
         (pd.concat([FRAME, FRAME[["month"]]], axis=1), "2 columns are named 'month'"),
-        (FRAME.set_axis(["month", "month", "lon"], axis=1), "recognised as the latitude"),
+        (FRAME.set_axis(["month", "month", "lon"], axis=1), "2 columns are named 'month'"),
         (np.zeros(3, [("lon", "f8"), ("lat", "f8"), ("month", "f8", 2)]), r"'month'.*\(3, 2\)"),
         (TIMED[:, :2], r"\(n, 3\): longitude, latitude and month; got shape \(3, 2\)"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist, pdist
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, RepeatedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import AreaOfApplicability, CoordinateError
@@ -118,3 +118,45 @@ def test_values_too_large_to_compare():
     X = np.random.RandomState(0).randn(50, 2) * [1, 1e200]
     with pytest.raises(ValueError, match="column 1 are too large"):
         AreaOfApplicability().fit(X)
+
+
+def test_a_row_that_is_tested_several_times_counts_each_time(features):
+    whole = AreaOfApplicability(cv=RepeatedKFold(n_splits=3, n_repeats=4, random_state=0))
+    whole.fit(features)
+    repeats = []
+    folds = list(whole.cv.split(features))
+    for start in range(0, 12, 3):
+        area = AreaOfApplicability(cv=folds[start : start + 3]).fit(features)
+        repeats.append(area.train_dissimilarity_)
+    np.testing.assert_allclose(whole.train_dissimilarity_, np.mean(repeats, axis=0))
+    swapped = AreaOfApplicability(cv=folds[::-1]).fit(features)
+    assert swapped.threshold_ == pytest.approx(whole.threshold_)
+
+
+@pytest.mark.parametrize("cv", [None, KFold(5, shuffle=True, random_state=0)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_rows_that_share_a_place_are_not_new_to_each_other(cv, beside):
+    rng = np.random.RandomState(0)
+    places = rng.uniform([0, 40], [20, 60], (120, 2))
+    features = np.column_stack([np.sin(places / 5), np.cos(places / 7)])
+    repeated = np.repeat(features[:80], 5, axis=0)
+    repeated = repeated + 1e-8 * rng.randn(*repeated.shape)  # of batches of different size
+    if beside:
+        repeated = np.column_stack([repeated, np.tile(np.arange(5), 80)])  # the year
+        new = np.column_stack([features[80:], np.full(40, 2)])
+    else:
+        new = features[80:]
+    coords = np.repeat(places[:80], 5, axis=0) if beside else None
+    area = AreaOfApplicability(cv=cv).fit(repeated, coords=coords)
+    single = AreaOfApplicability().fit(features[:80])
+    assert area.threshold_ > 0.3 * single.threshold_
+    assert (area.predict(new) == 1).mean() > 0.8
+
+
+def test_folds_that_leave_nothing_to_compare_with(features):
+    twice = np.repeat(features[:2], 2, axis=0)
+    pairs = [(np.array([0]), np.array([1, 2, 3])), (np.array([1, 2, 3]), np.array([0]))]
+    with pytest.raises(ValueError, match="share their places"):
+        AreaOfApplicability(cv=pairs).fit(twice)
+    with pytest.raises(ValueError, match="share one place"):
+        AreaOfApplicability().fit(features, coords=np.full((300, 2), 5.0))

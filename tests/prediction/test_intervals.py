@@ -65,7 +65,7 @@ def test_the_half_width_is_the_conformal_quantile(table):
         for train, test in cv.split(X)
     ]
     errors = np.sort(np.concatenate(errors))
-    expected = errors[int(np.ceil(181 * 0.8)) - 1]
+    expected = errors[int(np.ceil(180 * (91 * 0.8) / 90)) - 1]  # 90 rows, each held out twice
     np.testing.assert_allclose(model.half_widths_, [expected])
     np.testing.assert_allclose(
         model.predict_interval(X), np.tile([y.mean() - expected, y.mean() + expected], (90, 1))
@@ -141,7 +141,7 @@ def test_coordinates_reach_the_estimator_that_wants_them(table):
 
 def test_levels_that_so_few_rows_cannot_hold(table):
     X, y = (values[:60] for values in table)
-    with pytest.raises(ValueError, match=r"0.999 needs at least 999 errors of held-out rows.*120"):
+    with pytest.raises(ValueError, match=r"0.999 needs at least 999 rows, got 60.*0\.983"):
         SpatialConformalRegressor(Ridge(), confidence_level=0.999).fit(X, y)
     model = SpatialConformalRegressor(Ridge(), confidence_level=0.99).fit(*table)
     assert len(model.half_widths_) > 4
@@ -179,3 +179,19 @@ class OnTheSphere(SpatialConformalRegressor):
 )
 def test_common_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(("level", "least"), [(0.9, 9), (0.95, 19), (0.5, 1), (0.99, 99)])
+def test_few_rows_hold_the_level_or_are_refused(table, level, least):
+    X, y = table
+    model = SpatialConformalRegressor(DummyRegressor(), confidence_level=level)
+    for n_rows in {max(least - 1, 5), 5}:
+        if n_rows < least:
+            with pytest.raises(ValueError, match=f"needs at least {least} rows, got {n_rows}"):
+                model.fit(X[:n_rows], y[:n_rows])
+    n_rows = max(least, 6)
+    held = []
+    for start in range(0, 1000, 25 if n_rows < 50 else 200):
+        model.fit(X[start : start + n_rows], y[start : start + n_rows])
+        held.append(coverage(model.predict_interval(X), y))
+    assert np.mean(held) > level - 0.02

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow
+import pyarrow.compute
 import pytest
 import sklearn
+import xarray
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -255,3 +257,80 @@ def test_numbers_and_words():
     assert as_pandas(np.eye(3)).columns.tolist() == ["lon", "lat", "x2"]
     with pytest.raises(CoordinateError, match=r"must be \(n, d\), longitude and latitude first"):
         as_pandas([7.0, 46.0])
+
+
+def coded_tables():
+    """The same table, plain and with its words and numbers as codes."""
+    words, numbers = ["a", None, "c", "b"] * 5, [1.5, None, 3.0, 2.0] * 5
+    places = {"lon": np.linspace(5, 9, 20), "lat": np.linspace(45, 49, 20)}
+    plain = pd.DataFrame({**places, "word": words, "number": numbers})
+    arrow = pyarrow.Table.from_pandas(plain, preserve_index=False)
+    coded, halves = arrow, pyarrow.concat_tables([arrow[:7], arrow[7:]])
+    for name in ("word", "number"):
+        coded = coded.set_column(
+            coded.schema.get_field_index(name), name, halves[name].dictionary_encode()
+        )
+    encoded = arrow.set_column(3, "number", pyarrow.compute.run_end_encode(arrow["number"]))
+    yield "plain", plain
+    yield "arrow", arrow
+    yield "dictionaries", coded
+    yield "batch", coded.combine_chunks().to_batches()[0]
+    yield "run-end", encoded
+    yield "categorical", plain.astype({"word": "category"})
+    yield (
+        "arrow dtypes",
+        plain.astype(
+            {"word": pd.ArrowDtype(pyarrow.dictionary(pyarrow.int32(), pyarrow.string()))}
+        ),
+    )
+    for dtype in (pl.Categorical, pl.Enum(["c", "b", "a", "z"])):
+        yield str(dtype), pl.from_pandas(plain).with_columns(pl.col("word").cast(dtype))
+
+
+def test_codes_with_nulls_are_the_words_that_they_stand_for():
+    tables = dict(coded_tables())
+    plain = tables["plain"]
+    y = plain["word"].map({"a": 0.0, "c": 100.0, "b": 10.0}).fillna(50)
+    model = spatial_pipeline(Ridge(1e-6), encoder=PositionalEncoder("grid"))
+    model.fit(plain, y)
+    expected = model.predict(plain)
+    np.testing.assert_allclose(expected, y, atol=0.1)
+    for name, table in tables.items():
+        np.testing.assert_allclose(model.predict(table), expected, err_msg=name)
+        np.testing.assert_allclose(
+            clone(model).fit(table, y).predict(plain), expected, err_msg=name
+        )
+
+
+def test_a_column_that_changes_between_dates_durations_and_numbers_is_refused():
+    rng = np.random.RandomState(0)
+    columns = {
+        "dates": pd.date_range("2020-01-01", periods=30),
+        "numbers": np.arange(30.0),
+        "durations": pd.to_timedelta(np.arange(30), unit="D"),
+        "words": [f"2020{i:04d}" for i in range(30)],
+    }
+    place = pd.DataFrame({"lon": rng.uniform(5, 9, 30), "lat": rng.uniform(45, 49, 30)})
+    frames = {name: place.assign(when=values) for name, values in columns.items()}
+    for fitted, frame in frames.items():
+        model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid")).fit(frame, place.lon)
+        for found, other in frames.items():
+            if {fitted, found} == {"numbers", "words"} or fitted == found:
+                assert np.isfinite(model.predict(other)).all()
+                continue
+            wanted = f"'when' held {fitted} in fit, and now holds {found}"
+            with pytest.raises(ValueError, match=wanted):
+                model.predict(other)
+        assert np.isfinite(model.predict(place.assign(when=np.nan))).all()
+
+
+def test_radians_of_a_dataset_become_degrees(table):
+    frame = table[0]
+    plain = pd.DataFrame({"lon": frame["LNG"], "lat": frame["Latitude"]}).reset_index(drop=True)
+    attrs = {"units": "radians"}
+    dataset = xarray.Dataset(
+        {name: ("place", np.deg2rad(plain[name]), attrs) for name in ("lat", "lon")}
+    )
+    pd.testing.assert_frame_equal(as_pandas(dataset)[["lon", "lat"]], plain)
+    columns = xarray.DataArray(plain, dims=("place", "c"), coords={"c": ["lon", "lat"]})
+    pd.testing.assert_frame_equal(as_pandas(columns), plain)

@@ -287,7 +287,9 @@ def test_bad_pixels_and_coordinates(pairs):
     images, coords = pairs[0].copy(), pairs[1].copy()
     images[7, 0, 0, 0] = np.nan
     images[9, 0, 0, 0] = np.inf
-    with pytest.raises(ImageError, match=r"2 of 120 images contain NaN.*first: 7, 9"):
+    with pytest.raises(
+        ImageError, match=r"2 of 120 images contain pixels that are NaN.*first: 7, 9"
+    ):
         small().fit(images, coords)
     coords[3] = np.nan
     with pytest.raises(CoordinateError, match="row 3"):

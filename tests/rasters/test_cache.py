@@ -7,6 +7,7 @@ import rasterio.shutil
 from sklearn.base import clone
 
 from skgeo_embed import ImageError, RasterEncoder
+from skgeo_embed.rasters.cache import DIGEST_BYTES
 from tests.rasters.small_tiles import lonlat_of, write
 
 
@@ -56,7 +57,7 @@ def test_the_cache_is_bounded_and_what_is_damaged_is_fetched_again(server, raste
     row, column = np.divmod(np.arange(64), 8)
     lonlat = lonlat_of(row * 32 + 3.5, column * 32 + 4.5)
     expected = pixels[:, row * 32 + 3, column * 32 + 4].T
-    block = 4 * 32 * 32 + 128
+    block = 4 * 32 * 32 + 128 + DIGEST_BYTES
     encoder = RasterEncoder(f"{server.url}/tile.tif", remote=True, cache_bytes=20 * block).fit()
     for _ in range(2):
         np.testing.assert_array_equal(encoder.transform(lonlat), expected)
@@ -73,6 +74,48 @@ def test_the_cache_is_bounded_and_what_is_damaged_is_fetched_again(server, raste
     np.testing.assert_array_equal(nothing.transform(lonlat), expected)
     assert server.bytes_sent > before
     assert kept(raster_cache) == names
+
+
+@pytest.mark.parametrize("at", [-40, -1, 130, 2000])
+def test_a_flipped_bit_of_a_block_is_noticed(server, raster_cache, at):
+    pixels = np.random.RandomState(0).randint(1, 255, (4, 32, 32)).astype(np.uint8)
+    write(server.folder / "tile.tif", pixels, blockxsize=32, blockysize=32)
+    row, column = np.divmod(np.arange(32 * 32), 32)
+    lonlat = lonlat_of(row + 0.5, column + 0.5)
+    encoder = RasterEncoder(f"{server.url}/tile.tif", remote=True).fit()
+    expected = encoder.transform(lonlat)
+    (file,) = kept(raster_cache)
+    whole = bytearray(file.read_bytes())
+    whole[at] ^= 1
+    file.write_bytes(whole)
+    np.testing.assert_array_equal(encoder.transform(lonlat), expected)
+    whole[at] ^= 1
+    assert file.read_bytes() == whole
+
+
+def test_a_block_under_the_name_of_another_is_noticed(server, raster_cache):
+    pixels = np.random.RandomState(0).randint(1, 255, (4, 32, 64)).astype(np.uint8)
+    write(server.folder / "tile.tif", pixels, blockxsize=32, blockysize=32)
+    encoder = RasterEncoder(f"{server.url}/tile.tif", remote=True).fit()
+    lonlat = lonlat_of([3.5, 3.5], [3.5, 40.5])
+    expected = encoder.transform(lonlat)
+    one, other = kept(raster_cache)
+    one.write_bytes(other.read_bytes())
+    np.testing.assert_array_equal(encoder.transform(lonlat), expected)
+
+
+def test_a_remote_raster_that_is_replaced_after_fit_is_not_mixed_with_the_old_one(
+    server, raster_cache
+):
+    for cache_bytes in (2**20, 0):
+        write(server.folder / "tile.tif", np.full((1, 64, 64), 1, np.uint8))
+        encoder = RasterEncoder(
+            f"{server.url}/tile.tif", remote=True, cache_bytes=cache_bytes
+        ).fit()
+        assert encoder.transform(lonlat_of([5.5], [5.5])) == 1
+        write(server.folder / "tile.tif", np.full((1, 64, 64), 2, np.uint8))
+        with pytest.raises(ImageError, match=r"tile.tif has changed since fit; fit again"):
+            encoder.transform(lonlat_of([40.5], [40.5]))
 
 
 def test_blocks_that_cannot_be_kept_are_fetched(server, raster_cache):
@@ -95,7 +138,7 @@ def test_blocks_that_cannot_be_kept_are_fetched(server, raster_cache):
 def test_what_was_used_last_stays(server, raster_cache):
     pixels = np.random.RandomState(0).randint(1, 255, (4, 256, 32)).astype(np.uint8)
     write(server.folder / "tile.tif", pixels, blockxsize=32, blockysize=32)
-    block = 4 * 32 * 32 + 128
+    block = 4 * 32 * 32 + 128 + DIGEST_BYTES
     encoder = RasterEncoder(f"{server.url}/tile.tif", remote=True, cache_bytes=4 * block).fit()
     for row in (0, 1, 2, 0, 3, 0, 4, 0, 5, 0):
         encoder.transform(lonlat_of([row * 32 + 0.5], [0.5]))

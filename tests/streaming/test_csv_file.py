@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from skgeo_embed import PositionalEncoder, encode_table
+from skgeo_embed.streaming.csv_file import CsvFile
 
 SMALL = PositionalEncoder(legendre_polys=3)
 WITHOUT_PYARROW = """
@@ -155,3 +156,38 @@ def test_features_that_there_are_not_are_left_empty(tmp_path):
     encoder = PositionalEncoder(legendre_polys=3, on_invalid="nan")
     assert encode_table(encoder, tmp_path / "in.csv", tmp_path / "out.csv").bad == 1
     assert (tmp_path / "out.csv").read_text().splitlines()[2] == "unknown,3,,,,,,,,,"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_a_line_without_an_end(tmp_path, monkeypatch, suffix):
+    """A compressed file of a megabyte holds a line of a gigabyte, which was read whole."""
+    monkeypatch.setattr("skgeo_embed.streaming.csv_file.LONGEST_LINE", 1000)
+    content = b"lon,lat,note\n1,2," + b"x" * 2000 + b"\n"
+    opened = gzip.open if suffix == ".csv.gz" else open
+    with opened(tmp_path / f"in{suffix}", "wb") as file:
+        file.write(content)
+    with pytest.raises(ValueError, match=r"in\.csv.*a line is longer than 1,000 characters"):
+        encode_table(SMALL, tmp_path / f"in{suffix}", tmp_path / "out.csv")
+    with opened(tmp_path / f"in{suffix}", "wb") as file:  # in quotes it goes on over lines
+        file.write(b'lon,lat,note\n1,2,"' + (b"x" * 700 + b"\n") * 3 + b'"\n')
+    with pytest.raises(ValueError, match=r"in\.csv.*field larger than field limit \(1000\)"):
+        encode_table(SMALL, tmp_path / f"in{suffix}", tmp_path / "out.csv")
+
+
+def test_lines_of_exactly_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("skgeo_embed.streaming.csv_file.LONGEST_LINE", 20)
+    (tmp_path / "in.csv").write_text("lon,lat,note\n" + "1,2," + "x" * 15 + "\n3,4,end\n")
+    assert encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv").rows == 2
+
+
+def test_long_rows_come_in_smaller_batches(tmp_path, monkeypatch):
+    """Ten thousand rows of a megabyte each would be ten gigabytes."""
+    monkeypatch.setattr("skgeo_embed.streaming.csv_file.MOST_TEXT", 1000)
+    frame = pd.DataFrame({"lon": range(90), "lat": 5, "note": "x" * 300})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    table = CsvFile(tmp_path / "in.csv")
+    assert [len(rows) for rows, _ in table.batches(50, skip=2)] == [4] * 22
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    found = pd.read_csv(tmp_path / "out.csv")
+    pd.testing.assert_frame_equal(found.iloc[:, :3], frame)
+    np.testing.assert_allclose(found.iloc[:, 3:], SMALL.fit_transform(frame[["lon", "lat"]]))

@@ -258,6 +258,142 @@ def test_a_table_that_changes_while_it_is_read(frame, tmp_path, monkeypatch):
         encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
 
 
+def encode_and(monkeypatch, when, happen):
+    """Let something happen when the features of the so-many-th batch have been computed."""
+    encode, calls = PositionalEncoder.encode_places, []
+
+    def and_then(self, places):
+        features = encode(self, places)
+        calls.append(None)
+        if len(calls) == when:
+            happen()
+        return features
+
+    monkeypatch.setattr(PositionalEncoder, "encode_places", and_then)
+
+
+CHANGES = {
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path: path.write_bytes(b""),
+    "other rows": lambda path: path.write_bytes(path.read_bytes().replace(b"5", b"6")),
+    "more rows": lambda path: path.write_bytes(path.read_bytes() + b"x,1,2\n"),
+    "replaced": lambda path: (path.rename(f"{path}.old"), shutil.copy2(f"{path}.old", path)),
+    "with its time": lambda path: (
+        stat := path.stat(),
+        path.write_bytes(path.read_bytes().replace(b"5", b"6")),
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns)),
+    ),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("when", [1, 3])
+def test_a_table_that_changes_under_a_run(frame, tmp_path, monkeypatch, change, suffix, when):
+    """A table that was cut ended there, and half of its rows were reported as success."""
+    source = tmp_path / f"in{suffix}"
+    frame.to_parquet(source) if suffix == ".parquet" else frame.to_csv(source, index=False)
+    encode_and(monkeypatch, when, lambda: CHANGES[change](source))
+    with pytest.raises((RuntimeError, ValueError), match=rf"in{suffix}.*changed|in{suffix} cannot"):
+        encode_table(SMALL, source, tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+    monkeypatch.undo()
+    if change in ("other rows", "with its time") and suffix == ".csv":  # still a table
+        encode_table(SMALL, source, tmp_path / "out.parquet", restart=True)
+        found = pd.read_parquet(tmp_path / "out.parquet")
+        expected = features_of(pd.read_csv(source))
+        np.testing.assert_allclose(found.filter(like="sh_l"), expected, atol=1e-6)
+
+
+def test_parts_are_made_of_the_table_as_it_was(frame, tmp_path, monkeypatch):
+    source = tmp_path / "in.csv"
+    frame.to_csv(source, index=False)
+    stat, content = source.stat(), source.read_bytes()
+    encode_and(monkeypatch, 2, lambda: source.write_bytes(content.replace(b"1", b"2")))
+    with pytest.raises(RuntimeError, match="the table changed"):
+        encode_table(SMALL, source, tmp_path / "out.csv")
+    monkeypatch.undo()
+    source.write_bytes(content)  # somebody brings it back
+    os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    encode_table(SMALL, source, tmp_path / "out.csv")
+    found = pd.read_csv(tmp_path / "out.csv", dtype={"id": str})
+    pd.testing.assert_frame_equal(found.iloc[:, :3], frame)
+    np.testing.assert_allclose(found.filter(like="sh_l"), features_of(frame), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_an_output_that_appears_during_a_run_stays(frame, tmp_path, monkeypatch, suffix):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    output = tmp_path / f"out{suffix}"
+    with monkeypatch.context() as patch:
+        encode_and(patch, 4, lambda: output.write_text("mine"))
+        with pytest.raises(FileExistsError, match=rf"out{suffix} has appeared.*overwrite=True"):
+            encode_table(SMALL, tmp_path / "in.csv", output)
+    assert output.read_text() == "mine"
+    with monkeypatch.context() as patch:  # nothing is computed again
+        patch.setattr(PositionalEncoder, "encode_places", lambda *_: pytest.fail("again"))
+        assert encode_table(SMALL, tmp_path / "in.csv", output, overwrite=True).rows == 350
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", output.name]
+
+
+def test_two_runs_on_one_output(frame, tmp_path, monkeypatch):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    refused = []
+
+    def second():
+        with pytest.raises(RuntimeError, match=r"another process is writing .*out\.csv"):
+            encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv", restart=True)
+        refused.append(True)
+
+    encode_and(monkeypatch, 2, second)
+    assert encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv").rows == 350
+    assert refused == [True]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_a_part_that_is_damaged_before_the_parts_are_joined(frame, tmp_path, monkeypatch, suffix):
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    encode_table(SMALL, tmp_path / "in.csv", whole)
+    join = parts_module.Parts.join
+
+    def damaged(self, *arguments, **options):
+        path = sorted(self.folder.glob("part-*"))[1]
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+        join(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts_module.Parts, "join", damaged)
+        with pytest.raises(OSError, match=r"part-000001.* is not what was written.*do the same"):
+            encode_table(SMALL, tmp_path / "in.csv", output)
+    assert not output.exists()
+    encode_table(SMALL, tmp_path / "in.csv", output)
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_one_bit_of_a_record(frame, tmp_path, monkeypatch):
+    """A bit of a number of rows left rows out, or took them twice, and success was reported."""
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "whole.csv")
+    with monkeypatch.context() as patch:
+        interrupted(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    record = tmp_path / "out.csv.parts" / "progress.json"
+    content = record.read_bytes()
+    assert len(parts_module.Parts(tmp_path / "out.csv")._read_record()["parts"]) == 3
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        record.write_bytes(damaged)
+        assert parts_module.Parts(tmp_path / "out.csv")._read_record() is None, place
+    encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_progress_of_places_that_repeat(frame, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress_module, "SECONDS", 0.0)
     pd.concat([frame.iloc[:50]] * 6).to_csv(tmp_path / "in.csv", index=False)
@@ -439,11 +575,12 @@ def test_killed_at_many_moments(frame, tmp_path, suffix):
 def test_outputs_are_on_the_disk_before_they_have_their_name(frame, tmp_path, monkeypatch):
     frame.to_csv(tmp_path / "in.csv", index=False)
     order = []
-    fsync, replace = os.fsync, os.replace
+    fsync, replace, link = os.fsync, os.replace, os.link
     monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync") or fsync(handle))
-    monkeypatch.setattr(os, "replace", lambda *names: order.append("replace") or replace(*names))
+    monkeypatch.setattr(os, "replace", lambda *names: order.append("name") or replace(*names))
+    monkeypatch.setattr(os, "link", lambda *names: order.append("name") or link(*names))
     encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv")
-    renamed = [i for i, what in enumerate(order) if what == "replace"]
+    renamed = [i for i, what in enumerate(order) if what == "name"]
     assert len(renamed) == 1 + 4 + 4 + 1  # the record at first, four parts, four records, all
     assert all(order[i - 1] == "fsync" and order[i + 1] == "fsync" for i in renamed)
 

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.checks import as_format_error, check_finite
 from skgeo_embed.nn.inference.devices import resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.options import EncodingOptions
 
-LARGEST_LAYER = 2**26  # numbers
+LARGEST_ZONE = 2**26  # numbers in the layers of a zone, of which the authors' have 5 million
 N_INPUTS = 20 * 20  # cells of a zone
 ZONE_CACHE = 32  # zone networks kept in memory, about 22 MB each
 Layers = list[tuple[Tensor, Tensor]]
@@ -29,12 +30,20 @@ class ZoneCache:
     ----------
     files : dict of str to Path
         The file of each zone.
-    outputs : list of str
-        Names of the output layers.
+    outputs : dict of str to int
+        Names of the output layers, and their columns.
+    states : dict of str to (int, int), default=None
+        Size and time of each file when it was found; None takes them as they are.
     """
 
-    def __init__(self, files: dict[str, Path], outputs: list[str]) -> None:
+    def __init__(
+        self,
+        files: dict[str, Path],
+        outputs: dict[str, int],
+        states: dict[str, tuple[int, int]] | None = None,
+    ) -> None:
         self._files, self._outputs = files, outputs
+        self._states = states or {zone: size_and_time(path) for zone, path in files.items()}
         self._layers: OrderedDict[str, Layers] = OrderedDict()
         self._lock = ForkSafeLock()
 
@@ -45,15 +54,32 @@ class ZoneCache:
                 device, dtype = resolve_device(options.device), getattr(torch, options.dtype)
                 self._layers[zone] = [
                     (kernel.to(dtype).to(device), bias.to(dtype).to(device))
-                    for kernel, bias in read_gps2vec_zone(self._files[zone], self._outputs)
+                    for kernel, bias in self._read(zone)
                 ]
                 if len(self._layers) > ZONE_CACHE:
                     self._layers.popitem(last=False)
             self._layers.move_to_end(zone)
             return self._layers[zone]
 
+    def _read(self, zone: str) -> Layers:
+        path = self._files[zone]
+        as_fitted = path.is_file() and size_and_time(path) == self._states[zone]
+        layers = read_gps2vec_zone(path, self._outputs) if as_fitted else []
+        if not as_fitted or size_and_time(path) != self._states[zone]:
+            raise ModelFormatError(
+                f"{path} is not the file any more that the encoder was fitted with (its size or "
+                "its time is another, or it is gone); bring that one back, or fit again."
+            )
+        return layers
+
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return ZoneCache, (self._files, self._outputs)
+        return ZoneCache, (self._files, self._outputs, self._states)
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that has replaced it; copies may keep both."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def run_zone(grid: np.ndarray, layers: Layers) -> Tensor:
@@ -68,7 +94,7 @@ def run_zone(grid: np.ndarray, layers: Layers) -> Tensor:
         return torch.cat(outputs, dim=1).cpu()
 
 
-def read_gps2vec_zone(path: Path, outputs: list[str]) -> Layers:
+def read_gps2vec_zone(path: Path, outputs: dict[str, int]) -> Layers:
     """Read the dense layers of one zone's Keras file, hidden ones first: (kernel, bias) each.
 
     Parameters
@@ -76,8 +102,8 @@ def read_gps2vec_zone(path: Path, outputs: list[str]) -> Layers:
     path : Path
         A file of Keras's `save_weights`, or of its `save`, which nests the same below
         /model_weights.
-    outputs : list of str
-        Names of the output layers, which follow layer1, layer2 and layer3.
+    outputs : dict of str to int
+        Names of the output layers, which follow layer1, layer2 and layer3, and their columns.
     """
     try:
         import h5py
@@ -88,22 +114,33 @@ def read_gps2vec_zone(path: Path, outputs: list[str]) -> Layers:
     names = ("layer1", "layer2", "layer3", *outputs)
     with as_format_error(path, "a GPS2Vec zone file"), h5py.File(path, "r") as file:
         root = _own(file, "model_weights") if "model_weights" in file else file
-        layers = [_dense_layer(root, name) for name in names]
-        _check_layers(dict(zip(names, layers, strict=True)), path)
-    return layers
+        values = {name: _values_of(root, name) for name in names}
+        _check_shapes(values, outputs)  # of all layers, before any is read
+        layers = {name: _dense_layer(*values[name]) for name in names}
+        for name, (kernel, bias) in layers.items():
+            check_finite({f"{name}.kernel": kernel, f"{name}.bias": bias}, path)
+        found = list(layers.values())
+        if not run_zone(np.ones((1, 20, 20)), found).isfinite().all():
+            raise ValueError(
+                "its weights are finite numbers, but so large that what is computed with them in "
+                "single precision is NaN"
+            )
+    return found
 
 
-def _dense_layer(root: Any, name: str) -> tuple[Tensor, Tensor]:
+def _values_of(root: Any, name: str) -> tuple[Any, Any]:
+    """Return a layer's kernel and bias as they lie in the file, not read."""
     layer = _own(root, name)
     names = [n.decode() if isinstance(n, bytes) else str(n) for n in layer.attrs["weight_names"]]
     arrays = {n.rpartition("/")[2].split(":")[0]: _own(layer, n) for n in names}
     if not all(hasattr(values, "shape") for values in arrays.values()):
         raise ValueError(f"the layer {name} has groups in the place of values")
-    if any(math.prod(values.shape) > LARGEST_LAYER for values in arrays.values()):
-        shapes = [v.shape for v in arrays.values()]
-        raise ValueError(f"the layer {name} claims the shapes {shapes}")
-    kernel, bias = (np.asarray(arrays[part], dtype=np.float32) for part in ("kernel", "bias"))
-    return torch.from_numpy(kernel), torch.from_numpy(bias)
+    return arrays["kernel"], arrays["bias"]
+
+
+def _dense_layer(kernel: Any, bias: Any) -> tuple[Tensor, Tensor]:
+    read = (np.asarray(values, dtype=np.float32) for values in (kernel, bias))
+    return tuple(map(torch.from_numpy, read))  # type: ignore[return-value]
 
 
 def _own(group: Any, name: str) -> Any:
@@ -128,14 +165,22 @@ def _own(group: Any, name: str) -> Any:
     return found
 
 
-def _check_layers(layers: dict[str, tuple[Tensor, Tensor]], path: Path) -> None:
+def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -> None:
+    """Compare the layers' shapes, as the file's header has them, with each other and the output."""
     width = N_INPUTS
     for name, (kernel, bias) in layers.items():
-        if kernel.ndim != 2 or kernel.shape != (width, len(bias)):
+        if len(bias.shape) != 1 or kernel.shape != (width, len(bias)):
             raise ValueError(
-                f"{name} has a kernel of shape {tuple(kernel.shape)} and {bias.numel()} biases; "
-                f"{width} columns come in"
+                f"{name} has a kernel of shape {tuple(kernel.shape)} and biases of shape "
+                f"{tuple(bias.shape)}; {width} columns come in"
             )
-        check_finite({f"{name}.kernel": kernel, f"{name}.bias": bias}, path)
-        if name.startswith("layer"):
+        if name in outputs and len(bias) != outputs[name]:
+            raise ValueError(
+                f"{name} has {len(bias)} columns, and {outputs[name]} are expected of it; it "
+                "belongs to another kind of encoder"
+            )
+        if name not in outputs:
             width = len(bias)
+    size = sum(math.prod(kernel.shape) for kernel, _ in layers.values())
+    if size > LARGEST_ZONE:
+        raise ValueError(f"its layers claim {size:,} numbers, and {LARGEST_ZONE:,} are the most")

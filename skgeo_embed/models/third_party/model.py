@@ -12,13 +12,17 @@ from typing import Any
 from torch import Tensor
 
 from skgeo_embed._errors import ModelNotFoundError, warn_caller
-from skgeo_embed._files import file_sha256
 from skgeo_embed.models.checks import as_format_error, check_finite, named_path
 from skgeo_embed.models.folder import CONFIG_NAME, WEIGHTS_NAME, read_safetensors
 from skgeo_embed.models.hub import HubFile, HubOptions, fetch, is_hub_id
 from skgeo_embed.models.lightning_file import read_tensors
 from skgeo_embed.models.loaded import LoadedEncoder, load_encoder, reopening
-from skgeo_embed.models.model_file import ModelFile, Origin
+from skgeo_embed.models.model_file import (
+    ModelFile,
+    Origin,
+    check_location_output,
+    local_origin,
+)
 from skgeo_embed.models.registry import ThirdPartyRow, find_third_party, third_party_rows
 from skgeo_embed.nn.location import EncodedNetwork
 
@@ -80,8 +84,7 @@ class ThirdPartyModel(ModelFile):
     """The location encoder in a third party's file."""
 
     def __init__(self, origin: Origin, layout: Layout, row: ThirdPartyRow | None) -> None:
-        assert origin.path is not None
-        self.origin, self._path, self._layout = origin, origin.path, layout
+        self.origin, self._path, self._layout = origin, origin.file, layout
         self.details = {}
         if row is not None:
             self.licence, self.trained_on = row.licence, row.trained_on
@@ -90,9 +93,12 @@ class ThirdPartyModel(ModelFile):
         """Build the network."""
         layout = self._layout
         with as_format_error(self._path, f"an encoder for {layout.encoder}"):
-            weights, params = _read_tower(self._path, layout.prefixes)
+            with self.origin.as_found():
+                weights, params = _read_tower(self._path, layout.prefixes)
             check_finite(weights, self._path)
-            return layout.build(weights, params) if layout.params else layout.build(weights)
+            network = layout.build(weights, params) if layout.params else layout.build(weights)
+            check_location_output(network, self._path)
+            return network
 
 
 @cache
@@ -132,7 +138,7 @@ def _find(model: Any, layout: Layout, options: HubOptions) -> tuple[Origin, Thir
     else:
         source, file = "folder" if path.is_dir() else "checkpoint", _local_file(path, layout)
     if file is not None:
-        origin = Origin(source, path.name, file, file_sha256(file))
+        origin = local_origin(source, path.name, file)
         return origin, next((row for row in rows if row.sha256 == origin.sha256), None)
     if row is not None and row.repository is not None:
         found = fetch(row.repository, str(row.file), options)
@@ -145,7 +151,7 @@ def _find(model: Any, layout: Layout, options: HubOptions) -> tuple[Origin, Thir
         found = _fetch_unknown(name, layout, options)
     else:
         raise not_found(encoder, f"there is no {name!r}")
-    return Origin("hub", name, found.path, found.sha256, found.commit), row
+    return Origin("hub", name, found.path, found.sha256, found.commit, found.state), row
 
 
 def _file_in_package(row: ThirdPartyRow) -> Path:

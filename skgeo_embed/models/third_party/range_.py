@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
-from skgeo_embed._files import file_sha256
 from skgeo_embed.models.checks import as_format_error, named_path
 from skgeo_embed.models.hub import HubOptions, fetch
+from skgeo_embed.models.model_file import Origin, local_origin
 from skgeo_embed.models.registry import THIRD_PARTY
 from skgeo_embed.models.third_party.model import warn_of_licence
 
 KEYS = ("locs", "satclip_embeddings", "image_embeddings")
 NUMBERS = 2**24  # read at a time
+LARGEST = 2**32  # bytes that a database may take in memory; the authors' take up to 1 GB
+LARGEST_SQUEEZED = 2**24  # bytes of an array, whatever it is compressed to
+MOST_SQUEEZED = 50  # times; larger arrays that compress better hold no features
 HEADERS: dict[tuple[int, int], Callable[[Any], Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -68,7 +72,9 @@ def open_database(database: Any, options: HubOptions) -> RangeDatabase:
     name, row = str(database), THIRD_PARTY.get(str(database))
     if row is not None and row.repo_type == "dataset":
         found = fetch(str(row.repository), str(row.file), options, dataset=True)
-        arrays = _read_arrays(found.path)
+        origin = Origin("hub", name, found.path, found.sha256, found.commit, found.state)
+        with origin.as_found():
+            arrays = _read_arrays(found.path)
         warn_of_licence(row)
         reopen = partial(open_database, name, options.pinned(found.commit))
         return RangeDatabase(*arrays, name=name, sha256=found.sha256, reopen=reopen)
@@ -79,7 +85,10 @@ def open_database(database: Any, options: HubOptions) -> RangeDatabase:
             f"the path of an .npz file with the arrays {', '.join(KEYS)}. RANGEEncoder.from_images "
             "makes a database from your own images."
         )
-    return RangeDatabase(*_read_arrays(path), name=path.name, sha256=file_sha256(path))
+    origin = local_origin("checkpoint", path.name, path)
+    with origin.as_found():
+        arrays = _read_arrays(path)
+    return RangeDatabase(*arrays, name=path.name, sha256=origin.sha256)
 
 
 def checked_database(
@@ -104,6 +113,8 @@ def checked_database(
         if not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
             raise ValueError(f"{name} is NaN or infinite, first in row {row}")
+    largest = np.abs(keys).max(axis=1, keepdims=True)  # squares of large ones would be infinite
+    keys = keys / np.where(largest > 0, largest, 1)
     length = np.linalg.norm(keys, axis=1, keepdims=True)
     zero = np.flatnonzero(length[:, 0] == 0)
     if len(zero):
@@ -119,25 +130,51 @@ def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
         if missing:
             raise ValueError(f"it holds no {', '.join(missing)}; found {archive.namelist()[:5]}")
+        _check_sizes(archive)
         lonlat = _read_array(archive, KEYS[0], np.dtype(np.float64))
         keys, values = (_read_array(archive, key, np.dtype(np.float32)) for key in KEYS[1:])
         return checked_database(lonlat, keys, values, KEYS)
 
 
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Check what the arrays' headers say, before memory is asked for any of them."""
+    shapes, total = {}, 0
+    for key in KEYS:
+        entry = archive.getinfo(f"{key}.npy")
+        with archive.open(entry) as file:
+            shape, _, stored = _read_header(file, key)
+            size = math.prod(shape) * stored.itemsize
+            if file.tell() + size != entry.file_size:
+                other = "less" if file.tell() + size > entry.file_size else "more"
+                raise ValueError(f"{key} says it is {shape}, and the file holds {other}")
+        if entry.file_size > max(LARGEST_SQUEEZED, MOST_SQUEEZED * entry.compress_size):
+            raise ValueError(
+                f"{key} takes {entry.file_size:,} bytes, compressed to {entry.compress_size:,}; "
+                f"image features and places are not pressed to less than 1/{MOST_SQUEEZED}"
+            )
+        shapes[key] = shape
+        total += math.prod(shape) * (8 if key == KEYS[0] else 4)
+    if len({shape[0] for shape in shapes.values()}) > 1:
+        named = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+        raise ValueError(f"all need as many rows, at least one; the shapes are {named}")
+    if total > LARGEST:
+        raise ValueError(f"its arrays would take {total:,} bytes, and {LARGEST:,} are the most")
+
+
+def _read_header(file: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version not in HEADERS:
+        raise ValueError(f"{key} is an array of version {version}, not of one of {list(HEADERS)}")
+    shape, fortran, stored = HEADERS[version](file)
+    if stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
+        raise ValueError(f"{key} is {stored} of shape {shape}, not a table of real numbers")
+    return shape, fortran, stored
+
+
 def _read_array(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> np.ndarray:
     """Read a table in pieces, so that float64 files need no second copy of themselves."""
     with archive.open(f"{key}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        if version not in HEADERS:
-            raise ValueError(
-                f"{key} is an array of version {version}, not of one of {list(HEADERS)}"
-            )
-        shape, fortran, stored = HEADERS[version](file)
-        if stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
-            raise ValueError(f"{key} is {stored} of shape {shape}, not a table of real numbers")
-        size = int(np.prod(shape, dtype=object)) * stored.itemsize
-        if size > archive.getinfo(f"{key}.npy").file_size:  # before memory is asked for
-            raise ValueError(f"{key} says it is {shape}, and the file holds less")
+        shape, fortran, stored = _read_header(file, key)
         array = np.empty(shape, dtype=dtype, order="F" if fortran else "C")
         as_stored = array.reshape(-1, order="A")  # a view
         for start in range(0, array.size, NUMBERS):

@@ -8,11 +8,13 @@ an angle twice.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.encodings import KINDS
+from skgeo_embed.nn.encodings import HAS_SCALES, KINDS
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.sphere import unit_vectors
 
@@ -297,12 +299,17 @@ def make_encoding(
         if harmonics_calculation == "discretized":
             return DiscretizedHarmonics(legendre_polys)
         return SphericalHarmonics(legendre_polys, harmonics_calculation, harmonics)
-    plain = {"direct": Direct, "cartesian3d": Cartesian3D, "wrap": Wrap}
-    if kind in plain:
-        return plain[kind]()
-    scales = (n_frequencies, min_radius, max_radius)
-    if kind in Sphere.TERMS:
-        return Sphere(kind, *scales)
-    if kind in ("grid", "theory"):
-        return {"grid": Grid, "theory": Theory}[kind](*scales)
-    raise ValueError(f"unknown positional encoding {kind!r}; known are {', '.join(KINDS)}")
+    if kind not in BUILDERS:
+        raise ValueError(f"unknown positional encoding {kind!r}; known are {', '.join(KINDS)}")
+    scales = (n_frequencies, min_radius, max_radius) if HAS_SCALES[kind] else ()
+    return BUILDERS[kind](*scales)
+
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "direct": Direct,
+    "cartesian3d": Cartesian3D,
+    "wrap": Wrap,
+    "grid": Grid,
+    "theory": Theory,
+    **{kind: partial(Sphere, kind) for kind in Sphere.TERMS},
+}

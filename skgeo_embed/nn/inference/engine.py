@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.inference.devices import check_precision, resolve_device
@@ -16,7 +15,7 @@ from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, split_encoding
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tiles import Tiler
-from skgeo_embed.nn.inference.transfer import copy_to_cpu
+from skgeo_embed.nn.inference.transfer import copied_from_card
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.networks import SirenNet
 
@@ -61,8 +60,10 @@ class InferenceEngine:
         network = self._network(options)
         tiler = _tiler(network, options, "points")
         pieces = network.encode(torch.from_numpy(lonlat), options, tiler)
-        for (rows,), values in copy_to_cpu(_finished(pieces, options), network.device):
-            yield rows, values
+        if network.device.type == "cuda":
+            pieces = copied_from_card(pieces, network.device)
+        for rows, values in pieces:
+            yield rows, values.cpu()
             del values  # its memory is the next batch's
 
     @torch.inference_mode()
@@ -77,8 +78,10 @@ class InferenceEngine:
         tiler = _tiler(network, options, "grid")
         axes = torch.from_numpy(lon), torch.from_numpy(lat)
         pieces = network.encode_grid(*axes, options, tiler)
-        for (rows, columns), values in copy_to_cpu(_finished(pieces, options), network.device):
-            yield rows, columns, values
+        if network.device.type == "cuda":
+            pieces = copied_from_card(pieces, network.device)
+        for rows, columns, values in pieces:
+            yield rows, columns, values.cpu()
             del values
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
@@ -115,11 +118,3 @@ def _tiler(network: AnyNetwork | SineNetwork, options: EncodingOptions, kind: st
         return Tiler(options.batch_size or 65_536)
     suits = 8192 if options.layer == "content" else 2048
     return Tiler(options.batch_size or suits, network.threads, (kind, options))
-
-
-def _finished(
-    pieces: Iterator[tuple[Any, ...]], options: EncodingOptions
-) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
-    for *where, values in pieces:
-        yield tuple(where), normalize(values) if options.unit_length else values
-        del values

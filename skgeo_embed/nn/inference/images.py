@@ -88,13 +88,11 @@ class ImageEngine:
         tiler: Tiler | None = None
         for batch in batches:
             tiler = tiler or Tiler(len(batch), threads, batch.shape[1:])
-            images = torch.from_numpy(batch)
-
-            def compute(_: slice, rows: slice, images: Tensor = images) -> Tensor:
-                given = images[rows].to(dtype).to(target)
-                return _rows_of(tower(given), tower, len(given))
-
-            parts = [values.cpu() for _, _, values in tiler.run(1, len(batch), compute)]
+            images, parts = torch.from_numpy(batch), []
+            for _, rows in tiler.tiles(1, len(batch)):
+                with tiler.computing(rows):
+                    given = images[rows].to(dtype).to(target)
+                    parts.append(_rows_of(tower(given), tower, len(given)).cpu())
             yield torch.cat(parts).float().numpy()
 
     def tower_on(self, device: torch.device) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding, encode_positions
 from skgeo_embed.nn.inference.devices import has_float64
@@ -16,7 +17,7 @@ from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tables import LatitudeTables, SphereTable
 from skgeo_embed.nn.inference.thread_choice import ThreadChoice
-from skgeo_embed.nn.inference.tiles import Tile, Tiler
+from skgeo_embed.nn.inference.tiles import Tiler
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.networks import MixedComponents, mixed_components
 
@@ -53,22 +54,25 @@ class AnyNetwork:
         self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[tuple[slice, Tensor]]:
         """Yield rows of (n, 2) points and their encoding."""
-        for _, points, values in tiler.run(
-            1, len(lonlat), lambda _, points: self.embed(lonlat[points], options)
-        ):
-            yield points, values
+        for _, points in tiler.tiles(1, len(lonlat)):
+            with tiler.computing(points):
+                values = self.embed(lonlat[points], options)
+            if not tiler.ran_out:
+                yield points, values
+                del values  # its memory is the next batch's
 
     def encode_grid(
         self, lon: Tensor, lat: Tensor, options: EncodingOptions, tiler: Tiler
-    ) -> Iterator[Tile]:
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield tiles of the encoding of every pair of two axes."""
-
-        def compute(rows: slice, columns: slice) -> Tensor:
-            points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
-            points[points[:, 1].abs() == 90, 0] = 0.0  # a pole is one place
-            return self.embed(points, options)
-
-        return tiler.run(len(lat), len(lon), compute, max_rows=tiler.batch_size)
+        for rows, columns in tiler.tiles(len(lat), len(lon), max_rows=tiler.batch_size):
+            with tiler.computing(columns, rows):
+                points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
+                points[points[:, 1].abs() == 90, 0] = 0.0  # a pole is one place
+                values = self.embed(points, options)
+            if not tiler.ran_out:
+                yield rows, columns, values
+                del values
 
     def embed(self, lonlat: Tensor, options: EncodingOptions) -> Tensor:
         """Encode (n, 2) points at once."""
@@ -77,7 +81,8 @@ class AnyNetwork:
         else:
             features = encode_positions(self.module.posenc, lonlat, self.dtype)
             values = self.module.run_network(features.to(self.device), options.layer)
-        return self.module.first_columns(values, options.layer, options.columns)
+        values = self.module.first_columns(values, options.layer, options.columns)
+        return normalize(values) if options.unit_length else values
 
 
 class SineNetwork:
@@ -143,14 +148,16 @@ class SineNetwork:
     ) -> Iterator[tuple[slice, Tensor]]:
         """Compute the harmonics of every point."""
         harmonics = _Harmonics(self.posenc, lonlat, self.dtype, self.harmonics_device)
-
-        def compute(_: slice, points: slice) -> Tensor:
-            features = harmonics.at(points).to(self.device)
-            first = torch.addmm(self.biases[0], features, self.harmonics_weight.T)
-            return self.finish(*self.with_details(first, lonlat[points]), options)
-
-        for _, points, values in tiler.run(1, len(lonlat), compute):
-            yield points, values
+        for _, points in tiler.tiles(1, len(lonlat)):
+            with tiler.computing(points):
+                features = harmonics.at(points).to(self.device)
+                first = torch.addmm(self.biases[0], features, self.harmonics_weight.T)
+                del features
+                values = self.finish(*self.with_details(first, lonlat[points]), options)
+                del first
+            if not tiler.ran_out:
+                yield points, values
+                del values
 
     def encode_tabulated(
         self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
@@ -162,40 +169,36 @@ class SineNetwork:
             bands, counts = torch.unique_consecutive(sphere.band_of(cells), return_counts=True)
             order += start
             for band, members in zip(bands.tolist(), order.split(counts.tolist()), strict=True):
-                compute = partial(self._read_band, lonlat, options, band, members)
-                for _, part, values in tiler.run(1, len(members), compute):
-                    yield members[part], values
-
-    def _read_band(
-        self,
-        lonlat: Tensor,
-        options: EncodingOptions,
-        band: int,
-        members: Tensor,
-        _: slice,
-        part: slice,
-    ) -> Tensor:
-        points = lonlat[members[part]]
-        return self.finish(*self.with_details(self.sphere.read(points, band), points), options)
+                for _, part in tiler.tiles(1, len(members)):
+                    with tiler.computing(part):
+                        points = lonlat[members[part]]
+                        first, content = self.with_details(sphere.read(points, band), points)
+                        values = self.finish(first, content, options)
+                        del first, content
+                    if not tiler.ran_out:
+                        yield members[part], values
+                        del values
 
     def encode_grid(
         self, lon: Tensor, lat: Tensor, options: EncodingOptions, tiler: Tiler
-    ) -> Iterator[Tile]:
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield tiles of the encoding of every pair of two axes."""
         # terms of longitude are computed once for all rows
         if self.worth_tabulating(len(lon) * len(lat)):
             first_layer = partial(self.sphere.read_grid, self.sphere.axes(lon, lat))
         else:
             first_layer = partial(self.first_layer_of_grid, self.waves(lon), lat)
-
-        def compute(rows: slice, columns: slice) -> Tensor:
-            first, content = first_layer(rows, columns), None
-            if self.details is not None:
-                points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
-                first, content = self.with_details(first, points)
-            return self.finish(first, content, options)
-
-        return tiler.run(len(lat), len(lon), compute, max_rows=GRID_ROWS)
+        for rows, columns in tiler.tiles(len(lat), len(lon), max_rows=GRID_ROWS):
+            with tiler.computing(columns, rows):
+                first, content = first_layer(rows, columns), None
+                if self.details is not None:
+                    points = torch.cartesian_prod(lat[rows], lon[columns]).flip(1)
+                    first, content = self.with_details(first, points)
+                values = self.finish(first, content, options)
+                del first, content
+            if not tiler.ran_out:
+                yield rows, columns, values
+                del values
 
     def waves(self, lon: Tensor) -> Tensor:
         """Return longitude terms in the network's precision, (n_lon, 2 L)."""
@@ -234,8 +237,10 @@ class SineNetwork:
                 x.sin_()
         if hidden:
             x = x[:, :n]  # for networks with one hidden layer
-            return x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
-        return torch.addmm(self.biases[-1][:n], x, self.weights[-1][:n].T)
+            x = x if self.hidden_scale == 1 else x.mul_(self.hidden_scale)
+        else:
+            x = torch.addmm(self.biases[-1][:n], x, self.weights[-1][:n].T)
+        return normalize(x) if options.unit_length else x
 
     def _columns_of(self, number: int, columns: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return weights of a layer's first columns, or of as many components, prepared once."""

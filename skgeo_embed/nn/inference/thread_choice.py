@@ -9,10 +9,9 @@ one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
-from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -40,8 +39,8 @@ class ThreadChoice:
         self._lock = ForkSafeLock()
 
     @contextmanager
-    def batch(self, kind: Hashable, n_cells: int) -> Iterator[Callable[[Callable[[], Any]], Any]]:
-        """Yield a function that runs and times a batch; the choice holds in this block.
+    def batch(self, kind: Hashable, n_cells: int) -> Iterator[None]:
+        """Choose the threads of this block, and time it.
 
         Parameters
         ----------
@@ -51,31 +50,18 @@ class ThreadChoice:
             Size of the batch.
         """
         if torch.get_num_threads() == 1:
-            yield as_it_is
+            yield
             return
         with self._lock:
             key = kind, min(n_cells.bit_length() // 3, LARGE_BATCHES)
             costs = self._costs.setdefault(key, BatchCosts())
             alone = costs.choose(time.perf_counter())
-
-        def run(compute: Callable[[], Any]) -> Any:
+        with openmp_libraries().limit(limits=1) if alone else nullcontext():
             started = time.perf_counter()
-            result = compute()
+            yield
             ended = time.perf_counter()
-            with self._lock:
-                costs.note(alone, (ended - started) / n_cells, ended - started, ended)
-            return result
-
-        if alone:
-            with openmp_libraries().limit(limits=1):
-                yield run
-        else:
-            yield run
-
-
-def as_it_is(compute: Callable[[], Any]) -> Any:
-    """Run a batch without choosing or timing."""
-    return compute()
+        with self._lock:
+            costs.note(alone, (ended - started) / n_cells, ended - started, ended)
 
 
 class BatchCosts:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 from skgeo_embed.nn.inference.devices import is_out_of_memory
-from skgeo_embed.nn.inference.thread_choice import ThreadChoice, as_it_is
-
-Tile = tuple[slice, slice, Tensor]
+from skgeo_embed.nn.inference.thread_choice import ThreadChoice
 
 
 class Tiler:
@@ -35,18 +31,14 @@ class Tiler:
         self.batch_size = batch_size
         self._threads = threads
         self._kind = kind
+        self.ran_out = False
 
-    def run(
-        self,
-        n_rows: int,
-        n_columns: int,
-        compute: Callable[[slice, slice], Tensor],
-        max_rows: int = 1,
-    ) -> Iterator[Tile]:
-        """Yield rows, columns and the result of `compute` for them, tile after tile.
+    def tiles(
+        self, n_rows: int, n_columns: int, max_rows: int = 1
+    ) -> Iterator[tuple[slice, slice]]:
+        """Yield rows and columns of one tile after the other; one that ran out comes again smaller.
 
-        Tiles are whole rows, at most `max_rows` of them, or a part of one row. If an accelerator's
-        memory runs out, the size is halved for all further tiles and the tile is computed again.
+        Tiles are whole rows, at most `max_rows` of them, or a part of one row.
         """
         row = column = 0
         while row < n_rows:
@@ -54,26 +46,32 @@ class Tiler:
             rows = slice(row, min(row + max(1, whole_rows), n_rows))
             end = n_columns if whole_rows else min(column + self.batch_size, n_columns)
             columns = slice(column, end)
-            with self._chosen_threads(rows, columns) as run:
-                try:
-                    values = run(partial(compute, rows, columns))
-                except RuntimeError as error:
-                    if not is_out_of_memory(error) or self.batch_size == 1:
-                        raise
-                    self._halve()
-                    continue
-                yield rows, columns, values
-                del values  # its memory is the next tile's
+            self.ran_out = False
+            yield rows, columns
+            if self.ran_out:
+                continue
             column = columns.stop % n_columns
             row = row if column else rows.stop
 
-    def _chosen_threads(
-        self, rows: slice, columns: slice
-    ) -> AbstractContextManager[Callable[[Callable[[], Tensor]], Tensor]]:
-        if self._threads is None:
-            return nullcontext(as_it_is)
-        n_cells = (rows.stop - rows.start) * (columns.stop - columns.start)
-        return self._threads.batch(self._kind, n_cells)
+    @contextmanager
+    def computing(self, columns: slice, rows: slice = slice(1)) -> Iterator[None]:
+        """Compute a tile in this block, with the number of threads that is fastest now.
+
+        If an accelerator's memory runs out, `ran_out` says so, and all further tiles are half as
+        large.
+        """
+        n_cells = (rows.stop - (rows.start or 0)) * (columns.stop - columns.start)
+        try:
+            if self._threads is None:
+                yield
+            else:
+                with self._threads.batch(self._kind, n_cells):
+                    yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or self.batch_size == 1:
+                raise
+            self.ran_out = True
+            self._halve()
 
     def _halve(self) -> None:
         self.batch_size = max(1, self.batch_size // 2)

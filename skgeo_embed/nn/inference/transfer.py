@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-Piece = tuple[tuple[Any, ...], Tensor]
+Piece = TypeVar("Piece", bound=tuple[Any, ...])
 
 
-def copy_to_cpu(pieces: Iterator[Piece], device: torch.device) -> Iterator[Piece]:
-    """Yield pieces with their values on the CPU, valid until the next piece is asked for.
+def copied_from_card(pieces: Iterator[Piece], device: torch.device) -> Iterator[Piece]:
+    """Yield pieces with their last part, the values, on the CPU until the next is asked for.
 
     A card computes the next piece while the last one is copied and used. Copies alternate between
     two buffers of page-locked memory, which are several times faster than new memory.
     """
-    if device.type != "cuda":
-        for where, values in pieces:
-            yield where, values.cpu()
-            del values  # its memory is the next piece's
-        return
     buffers = [_Buffer(), _Buffer()]
-    waiting: tuple[tuple[Any, ...], Tensor, torch.cuda.Event] | None = None
-    for number, (where, values) in enumerate(pieces):
+    waiting: tuple[Any, torch.cuda.Event] | None = None
+    for number, (*where, values) in enumerate(pieces):
         on_cpu = buffers[number % 2].like(values)
         on_cpu.copy_(values, non_blocking=True)
         copied = torch.cuda.Event()
         copied.record(torch.cuda.current_stream(device))
         del values
         if waiting is not None:
-            yield _arrived(*waiting)
-        waiting = where, on_cpu, copied
+            waiting[1].synchronize()
+            yield waiting[0]
+        waiting = (*where, on_cpu), copied
     if waiting is not None:
-        yield _arrived(*waiting)
-
-
-def _arrived(where: tuple[Any, ...], on_cpu: Tensor, copied: torch.cuda.Event) -> Piece:
-    copied.synchronize()
-    return where, on_cpu
+        waiting[1].synchronize()
+        yield waiting[0]
 
 
 class _Buffer:

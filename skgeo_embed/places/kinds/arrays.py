@@ -10,6 +10,7 @@ from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import NAME_THEM, check_shape
 from skgeo_embed.places.kinds.base import PlaceInput
 from skgeo_embed.places.numbers import as_array, to_float64, to_numpy
+from skgeo_embed.places.units import in_degrees, unit_of
 
 
 class Array(PlaceInput):
@@ -36,7 +37,9 @@ class Array(PlaceInput):
                 f"longitude and latitude: {remedy or NAME_THEM}."
             )
         check_shape(array.shape)
-        return to_float64(array, "coordinates")
+        numbers, unit = to_float64(array, "coordinates"), unit_of(self.X)
+        columns = zip(("lon", "lat"), numbers.T, strict=True)
+        return np.column_stack([in_degrees(v, unit, kind, "coordinates") for kind, v in columns])
 
     def number_column(self, name: str) -> np.ndarray:
         """Read the third column."""

@@ -15,6 +15,7 @@ from skgeo_embed.places.columns import (
     find_lonlat,
     unclear_columns,
 )
+from skgeo_embed.places.units import in_degrees
 
 
 class PlaceInput(ABC):
@@ -97,7 +98,21 @@ class Table(PlaceInput):
             found = 0, 1
         if found is None:
             raise CoordinateError(unclear_columns(self.names, lon, lat, remedy or NAME_THEM))
-        return np.column_stack([self._column(position, " in degrees") for position in found])
+        return np.column_stack(
+            [
+                in_degrees(
+                    self._column(position, " in degrees"),
+                    self.unit(position),
+                    kind,
+                    f"the values of column {self.names[position]!r}",
+                )
+                for kind, position in zip(("lon", "lat"), found, strict=True)
+            ]
+        )
+
+    def unit(self, position: int) -> str:
+        """Return the unit that the input names for a column; "" if it names none."""
+        return ""
 
     def number_column(self, name: str) -> np.ndarray:
         """Read a column by its name."""

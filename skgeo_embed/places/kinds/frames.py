@@ -9,7 +9,8 @@ import numpy as np
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import ACCEPTED, classify_column
 from skgeo_embed.places.kinds.base import Table
-from skgeo_embed.places.numbers import comes_from_package, to_float64
+from skgeo_embed.places.numbers import comes_from_package, plain_column, to_float64
+from skgeo_embed.places.units import unit_of
 
 
 class ArrowTable(Table):
@@ -24,9 +25,14 @@ class ArrowTable(Table):
             raise CoordinateError(f"got an arrow {type(X).__name__}; {ACCEPTED}.")
         return cls(X, list(X.schema.names))
 
+    def unit(self, position: int) -> str:
+        """Return the unit in the metadata of a field."""
+        metadata = self.X.schema.field(position).metadata or {}
+        return str(metadata.get(b"units", b"").decode(errors="replace")).strip()
+
     def numbers(self, position: int, what: str, unit: str) -> np.ndarray:
         """Read a column as pandas does."""
-        return numbers_of_series(self.X.column(position).to_pandas(), what, unit)
+        return numbers_of_series(plain_column(self.X.column(position)), what, unit)
 
 
 class XarrayDataset(Table):
@@ -50,6 +56,10 @@ class XarrayDataset(Table):
     def n_rows(self) -> int:
         """Number of places."""
         return max(values.size for values in self.X.variables.values())
+
+    def unit(self, position: int) -> str:
+        """Return the unit of a variable."""
+        return unit_of(self.X[self.names[position]])
 
     def numbers(self, position: int, what: str, unit: str) -> np.ndarray:
         """Read a variable."""
@@ -77,6 +87,10 @@ class XarrayColumns(Table):
                 f"the names {list(coordinate.values)} are along the rows; use X.transpose()."
             )
         return None
+
+    def unit(self, position: int) -> str:
+        """Return the unit of the array."""
+        return unit_of(self.X)
 
     def numbers(self, position: int, what: str, unit: str) -> np.ndarray:
         """Read a column."""

@@ -11,7 +11,9 @@ from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.kinds.base import PlaceInput
 from skgeo_embed.places.kinds.frames import Frame
 from skgeo_embed.places.numbers import comes_from_package, first_value, is_missing
+from skgeo_embed.places.unwrapping import unwrapped
 
+WGS84 = 4326
 EDGE_POINTS = 64  # on the longer side of a projected geometry
 
 
@@ -91,7 +93,9 @@ def degrees_of_geo(X: Any) -> np.ndarray:
     values = np.full(len(geometries), None, dtype=object)
     if there.any():
         try:
-            degrees = _fine_enough(geometries[there]).to_crs("EPSG:4326")
+            # a height that is missing would make the whole point missing
+            fine = _fine_enough(_flat(geometries[there]))
+            degrees = fine.to_crs("EPSG:4326")
         except Exception as error:
             if not comes_from_package(error, "pyproj"):
                 raise
@@ -102,7 +106,7 @@ def degrees_of_geo(X: Any) -> np.ndarray:
             ) from error
         values[there] = np.asarray(degrees, dtype=object)
         if not geometries.crs.is_geographic:
-            values[there] = unwrapped(values[there])
+            values[there] = unwrapped(values[there], np.asarray(fine, dtype=object))
     return values
 
 
@@ -116,6 +120,13 @@ def _fine_enough(geometries: Any) -> Any:
     step = np.maximum(np.maximum(east - west, north - south) / EDGE_POINTS, 1e-9)
     values = np.asarray(geometries, dtype=object)
     return type(geometries)(shapely.segmentize(values, step), crs=geometries.crs)
+
+
+def _flat(geometries: Any) -> Any:
+    import shapely
+
+    flat = shapely.force_2d(np.asarray(geometries, dtype=object))
+    return type(geometries)(flat, crs=geometries.crs)
 
 
 def _missing(geometries: Any) -> Any:
@@ -132,10 +143,14 @@ def _with_crs(X: Any) -> Any:
     return geometries
 
 
-def _series_of(geometries: Any) -> Any:
-    from geopandas import GeoSeries
-
-    return GeoSeries(geometries)
+def _series_of(geometries: Any, crs: Any = None) -> Any:
+    try:
+        from geopandas import GeoSeries
+    except ImportError as error:
+        raise ImportError(
+            'geometries in another reference system need geopandas: pip install "skgeo-embed[geo]"'
+        ) from error
+    return GeoSeries(geometries, crs=crs)
 
 
 def lonlat_of_shapely(X: Any) -> np.ndarray:
@@ -163,6 +178,26 @@ def degrees_of_shapely(X: Any) -> np.ndarray:
         )
     values[[not comes_from_package(v, "shapely") for v in values]] = None
     values[shapely.is_empty(values)] = None
+    return _from_own_systems(values)
+
+
+def _from_own_systems(values: np.ndarray) -> np.ndarray:
+    """Reproject geometries that carry the number of a reference system, as those of EWKB do."""
+    import shapely
+
+    systems = shapely.get_srid(values)
+    for system in sorted(set(systems[~shapely.is_missing(values)]) - {0, WGS84}):
+        rows = systems == system
+        try:
+            values[rows] = degrees_of_geo(_series_of(values[rows], f"EPSG:{system}"))
+        except Exception as error:
+            if not comes_from_package(error, "pyproj"):
+                raise
+            raise CoordinateError(
+                f"{rows.sum()} geometries (first: row {np.flatnonzero(rows)[0]}) carry the SRID "
+                f"{system}, which is no EPSG code: {error}. Say what they are with "
+                "geopandas.GeoSeries(X, crs=...)."
+            ) from error
     return values
 
 
@@ -178,49 +213,6 @@ def lonlat_of_points(points: np.ndarray) -> np.ndarray:
 def _only_points(kinds: Iterable[Any]) -> bool:
     """Say whether there is nothing but points among geometries, and what is missing."""
     return not {kind for kind in kinds if isinstance(kind, str)} - {"Point"}
-
-
-def unwrapped(geometries: np.ndarray) -> np.ndarray:
-    """Let rings and lines go on beyond ±180° where an edge would otherwise run round the Earth.
-
-    Of an edge the shorter way is meant. A ring around a pole, which does not close, is led over it.
-    """
-    import shapely
-
-    west, _, east, _ = shapely.bounds(geometries).T
-    wide = np.flatnonzero((east - west > 180) & (shapely.get_dimensions(geometries) > 0))
-    result = geometries.copy()
-    for row in wide:
-        result[row] = _unwrapped(geometries[row])
-    return result
-
-
-def _unwrapped(geometry: Any) -> Any:
-    import shapely
-
-    if geometry.geom_type == "GeometryCollection":  # refused later
-        return geometry
-    if geometry.geom_type.startswith("Multi"):
-        return type(geometry)([_unwrapped(part) for part in geometry.geoms if not part.is_empty])
-    if geometry.geom_type != "Polygon":
-        return type(geometry)(_continued(geometry))
-    shell = _continued(geometry.exterior)
-    holes = [_continued(ring) for ring in geometry.interiors]
-    middle = shell[:, 0].mean()
-    for hole in holes:
-        hole[:, 0] += 360 * np.round((middle - hole[:, 0].mean()) / 360)
-    return shapely.Polygon(shell, holes)
-
-
-def _continued(line: Any) -> np.ndarray:
-    lonlat = np.array(line.coords)[:, :2]
-    lonlat[:, 0] = np.unwrap(lonlat[:, 0], period=360)
-    lonlat[:, 0] += 360 * (lonlat[:, 0].min() < -180)
-    around = lonlat[-1, 0] - lonlat[0, 0]
-    if line.geom_type == "LinearRing" and abs(around) > 180:
-        pole = np.copysign(90.0, lonlat[:, 1].mean())
-        lonlat = np.vstack([lonlat, [lonlat[-1, 0], pole], [lonlat[0, 0], pole], lonlat[:1]])
-    return lonlat
 
 
 def _check_points(kinds: np.ndarray, there: np.ndarray) -> None:

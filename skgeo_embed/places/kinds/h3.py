@@ -10,8 +10,8 @@ import numpy as np
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._sphere import lonlat_of, unit_vectors
 from skgeo_embed.places.kinds.base import PlaceInput
-from skgeo_embed.places.kinds.geometries import unwrapped
 from skgeo_embed.places.numbers import comes_from_package, first_value, is_missing
+from skgeo_embed.places.unwrapping import unwrapped
 
 COARSE = 4  # resolutions up to which it shows that edges are great circles
 EDGE_POINTS = 16

@@ -10,6 +10,7 @@ import pandas as pd
 from torch import nn
 
 from skgeo_embed._errors import ModelFormatError, ModelNotFoundError
+from skgeo_embed._files import file_state
 from skgeo_embed.models.lightning_file import LightningModel
 from skgeo_embed.models.model_file import Origin
 from skgeo_embed.nn.two_tower import SatCLIP
@@ -35,7 +36,8 @@ def reopen(
             f"{path} does not describe its run, so SatCLIPPretrainer did not write it; "
             "SatCLIPEncoder and SatCLIPImageEncoder may open its towers."
         )
-    file = LightningModel(Origin("checkpoint", path.name, path, ""), None, allow_pickle=False)
+    origin = Origin("checkpoint", path.name, path, "", state=file_state(path))
+    file = LightningModel(origin, None, allow_pickle=False)
     model = SatCLIP(file.image(vision_tower), file.location("exact"))
     model.logit_scale.data.fill_(file.logit_scale())
     rows = read_run(path)["state_dict"].get("_extra_state", {}).get("rows", [])

@@ -106,17 +106,24 @@ def test_tables_are_left_alone_where_their_kernel_is_missing():
 def test_memory_runs_out_once_per_size_and_stays_halved(limit):
     tried = []
 
-    def compute(_, columns):
+    def compute(columns):
         size = columns.stop - columns.start
         tried.append(size)
         if size > limit:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return torch.arange(columns.start, columns.stop)
 
+    def compute_all():
+        for _, columns in tiler.tiles(1, 230):
+            with tiler.computing(columns):
+                values = compute(columns)
+            if not tiler.ran_out:
+                yield values
+
     tiler = Tiler(100)
     with pytest.warns(RuntimeWarning, match="continuing with batch_size"):
-        first = [values for *_, values in tiler.run(1, 230, compute)]
-    again = [values for *_, values in tiler.run(1, 230, compute)]  # the next band
+        first = list(compute_all())
+    again = list(compute_all())  # the next band
     for done in (first, again):
         assert torch.equal(torch.cat(done), torch.arange(230))
     assert sorted(size for size in tried if size > limit) == sorted(
@@ -125,11 +132,8 @@ def test_memory_runs_out_once_per_size_and_stays_halved(limit):
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory():
-    def fail(*_):
+    with pytest.raises(RuntimeError, match="shapes differ"), Tiler(100).computing(slice(0, 100)):
         raise RuntimeError("shapes differ")
-
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        list(Tiler(100).run(1, 230, fail))
     assert devices.is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: ...)"))
 
 

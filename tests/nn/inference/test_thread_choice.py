@@ -85,8 +85,8 @@ def test_the_choice_holds_for_the_batch_alone(several_threads, monkeypatch):
     monkeypatch.setattr(BatchCosts, "choose", lambda self, now: next(alone))
     threads, choice = [], ThreadChoice()
     for _ in range(4):
-        with choice.batch("kind", 100) as run:
-            threads.append(run(torch.get_num_threads))
+        with choice.batch("kind", 100):
+            threads.append(torch.get_num_threads())
         assert torch.get_num_threads() == 2
     assert threads == [1, 2, 1, 2]
 
@@ -95,8 +95,9 @@ def test_other_python_threads_keep_theirs(several_threads, monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
     monkeypatch.setattr(BatchCosts, "choose", lambda self, now: ONE)
-    with ThreadPoolExecutor(1) as pool, ThreadChoice().batch("kind", 100) as run:
-        assert run(lambda: pool.submit(torch.get_num_threads).result()) == 2
+    with ThreadPoolExecutor(1) as pool, ThreadChoice().batch("kind", 100):
+        assert torch.get_num_threads() == 1
+        assert pool.submit(torch.get_num_threads).result() == 2
 
 
 @pytest.mark.parametrize("layer", ["hidden", "embedding"])

@@ -1,0 +1,108 @@
+"""The learners of a spatial pipeline, and the columns that each of them reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.fft import dct
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from skgeo_embed.prediction.ridge_path import RidgePath
+
+N_FOR_FEW = 64  # of a linear model that cannot memorise places
+N_FOR_TREES = 20  # they split one column at a time: few columns, among which place and others
+STRENGTHS = (0.01, 1.0)  # of logistic regression, the inverse of its penalty
+BOOSTING: dict[str, Any] = {
+    "early_stopping": False,
+    "l2_regularization": 1.0,  # without it boosting diverges where a class is rare
+    "random_state": 0,
+}
+FOREST: dict[str, Any] = {
+    "n_estimators": 50,
+    "min_samples_leaf": 2,
+    "max_features": 0.33,
+    "random_state": 0,
+}
+
+
+def regressors(few: Any) -> list[tuple[str, BaseEstimator]]:
+    """Return the regressors of an ensemble; `few` makes the few columns that trees read."""
+    linear = ColumnTransformer([("columns", "passthrough", linear_columns)])
+    return [
+        ("linear", make_pipeline(linear, RidgePath())),
+        ("boosting", _on_tree_columns(few, HistGradientBoostingRegressor(**BOOSTING))),
+        ("trees", _on_tree_columns(few, ExtraTreesRegressor(**FOREST))),
+    ]
+
+
+def classifiers(few: Any) -> list[tuple[str, BaseEstimator]]:
+    """Return the classifiers of an ensemble; `few` makes the few columns that trees read."""
+    return [
+        *((f"linear, C={C:g}", _logistic("passthrough", C)) for C in STRENGTHS),
+        ("linear, few columns", _logistic(_first(few, N_FOR_FEW), 1.0)),
+        ("boosting", _on_tree_columns(few, HistGradientBoostingClassifier(**BOOSTING))),
+        ("trees", _on_tree_columns(few, ExtraTreesClassifier(**FOREST))),
+    ]
+
+
+def _logistic(encoded: Any, strength: float) -> Pipeline:
+    columns = ColumnTransformer(
+        [("encoder", encoded, encoder_columns), ("others", "passthrough", other_columns)]
+    )
+    return make_pipeline(columns, StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
+
+
+def _on_tree_columns(few: Any, trees: BaseEstimator) -> Pipeline:
+    columns = ColumnTransformer(
+        [
+            ("encoder", _first(few, N_FOR_TREES), encoder_columns),
+            ("others", "passthrough", tree_columns),
+        ]
+    )
+    return make_pipeline(columns, trees)
+
+
+def _first(few: Any, count: int) -> FunctionTransformer:
+    return FunctionTransformer(few, kw_args={"count": count})
+
+
+def first_columns(X: Any, count: int) -> np.ndarray:
+    """Return the first columns of an encoder."""
+    return np.asarray(X, dtype=np.float64)[:, :count]
+
+
+def first_components(X: Any, count: int) -> np.ndarray:
+    """Return the first principal components of the default encoder, which its columns mix."""
+    return dct(np.asarray(X, dtype=np.float64), norm="ortho", axis=1)[:, :count]
+
+
+def encoder_columns(X: pd.DataFrame) -> list[str]:
+    """Name the encoder's columns."""
+    return [name for name in map(str, X) if name.startswith("encoder__")]
+
+
+def linear_columns(X: pd.DataFrame) -> list[str]:
+    """Name all columns except those of content, on which a linear model extrapolates badly."""
+    return [name for name in map(str, X) if not name.startswith("content__")]
+
+
+def other_columns(X: pd.DataFrame) -> list[str]:
+    """Name the columns of the table itself."""
+    return [name for name in linear_columns(X) if not name.startswith("encoder__")]
+
+
+def tree_columns(X: pd.DataFrame) -> list[str]:
+    """Name the columns of the table itself, and those of content."""
+    return [name for name in map(str, X) if not name.startswith("encoder__")]

@@ -1,0 +1,49 @@
+"""Turns stored pixels into values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.tiles import Tile
+
+
+def decoded(raw: np.ndarray, tile: Tile, companion: Any) -> np.ndarray:
+    """Turn stored pixels into float32 values, (n, bands), with NaN for missing ones.
+
+    Without a product, the scale, the offset and the missing value that the file states count.
+    """
+    if isinstance(raw, np.ma.MaskedArray):
+        values = decoded(raw.filled(0), tile, companion)
+        values[np.ma.getmaskarray(raw)] = np.nan
+        return values
+    if isinstance(companion, np.ma.MaskedArray):
+        companion = np.ma.filled(companion.astype(np.float32), np.nan)
+    product = tile.product
+    if product is None:
+        return _as_the_file_says(raw, tile)
+    product.check_dtype(raw.dtype, tile.path)
+    values = product.decode(raw, companion)
+    if product.missing is not None:
+        values[raw == product.missing] = np.nan
+    return values
+
+
+def _as_the_file_says(raw: np.ndarray, tile: Tile) -> np.ndarray:
+    with np.errstate(over="ignore"):  # an error is raised below, unless the value is missing
+        values = raw.astype(np.float32)
+    if tile.nodata is not None and not np.isnan(tile.nodata):
+        values[raw == tile.nodata] = np.nan
+    if tile.scales is not None:
+        values *= np.asarray(tile.scales, dtype=np.float32)
+    if tile.offsets is not None:
+        values += np.asarray(tile.offsets, dtype=np.float32)
+    too_large = np.isinf(values) & np.isfinite(raw)
+    if too_large.any():
+        raise ImageError(
+            f"{tile.path} holds {raw[too_large][0]:g}, which float32 cannot represent; if it marks "
+            "missing values, declare it as nodata in the file."
+        )
+    return values

@@ -1,0 +1,196 @@
+"""Reads headers of rasters: GeoTIFFs and VRTs, Zarr stores, arrays of Tessera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.crs import check_crs
+from skgeo_embed.rasters.geotiff import check_beside, is_address, opened_raster
+from skgeo_embed.rasters.network import version_of
+from skgeo_embed.rasters.products import Product
+from skgeo_embed.rasters.stamps import stamps_of
+from skgeo_embed.rasters.tiles import Stored, Tile, open_npy
+from skgeo_embed.rasters.vrt import checked_vrt, files_of, is_vrt
+from skgeo_embed.rasters.zarr_store import read_grid
+
+BLOCK_ROWS = 256  # of an array file, which has no blocks
+BLOCK_BYTES = 2**26
+
+
+def header(path: str, *, year: int | None, product: Product | None, remote: bool) -> Tile:
+    """Read the header of a raster, and ask the server for the version of a remote one.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be opened, has no position, or does not hold what the product expects.
+    """
+    if is_zarr(path):
+        tile = _zarr_header(path, year, product)
+    elif path.lower().endswith(".npy"):
+        tile = _npy_header(path, year, product)
+    else:
+        tile = _gdal_header(path, year, product, remote)
+    check_crs(tile.crs, path)
+    return tile
+
+
+def is_zarr(path: str) -> bool:
+    """Say whether a path is that of a Zarr store."""
+    folder = Path(path)
+    return path.rstrip("/").lower().endswith(".zarr") or any(
+        (folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")
+    )
+
+
+def _gdal_header(path: str, year: int | None, product: Product | None, remote: bool) -> Tile:
+    pixels = _stored(path, remote)
+    with opened_raster(path, pixels.document) as file:
+        if file.crs is None or file.transform.is_identity:
+            raise ImageError(f"{path} has no position: its CRS or its transform is missing.")
+        if any(str(kind).startswith("complex") for kind in file.dtypes):
+            raise ImageError(f"{path} holds complex numbers; write both parts as bands.")
+        for kind in file.dtypes:
+            if product is not None:
+                product.check_dtype(kind, path)
+        unscaled = all(scale == 1 for scale in file.scales)
+        shape = file.count, file.height, file.width
+        return Tile(
+            pixels,
+            file.crs.to_wkt(),
+            tuple(file.transform)[:6],
+            shape,
+            tuple(max(side) for side in zip(*file.block_shapes, strict=True)),
+            file.nodata,
+            None if unscaled else tuple(file.scales),
+            None if not any(file.offsets) else tuple(file.offsets),
+            _stated(file.descriptions),
+            _stated(file.units),
+            product,
+            None if product is None else _gdal_companion(path, shape, product, remote),
+            year,
+        )
+
+
+def _stored(path: str, remote: bool, masked: bool = False) -> Stored:
+    """Check that a raster leads only to allowed files, and note what they are now."""
+    document, files, kept = None, [], False
+    if is_vrt(path):
+        document = checked_vrt(path, remote=remote)
+        files = [*([] if is_address(path) else [path]), *files_of(document)]
+    elif is_address(path):
+        kept = True  # sources of a VRT may change
+    else:
+        check_beside(path)
+        files = [path]
+    version = version_of(path) if kept else None
+    return Stored(
+        path, "gdal", masked, None, document, version, stamps_of(files), version is not None
+    )
+
+
+def _stated(texts: tuple[str | None, ...]) -> tuple[str | None, ...] | None:
+    stated = tuple(text or None for text in texts)
+    return stated if any(stated) else None
+
+
+def _gdal_companion(
+    path: str, shape: tuple[int, int, int], product: Product, remote: bool
+) -> Stored | None:
+    beside = _beside(path, product)
+    if beside is None:
+        return None
+    companion = _stored(beside, remote, masked=True)
+    with opened_raster(beside, companion.document) as file:
+        _check_companion(beside, (file.count, file.height, file.width), path, shape)
+    return companion
+
+
+def _check_companion(
+    beside: str, found: tuple[int, ...], path: str, shape: tuple[int, int, int]
+) -> None:
+    bands, height, width = shape
+    if found[-2:] != (height, width) or found[0] not in (1, bands):
+        raise ImageError(f"{beside} has shape {found}, which does not fit {path} of shape {shape}.")
+
+
+def _beside(path: str, product: Product) -> str | None:
+    """Return the path of a product's companion; at an address the suffix goes before the query."""
+    if product.suffix is None:
+        return None
+    before, mark, query = path.partition("?") if "://" in path else (path, "", "")
+    stem, dot, ending = before.rpartition(".")
+    beside = f"{stem}{product.suffix}{dot}{ending}{mark}{query}"
+    if is_address(path) or Path(beside).exists():
+        return beside
+    name = Path(beside).name.lower()
+    other = next((f for f in Path(path).parent.iterdir() if f.name.lower() == name), None)
+    if other is None:
+        raise ImageError(
+            f"quantization={product.name!r} needs the {product.companion} of each pixel, but there "
+            f"is no {Path(beside).name} beside {path}."
+        )
+    return str(other)
+
+
+def _npy_header(path: str, year: int | None, product: Product | None) -> Tile:
+    """Read the header of an array, which a GeoTIFF gives its position, and of its companion."""
+    file = Path(path)
+    pixels = open_npy(path)
+    if pixels.ndim != 3:
+        raise ImageError(f"{path} must have shape (height, width, bands), got {pixels.shape}.")
+    if pixels.dtype.kind not in "iufb":
+        raise ImageError(f"{path} holds {pixels.dtype}, not real numbers.")
+    if product is not None:
+        product.check_dtype(pixels.dtype, path)
+    placed = [file.with_suffix(suffix) for suffix in (".tiff", ".tif")]
+    place = next((p for p in placed if p.exists()), None)
+    if place is None:
+        raise ImageError(
+            f"{path} has no position; put the GeoTIFF of its land mask, which Tessera publishes, "
+            f"beside it as {placed[0].name}."
+        )
+    landmask = _gdal_header(str(place), year, None, remote=False)
+    height, width, bands = pixels.shape
+    if landmask.shape[1:] != (height, width):
+        raise ImageError(f"{path} has {height} × {width} pixels, {place} has {landmask.shape[1:]}.")
+    rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, pixels[0].nbytes)))
+    beside, companion = None if product is None else _beside(path, product), None
+    if beside is not None:
+        values = np.atleast_3d(open_npy(beside))
+        _check_companion(beside, np.moveaxis(values, 2, 0).shape, path, (bands, height, width))
+        companion = Stored(beside, "npy", stamps=stamps_of([beside]))
+    return Tile(
+        Stored(path, "npy", stamps=stamps_of([path, str(place)])),
+        landmask.crs,
+        landmask.transform,
+        (bands, height, width),
+        (rows, width),
+        product=product,
+        companion_of=companion,
+        year=year,
+    )
+
+
+def _zarr_header(path: str, year: int | None, product: Product | None) -> Tile:
+    grid = read_grid(path, product)
+    stamps = stamps_of([path])
+    companion = None
+    if product is not None and product.companion is not None:
+        companion = Stored(path, "zarr", True, product.companion)
+    return Tile(
+        Stored(path, "zarr", product is None, grid.variable, stamps=stamps),
+        grid.crs,
+        grid.transform,
+        grid.shape,
+        grid.block,
+        None if product is not None else grid.nodata,
+        names=grid.names,
+        units=grid.units,
+        product=product,
+        companion_of=companion,
+        year=year,
+    )

@@ -1,0 +1,186 @@
+"""Reads Zarr stores: one variable of numbers with y and x."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.cache import Read
+from skgeo_embed.rasters.geotiff import check_block_bytes, is_address
+from skgeo_embed.rasters.products import Product
+from skgeo_embed.rasters.zarr_position import crs_of, steps_of
+
+AXES = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"), ("northing", "easting"))
+NOT_A_TIME = float(np.iinfo(np.int64).min)  # what xarray writes for a missing duration
+
+
+class ZarrGrid(NamedTuple):
+    """A variable of a Zarr store, as its description says."""
+
+    variable: str
+    crs: str
+    transform: tuple[float, ...]
+    shape: tuple[int, int, int]
+    block: tuple[int, int]
+    nodata: float | None
+    names: tuple[str | None, ...] | None
+    units: tuple[str | None, ...] | None
+
+
+def read_grid(path: str, product: Product | None) -> ZarrGrid:
+    """Read what a Zarr store says about its pixels.
+
+    Raises
+    ------
+    ImageError
+        If it is no Zarr store, has several variables that could be meant, or none, holds no
+        numbers, or has no position.
+    """
+    data = _dataset(path, masked=product is None)
+    name = _variable(data, product, path)
+    array, (y, x) = _north_up(data[name])
+    _check_numbers(array, product, path)
+    bands = array.shape[0] if array.ndim == 3 else 1
+    height, width = array.sizes[y], array.sizes[x]
+    block = _block(array, (y, x), path)
+    crs = crs_of(data, array, (y, x), path)
+    (step_x, west), (step_y, first) = steps_of(array, (y, x), crs, path)
+    unit = array.attrs.get("units")
+    return ZarrGrid(
+        name,
+        crs.to_wkt(),
+        (step_x, 0.0, west, 0.0, step_y, first),
+        (bands, height, width),
+        block,
+        _nodata(array),
+        _band_names(array, path),
+        (str(unit),) * bands if unit else None,
+    )
+
+
+@contextmanager
+def zarr_reader(path: str, variable: str | None, masked: bool) -> Iterator[Read]:
+    """Open a variable for reading; `masked` reads missing pixels as NaN, scaled as it says."""
+    array, (y, x) = _north_up(_dataset(path, masked=masked)[variable])
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        try:
+            part = array.isel({y: rows, x: columns}).to_numpy()
+        except Exception as error:  # every codec has errors of its own
+            raise ImageError(
+                f"{path} cannot be read: the chunk of variable {variable!r} in rows {rows.start} "
+                f"to {rows.stop - 1} and columns {columns.start} to {columns.stop - 1} is damaged "
+                f"({type(error).__name__}: {error}). Fetch or write the store again."
+            ) from error
+        return part if part.ndim == 3 else part[None]
+
+    yield read
+
+
+def _dataset(path: str, masked: bool) -> Any:
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError('Zarr stores need xarray: pip install "skgeo-embed[grids]"') from error
+    try:
+        # times stay numbers: xarray would turn durations of any unit into nanoseconds
+        return xarray.open_dataset(
+            path,
+            engine="zarr",
+            chunks=None,
+            consolidated=None if is_address(path) else False,  # on a disk it saves nothing
+            mask_and_scale=masked,
+            decode_times=False,
+            decode_timedelta=False,
+        )
+    except Exception as error:  # of the store, of its JSON, of any codec
+        raise ImageError(f"{path} cannot be read as a Zarr store: {error}") from error
+
+
+def _variable(data: Any, product: Product | None, path: str) -> str:
+    """Find the variable of pixels; that of a product's companion is beside it."""
+    companion = None if product is None else product.companion
+    found = [
+        str(name)
+        for name, values in data.data_vars.items()
+        if name != companion and values.ndim <= 3 and _axes(values) is not None
+    ]
+    listed = ", ".join(f"{name}{values.dims}" for name, values in data.data_vars.items()) or "none"
+    if len(found) != 1:
+        raise ImageError(
+            f"{path} must have one variable with the dimensions y and x, or lat and lon, and "
+            f"bands; it has {listed}."
+        )
+    if product is not None and companion is not None:
+        pixels, beside = data[found[0]], data.data_vars.get(companion)
+        if beside is None or set(beside.dims) not in (set(_axes(pixels) or ()), set(pixels.dims)):
+            raise ImageError(
+                f"quantization={product.name!r} needs a variable {companion!r} with the dimensions "
+                f"{' and '.join(_axes(pixels) or ())} in {path}; it has {listed}."
+            )
+    return found[0]
+
+
+def _axes(array: Any) -> tuple[str, str] | None:
+    return next((pair for pair in AXES if set(pair) <= set(array.dims)), None)
+
+
+def _north_up(array: Any) -> tuple[Any, tuple[str, str]]:
+    y, x = _axes(array) or AXES[0]
+    return array.transpose(..., y, x), (y, x)
+
+
+def _check_numbers(array: Any, product: Product | None, path: str) -> None:
+    kind, unit = array.dtype.kind, str(array.attrs.get("units", ""))
+    if kind not in "iufb":
+        what = {"c": "complex numbers", "M": "dates", "m": "durations"}.get(kind, "no numbers")
+        do = "write both parts as bands" if kind == "c" else "write numbers"
+        raise ImageError(f"{path} holds {what} in {array.name!r} ({array.dtype}); {do}.")
+    if " since " in unit:
+        raise ImageError(
+            f"{path} holds dates in {array.name!r} ({unit}), which other tiles may count from "
+            "another day; write the time since one date as plain numbers, without that unit."
+        )
+    if product is not None:
+        product.check_dtype(array.dtype, path)
+    for dim in array.dims[:-2]:
+        axis = array[dim]
+        if axis.dtype.kind in "mM" or " since " in str(axis.attrs.get("units", "")):
+            raise ImageError(
+                f"{path} has times in its dimension {dim!r}, where bands are expected; write a "
+                "store for each time, and pass a dict of years."
+            )
+
+
+def _block(array: Any, axes: tuple[str, str], path: str) -> tuple[int, int]:
+    chunks = dict(zip(array.dims, array.shape, strict=True))
+    preferred = array.encoding.get("preferred_chunks") or {}
+    chunks |= {dim: size for dim, size in preferred.items() if dim in chunks}
+    item = max(array.dtype.itemsize, np.dtype(array.encoding.get("dtype", "u1")).itemsize)
+    y, x = axes
+    layers = max([1, *(max(array.sizes[dim], chunks[dim]) for dim in array.dims[:-2])])
+    check_block_bytes(path, chunks[y], chunks[x], layers * chunks[y] * chunks[x] * item)
+    return min(chunks[y], array.sizes[y]), min(chunks[x], array.sizes[x])
+
+
+def _nodata(array: Any) -> float | None:
+    missing = array.attrs.get("_FillValue", array.attrs.get("nodata"))
+    if isinstance(missing, (int, float, np.number)) and not isinstance(missing, bool):
+        return float(missing)
+    is_duration = str(array.attrs.get("dtype", "")).startswith("timedelta64")
+    return NOT_A_TIME if is_duration and array.dtype.kind == "i" else None
+
+
+def _band_names(array: Any, path: str) -> tuple[str | None, ...] | None:
+    """Return the labels of the bands; numbers that only count them are none."""
+    if array.ndim < 3 or array.dims[0] not in array.coords:
+        return None
+    labels = array[array.dims[0]].to_numpy()
+    count = np.arange(len(labels))
+    if labels.dtype.kind in "iuf" and any(np.array_equal(labels, count + n) for n in (0, 1)):
+        return None
+    return tuple(str(label) for label in labels)
