@@ -58,7 +58,8 @@ class GPS2VecEncoder(CoordinateTransformer):
     Attributes
     ----------
     encoder_info_ : dict
-        What was found: name, source, path, kind, and the zones that have a file.
+        What was found: name, source, path, kind, the zones that have a file, and a digest of the
+        files' names, sizes and times. A file that has been replaced since is refused.
     n_features_in_ : int
         2.
 
@@ -131,6 +132,7 @@ class GPS2VecEncoder(CoordinateTransformer):
             "path": str(folder.resolve()),
             "kind": self.kind,
             "zones": sorted(files),
+            "files": self._zones.digest(),
         }
 
     def usable(self, places: Coordinates) -> Coordinates:

@@ -132,7 +132,7 @@ def read_safetensors(
             chosen = {key: file.get_tensor(key) for key in keys if key.startswith(prefix)}
             # they lie in a map of the file, which may be replaced or cut while they are used
             chosen = {key: tensor.clone() for key, tensor in chosen.items()}
-            weights = unpack(chosen, file.metadata(), shapes or {})
+            weights = unpack(chosen, file.metadata(), shapes)
             return {key.removeprefix(prefix): value for key, value in weights.items()}
     except safetensors.SafetensorError as error:
         raise ModelFormatError(

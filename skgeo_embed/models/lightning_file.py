@@ -25,6 +25,7 @@ from skgeo_embed.nn.location import LocationEncoder
 _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
 TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights if it is frozen
+FIXED_KINDS = ("direct", "cartesian3d", "wrap")  # encodings without frequencies
 _VISUAL_PREFIX = "model.visual."
 TRUST = (
     "If you trust who made it, pass allow_pickle=True; better, ask for a file written by "
@@ -225,6 +226,13 @@ def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str
             "legendre_polys": legendre_polys,
             "harmonics_calculation": hyper.get("harmonics_calculation", "analytic"),
         }
+    needed = ("frequency_num", "min_radius", "max_radius")
+    lost = [name for name in needed if kind not in FIXED_KINDS and name not in hyper]
+    if lost:
+        raise ModelFormatError(
+            f"{path}: the hyper-parameters say le_type={kind!r} and not {', '.join(lost)}, without "
+            "which places are encoded in another way; use the checkpoint as it was written."
+        )
     return {
         "positional_encoding": kind,
         "n_frequencies": hyper.get("frequency_num", 16),

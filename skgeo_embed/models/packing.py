@@ -44,7 +44,7 @@ def pack(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
 def unpack(
     weights: dict[str, Tensor],
     metadata: Mapping[str, str] | None,
-    expected: Mapping[str, Sequence[Any]],
+    expected: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Tensor]:
     """Undo :func:`pack`; a table is never larger than its shape says.
 
@@ -58,7 +58,7 @@ def unpack(
     names = [key.removesuffix(SUFFIX) for key in weights if key.endswith(SUFFIX)]
     shapes = {name: [int(length) for length in said[name]] for name in names}
     for name, shape in shapes.items():
-        if name in expected and shape != list(expected[name]):
+        if expected and name in expected and shape != list(expected[name]):
             raise ValueError(
                 f"the packed table {name!r} is of {shape}, the description says "
                 f"{list(expected[name])}"

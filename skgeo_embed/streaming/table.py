@@ -287,7 +287,11 @@ def _description(
         "input": str(table.path.resolve()),
         "version of skgeo-embed": __version__,
         "input's size or time": as_begun.size_and_time,
-        "encoder": [type(encoder).__name__, info.get("name"), info.get("sha256")],
+        "encoder": [
+            type(encoder).__name__,
+            info.get("name"),
+            info.get("sha256", info.get("files")),
+        ],
         **_settings(encoder),
         "column of places": [*(places.columns or [places.geometry]), places.time],
         "delimiter or decimal": [table.delimiter, places.decimal],

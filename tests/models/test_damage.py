@@ -238,6 +238,23 @@ def test_zones_of_other_shapes(tmp_path):
             del file["layer3"]
 
 
+@pytest.mark.parametrize("kind", ["visual", "tag"])
+def test_zones_of_another_kind_or_width(tmp_path, kind):
+    """An error about the shapes of two arrays, which named no file."""
+    path = tmp_path / "model_48 N.h5"
+    write_zone(path, kind)
+    with h5py.File(path, "r+") as file:
+        name = "scene" if kind == "visual" else "tag"
+        layer = file[name]
+        for weight in list(layer.attrs["weight_names"]):
+            key = weight.decode() if isinstance(weight, bytes) else weight
+            values = layer[key][..., :100]
+            del layer[key]
+            layer[key] = values
+    with pytest.raises(ModelFormatError, match=rf"48 N\.h5.*{name} has 100 columns, and \d+ are"):
+        GPS2VecEncoder(tmp_path, kind=kind).fit().transform([[103.76, 1.32]])
+
+
 def _elsewhere(kind, file, name, other, values):
     """Let a name of a zone file lead to another file, or to another name."""
     if kind == "external link":

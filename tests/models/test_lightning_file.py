@@ -9,6 +9,7 @@ import torch
 
 from skgeo_embed import SatCLIPEncoder, SatCLIPImageEncoder
 from skgeo_embed._errors import ModelFormatError
+from skgeo_embed.models.lightning_file import read_checkpoint, read_tensors
 from skgeo_embed.nn.encodings import KINDS
 from skgeo_embed.nn.location import LocationEncoder
 from tests.peak_memory import PEAK_MIB
@@ -279,3 +280,35 @@ def test_vision_tower_is_neither_built_nor_read(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert int(result.stdout) < 40
+
+
+@pytest.mark.parametrize("lost", ["frequency_num", "min_radius", "max_radius"])
+def test_a_checkpoint_that_lost_how_it_encodes(tmp_path, lost):
+    """It opened with the original's default: other numbers, without a word."""
+    location = LocationEncoder(5, 8, 16, positional_encoding="grid", n_frequencies=16)
+    hyper = {"le_type": "grid", "frequency_num": 16, "min_radius": 0.1, "max_radius": 360}
+    state = {f"model.location.{k}": v for k, v in location.state_dict().items() if "nnet" in k}
+    path = tmp_path / "own.ckpt"
+    path.write_bytes(to_bytes({"state_dict": state, "hyper_parameters": hyper}))
+    SatCLIPEncoder(path).fit()
+    del hyper[lost]
+    path.write_bytes(to_bytes({"state_dict": state, "hyper_parameters": hyper}))
+    with pytest.raises(ModelFormatError, match=rf"own\.ckpt: the hyper.* and not {lost}, without"):
+        SatCLIPEncoder(path).fit()
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [UnboundLocalError("x"), NameError("x"), MemoryError(), AssertionError(), SystemError()],
+)
+@pytest.mark.parametrize("read", [read_checkpoint, read_tensors])
+def test_whatever_torch_raises_of_a_damaged_file(tmp_path, monkeypatch, raised, read):
+    """Among it was UnboundLocalError, which no user could take for a damaged file."""
+
+    def fail(*_, **__):
+        raise raised
+
+    torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(ModelFormatError, match=r"a\.ckpt "):
+        read(tmp_path / "a.ckpt")

@@ -236,6 +236,18 @@ def test_a_cache_below_a_folder_named_snapshots(private, tmp_path):
     assert fetch("me/private", CONFIG_NAME, HubOptions(cache_dir=cache)).commit == "a" * 40
 
 
+@pytest.mark.parametrize("commit", ["../../../outside", "/tmp/outside", "..", "a/b"])
+def test_commits_with_a_path_are_refused(private, tmp_path, commit):
+    """The client said "invalid pointer path" of them, and neither of which file nor of whom."""
+    from skgeo_embed._errors import ModelDownloadError
+
+    private.repositories["me/private"].access = "public"
+    private.repositories["me/private"].commit = commit
+    with pytest.raises(ModelDownloadError, match=r"config\.json of me/private.*by the commit '"):
+        SatCLIPEncoder("me/private", cache_dir=tmp_path / "cache").fit()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
 def test_etags_with_a_path_are_refused(private, tmp_path):
     from skgeo_embed._errors import ModelDownloadError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import OrderedDict
 from pathlib import Path
@@ -46,6 +47,10 @@ class ZoneCache:
         self._states = states or {zone: size_and_time(path) for zone, path in files.items()}
         self._layers: OrderedDict[str, Layers] = OrderedDict()
         self._lock = ForkSafeLock()
+
+    def digest(self) -> str:
+        """Tell these files from others, by their names, sizes and times."""
+        return hashlib.sha256(repr(sorted(self._states.items())).encode()).hexdigest()
 
     def get(self, zone: str, options: EncodingOptions) -> Layers:
         """Return a zone's layers, hidden ones first, on the device and in the type asked for."""
