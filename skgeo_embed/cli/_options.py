@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 
 from skgeo_embed import SatCLIPEncoder
 from skgeo_embed._region import WORLD
+
+NPY_MAGIC = b"\x93NUMPY"
 
 
 def new_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -75,11 +76,12 @@ def add_region_arguments(parser: argparse.ArgumentParser) -> None:
 def read_array(path: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     """Read the array in a .npy file."""
     try:
-        array = np.load(path, mmap_mode=mmap_mode)
+        with open(path, "rb") as file:
+            start = file.read(len(NPY_MAGIC))
+        if start != NPY_MAGIC:
+            raise ValueError(f"it begins with {start!r}")
+        return np.load(path, mmap_mode=mmap_mode)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no file {path}.") from error
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as a .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} is not a .npy file but an .npz file, of several arrays.")
-    return array

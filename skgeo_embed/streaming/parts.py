@@ -97,8 +97,10 @@ class Parts:
         except (FileNotFoundError, ValueError):
             return None
         kinds = {"of": dict, "parts": list, "first_bad": list}
-        # any bit of it may be damaged, such as one of the number of rows of a part
-        if not isinstance(known, dict) or known.pop("crc32", None) != _checksum_of(known):
+        if not isinstance(known, dict):
+            return None
+        # any bit may be damaged, such as one of a number of rows; version 0.1 wrote no check sum
+        if "crc32" in known and known.pop("crc32") != _checksum_of(known):
             return None
         if known.keys() != kinds.keys():
             return None
