@@ -127,7 +127,9 @@ class PlacesOfTable:
                 f"column {self.geometry!r} holds EWKT ({str(first)[:40]!r}); write it without "
                 "SRID=...;, in degrees."
             )
-        shapes = self._shapes(values.where(values.notna(), None).to_numpy(object), first_row)
+        read = values.to_numpy(object, copy=True)
+        read[values.isna().to_numpy()] = None  # a column of text says NaN, which is no geometry
+        shapes = self._shapes(read, first_row)
         series = GeoSeries(shapes, crs=self._system(shapes, first_row))
         return series if time is None else GeoDataFrame({self.time: time}, geometry=series)
 

@@ -122,7 +122,7 @@ def test_errors_have_no_traceback(files, capsys):
     assert "needs the columns lon and lat; it has x, y" in capsys.readouterr().err
     assert main(["--debug", "pretrain", "--images", "gone", "--output", str(files / "new")]) == 1
     assert "Traceback" in capsys.readouterr().err
-    assert main(["pretrain", "--images", "a.npy", "--output", "b"]) == 1
+    assert main(["pretrain", "--images", "a.npy", "--output", "b"]) == 2
     assert "needs --coords" in capsys.readouterr().err
     assert main(["pretrain", "--images", "a", "--coords", "c", "--output", "b"]) == 1
     assert "is only for a .npy file" in capsys.readouterr().err
