@@ -15,6 +15,7 @@ from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.zarr_position import crs_of, steps_of
 
 AXES = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"), ("northing", "easting"))
+TIME_UNITS = {"days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"}
 NOT_A_TIME = float(np.iinfo(np.int64).min)  # what xarray writes for a missing duration
 
 
@@ -171,7 +172,8 @@ def _nodata(array: Any) -> float | None:
     missing = array.attrs.get("_FillValue", array.attrs.get("nodata"))
     if isinstance(missing, (int, float, np.number)) and not isinstance(missing, bool):
         return float(missing)
-    is_duration = str(array.attrs.get("dtype", "")).startswith("timedelta64")
+    says_type = str(array.attrs.get("dtype", "")).startswith("timedelta64")
+    is_duration = says_type or array.attrs.get("units") in TIME_UNITS  # all that xarray wrote once
     return NOT_A_TIME if is_duration and array.dtype.kind == "i" else None
 
 

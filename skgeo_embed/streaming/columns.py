@@ -20,6 +20,10 @@ NULL_HINT = (
     'on_invalid="nan" (--on-invalid nan) leaves the features of such rows null. The first row is 0.'
 )
 NAME_THEM = "name them with lon=... and lat=... (--lon and --lat on the command line)"
+# how GEOS before 3.13, which does not read curves, calls them
+CURVES = re.compile(
+    r"Unknown type: '\w*CURVE\w*'|Unknown type: 'CIRCULARSTRING'|WKB type (8|9|1[0-2])\b"
+)
 NO_NUMBERS = ("timestamp", "date", "time", "duration", "bool")  # as pyarrow names types
 DEGREES = "EPSG:4326"
 NOT_STATED = object()  # None says that nobody knows
@@ -143,17 +147,22 @@ class PlacesOfTable:
         of_rows = f"(in the rows from {first_row} on)"
         try:
             return shapely.from_wkt(values) if is_text else shapely.from_wkb(values)
-        except NotImplementedError as error:
+        except (NotImplementedError, shapely.errors.GEOSException) as error:
+            if not isinstance(error, NotImplementedError) and not CURVES.search(str(error)):
+                raise self._no_geometry(error, of_rows) from error
             raise CoordinateError(
                 f"column {self.geometry!r} holds curves, of which areas are not computed: {error} "
                 f"{of_rows}. Turn them into straight lines first, by PostGIS's ST_CurveToLine or "
                 "ogr2ogr -nlt CONVERT_TO_LINEAR."
             ) from error
-        except (shapely.errors.GEOSException, TypeError) as error:
-            raise CoordinateError(
-                f"column {self.geometry!r} holds what is no geometry (WKB or WKT) and no H3 cell: "
-                f"{error} {of_rows}"
-            ) from error
+        except TypeError as error:
+            raise self._no_geometry(error, of_rows) from error
+
+    def _no_geometry(self, error: Exception, of_rows: str) -> CoordinateError:
+        return CoordinateError(
+            f"column {self.geometry!r} holds what is no geometry (WKB or WKT) and no H3 cell: "
+            f"{error} {of_rows}"
+        )
 
     def _system(self, shapes: np.ndarray, first_row: int) -> Any:
         """Return the CRS of geometries: what the file says, or else what EWKB says of each."""
