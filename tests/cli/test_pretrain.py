@@ -124,7 +124,7 @@ def test_errors_have_no_traceback(files, capsys):
     assert "Traceback" in capsys.readouterr().err
     assert main(["pretrain", "--images", "a.npy", "--output", "b"]) == 2
     assert "needs --coords" in capsys.readouterr().err
-    assert main(["pretrain", "--images", "a", "--coords", "c", "--output", "b"]) == 1
+    assert main(["pretrain", "--images", "a", "--coords", "c", "--output", "b"]) == 2
     assert "is only for a .npy file" in capsys.readouterr().err
 
 
