@@ -7,8 +7,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from skgeo_embed.encoders.base import NETWORK_CONSTRAINTS, NetworkTransformer
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
+from skgeo_embed.encoders.network import NETWORK_CONSTRAINTS, NetworkTransformer
 
 if TYPE_CHECKING:
     import torch
