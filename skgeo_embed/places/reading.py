@@ -225,7 +225,7 @@ def read_axis(values: Any, name: str) -> np.ndarray:
     """Read one axis of a grid: `name` is "lon" or "lat", the result is canonical degrees."""
     if is_dask(values):
         raise CoordinateError(f"the {name} axis is a dask collection; pass its .compute().")
-    refuse_what_holds_no_rows(values)
+    refuse_what_holds_no_rows(values, f"the {name} axis")
     named = classify_column(getattr(values, "name", None))
     if named not in (None, name):
         raise CoordinateError(f"the {name} axis is named {values.name!r}: the axes look swapped.")

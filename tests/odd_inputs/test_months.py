@@ -122,7 +122,7 @@ MONTH_TABLES = [
         "no column"),
     either("frame, b'month'", lambda: months_frame().rename(columns={"month": b"month"}), "month"),
     refuses("frame, month twice",
-        lambda: months_frame().set_axis(["month", "month", "lon"], axis=1), "latitude"),
+        lambda: months_frame().set_axis(["month", "month", "lon"], axis=1), "month"),
     refuses("frame, month twice beside places",
         lambda: pd.concat([months_frame(), months_frame()[["month"]]], axis=1), "month"),
     either("frame with more columns", lambda: months_frame(price=1.0), "price"),

@@ -34,7 +34,8 @@ KEPT = [
     (name, key)
     for name in ("bluemarble-l10", "bluemarble-l20")
     for key in sorted(
-        config_of(WEIGHTS_FOLDER / name).keys() - {"name", "image", "location", "made_from"}
+        config_of(WEIGHTS_FOLDER / name).keys()
+        - {"name", "image", "location", "made_from", "sha256"}
     )
 ]
 

@@ -9,7 +9,7 @@ import numpy as np
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.columns import NAME_THEM, check_shape
 from skgeo_embed.places.kinds.base import PlaceInput
-from skgeo_embed.places.numbers import as_array, to_float64, to_numpy
+from skgeo_embed.places.numbers import as_array, comes_from_package, to_float64, to_numpy
 from skgeo_embed.places.units import in_degrees, unit_of
 
 
@@ -18,7 +18,8 @@ class Array(PlaceInput):
 
     def __init__(self, X: Any) -> None:
         super().__init__(X)
-        shape = getattr(X, "shape", None)
+        # a nested tensor of torch has no shape
+        shape = None if comes_from_package(X, "torch") else getattr(X, "shape", None)
         self.is_compared = hasattr(X, "__len__") and (shape is None or len(shape) != 1)
 
     @classmethod

@@ -59,18 +59,18 @@ def _row_like(meta: Any) -> Any:
     return pd.DataFrame([[value] * len(columns)], columns=columns)
 
 
-def refuse_what_holds_no_rows(X: Any) -> None:
+def refuse_what_holds_no_rows(X: Any, what: str = "coordinates") -> None:
     """Refuse what is no table of places yet, and say what makes one of it."""
     if comes_from_package(X, "polars") and hasattr(X, "collect"):
         raise CoordinateError("got a polars LazyFrame; pass X.collect().")
     if hasattr(X, "toarray"):
         raise CoordinateError(
-            "Sparse data was passed, but coordinates are dense; use X.toarray() to convert to "
+            f"Sparse data was passed, but {what} are dense; use X.toarray() to convert to "
             "a dense numpy array."
         )
     if isinstance(X, dict):
         raise CoordinateError(
-            f"got a dict with the keys {list(X)[:8]} as coordinates; pass pandas.DataFrame(X)."
+            f"got a dict with the keys {list(X)[:8]} as {what}; pass pandas.DataFrame(X)."
         )
     if isinstance(X, (str, bytes)):
-        raise CoordinateError(f"got the text {X[:60]!r} as coordinates; pass numbers.")
+        raise CoordinateError(f"got the text {X[:60]!r} as {what}; pass numbers.")
