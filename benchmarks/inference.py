@@ -35,9 +35,8 @@ import torch
 import utm
 
 from skgeo_embed import GPS2VecEncoder, SatCLIPEncoder
-from skgeo_embed.encoders.gps2vec import run_zone
 from skgeo_embed.models.third_party.geoclip import geoclip_network
-from skgeo_embed.models.third_party.gps2vec import read_gps2vec_zone
+from skgeo_embed.models.third_party.gps2vec import read_gps2vec_zone, run_zone
 from skgeo_embed.nn.inference.engine import InferenceEngine
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.location import LocationEncoder
@@ -288,7 +287,7 @@ def gps2vec_ratio(n_points):
                     for j, y in enumerate(rows):
                         distance = np.linalg.norm(np.asarray([easting - x, northing - y]))
                         grid[i, j] = np.exp(-distance / 20_000)
-                layers = read_gps2vec_zone(path, ["object", "scene"])
+                layers = read_gps2vec_zone(path, {"object": 1000, "scene": 365})
                 run_zone(grid[None], [(kernel.float(), bias.float()) for kernel, bias in layers])
 
         def vectorised():
