@@ -61,6 +61,8 @@ from .prediction.residuals import ResidualInterpolator as ResidualInterpolator
 from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
 from .pretraining.recipe import Recipe as Recipe
 from .streaming.grid import encode_grid as encode_grid
+from .streaming.predict_grid import predict_grid as predict_grid
+from .streaming.predict_table import predict_table as predict_table
 from .streaming.table import encode_table as encode_table
 
 __version__: str

@@ -8,6 +8,7 @@ import io
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,34 @@ def replace_durably(temporary: Path, path: Path, *, overwrite: bool = True) -> N
         finally:
             os.close(handle)
     _give_name(temporary, path, overwrite)
+
+
+def replace_folder(temporary: Path, path: Path, *, overwrite: bool = True) -> None:
+    """Give a complete folder its name; one that was there before goes only then.
+
+    Raises
+    ------
+    FileExistsError
+        If `overwrite` is False and there is one, even one that has just appeared.
+    """
+    earlier = None
+    if path.exists():
+        if not overwrite:
+            raise FileExistsError(
+                f"{path} has appeared while it was being written, and stays as it is; pass "
+                "overwrite=True (--overwrite) to replace it."
+            )
+        earlier = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        os.rename(path, earlier)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        if earlier is not None:
+            os.rename(earlier, path)
+        raise
+    _sync_folder(path.parent)
+    if earlier is not None:
+        shutil.rmtree(earlier)
 
 
 def _give_name(temporary: Path, path: Path, overwrite: bool) -> None:

@@ -14,6 +14,7 @@ from skgeo_embed import __version__
 COMMANDS = {
     "encode": "add features to a Parquet or CSV table with coordinates",
     "grid": "encode a whole grid of longitudes and latitudes",
+    "predict": "make a map or a table of a fitted model's predictions",
     "map": "draw an encoder's map of the Earth",
     "geolocate": "estimate where images were taken",
     "pretrain": "train an encoder on images",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +72,45 @@ def add_region_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="size of a cell in degrees, rounded so that whole cells fill the region (default: 1)",
     )
+
+
+def add_restart_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that lets a command forget an interrupted run."""
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="discard what an interrupted run has made, and start again",
+    )
+
+
+def add_grid_arguments(parser: Any) -> None:
+    """Add the flags that describe the cells of a map, which may be in a projected system."""
+    parser.add_argument(
+        "--region",
+        type=float,
+        nargs=4,
+        metavar=("WEST", "SOUTH", "EAST", "NORTH"),
+        help="degrees; across the antimeridian EAST is above 180, or less than WEST (default: the "
+        "world, or the area of use of --crs)",
+    )
+    parser.add_argument(
+        "--resolution",
+        help="size of a cell: degrees (default: 1), rounded so that whole cells fill the region, "
+        "or a length such as 1km with --crs",
+    )
+    parser.add_argument("--crs", help="coordinate reference system, such as EPSG:3035")
+    parser.add_argument("--like", help="a raster whose grid is taken")
+    parser.add_argument("--mask", help="land, a file of polygons, or a raster")
+
+
+def number_or_text(text: str | None) -> Any:
+    """Read a number, or return the text that is none."""
+    if text is None:
+        return None
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def read_array(path: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:

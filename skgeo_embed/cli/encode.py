@@ -8,6 +8,7 @@ from pathlib import Path
 from skgeo_embed.cli._options import (
     add_encoder_arguments,
     add_overwrite_argument,
+    add_restart_argument,
     new_parser,
     open_encoder,
 )
@@ -56,11 +57,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         "leave their features null and report them (default: %(default)s)",
     )
     add_overwrite_argument(parser)
-    parser.add_argument(
-        "--restart",
-        action="store_true",
-        help="discard what an interrupted run has written, and start again",
-    )
+    add_restart_argument(parser)
     return parser.parse_args(arguments)
 
 

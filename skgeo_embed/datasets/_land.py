@@ -11,6 +11,7 @@ import numpy as np
 from skgeo_embed.places.reading import read_axis
 
 _SCALE = 100  # vertices are stored in hundredths of a degree
+PLACES_AT_A_TIME = 256  # with similar latitudes, so that few edges are near
 
 
 def land_mask(lon: Any, lat: Any) -> np.ndarray:
@@ -56,6 +57,23 @@ def land_mask(lon: Any, lat: Any) -> np.ndarray:
         crossings = np.sort(x0 + (latitude - y0) / (y1 - y0) * (x1 - x0))
         mask[row] = np.searchsorted(crossings, longitudes, side="right") % 2 == 1
     return mask
+
+
+def is_on_land(lonlat: np.ndarray) -> np.ndarray:
+    """Say which places lie on land, (n,) bool, of degrees with longitude in [-180, 180)."""
+    starts, ends = _edges()
+    low, high = (choose(starts[:, 1], ends[:, 1]) for choose in (np.minimum, np.maximum))
+    on_land = np.empty(len(lonlat), dtype=bool)
+    order = np.argsort(lonlat[:, 1], kind="stable")
+    for first in range(0, len(order), PLACES_AT_A_TIME):
+        rows = order[first : first + PLACES_AT_A_TIME]
+        lon, lat = lonlat[rows, 0, None], lonlat[rows, 1, None]
+        near = (low <= lat.max()) & (high >= lat.min()) & (low < high)
+        (x0, y0), (x1, y1) = starts[near].T, ends[near].T
+        crossed = (y0 <= lat) != (y1 <= lat)
+        to_the_west = x0 + (lat - y0) / (y1 - y0) * (x1 - x0) <= lon
+        on_land[rows] = (crossed & to_the_west).sum(axis=1) % 2 == 1
+    return on_land
 
 
 def load_coastlines() -> list[np.ndarray]:

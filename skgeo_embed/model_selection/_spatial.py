@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples
 
 from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 from skgeo_embed.places.numbers import plain_column
-from skgeo_embed.places.reading import find_coordinates, read_coordinates
+from skgeo_embed.places.reading import find_coordinates, read_places
 
 Split = tuple[np.ndarray, np.ndarray]
 SMALLEST = 1e-6  # side of a block, in degrees or km
@@ -190,7 +190,7 @@ class SpatialBlockKFold(SpatialSplitter):
             notations of the antimeridian lie in one block.
         """
         self._check_parameters()
-        lonlat = read_coordinates(coords).lonlat
+        lonlat = read_places(coords, wide=True).lonlat
         if self.block_size != "auto":
             degrees = self.block_size / (KM_PER_DEGREE if self.unit == "km" else 1)
             return _number_blocks(lonlat, degrees, self.equal_area or self.unit == "km")

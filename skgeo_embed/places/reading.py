@@ -12,11 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.places.columns import PASS_COORDS, check_not_empty, classify_column
-from skgeo_embed.places.kinds import PlaceInput, recognise
+from skgeo_embed.places.columns import (
+    PASS_COORDS,
+    check_not_empty,
+    classify_column,
+    find_lonlat,
+)
+from skgeo_embed.places.kinds import PlaceInput, Table, recognise
+from skgeo_embed.places.kinds.boxes import box_columns
 from skgeo_embed.places.kinds.geometries import lonlat_of_points
+from skgeo_embed.places.kinds.h3 import Cells
 from skgeo_embed.places.kinds.lazy import refuse_what_holds_no_rows
-from skgeo_embed.places.numbers import is_dask, to_float64, to_numpy
+from skgeo_embed.places.numbers import comes_from_package, is_dask, to_float64, to_numpy
 from skgeo_embed.places.outlines import doubtful_edges, mixed_kinds
 from skgeo_embed.places.units import in_degrees, unit_of
 
@@ -174,6 +181,49 @@ def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
     return Coordinates(_canonical(lonlat, valid), valid, problem, whole)
 
 
+def read_places(
+    X: Any,
+    *,
+    on_invalid: str = "raise",
+    lon: Any = None,
+    lat: Any = None,
+    wide: bool = False,
+    remedy: str = "",
+) -> Coordinates:
+    """Read a table of points, as :func:`read_coordinates` does, or of areas.
+
+    With `wide` the table may have other columns beside those of the place: longitude and latitude,
+    a geometry, an H3 cell, or the four sides of a box.
+    """
+    named = lon is not None or lat is not None
+    source = recognise(X, columns_are_named=named)
+    if wide and not named and isinstance(source, Table):
+        columns = area_columns(source)
+        if columns:
+            source = recognise(source.X[columns])
+    areas = source.areas()
+    if areas is not None:
+        return read_areas(areas, on_invalid=on_invalid)._replace(source=source)
+    return _checked(source.lonlat(lon, lat, wide=wide, remedy=remedy), on_invalid, 0, source)
+
+
+def area_columns(table: Table) -> list[Any]:
+    """Name the columns of a frame that hold areas: none if there are longitude and latitude."""
+    if not comes_from_package(table.X, "pandas", "polars") or find_lonlat(table.names, None, None):
+        return []
+    box = box_columns(table.names)
+    if box is not None:
+        return box
+    cells = [name for name in table.names if _holds_cells(table.X, name)]
+    return cells if len(cells) == 1 else []
+
+
+def _holds_cells(frame: Any, name: Any) -> bool:
+    column = frame[[name]]
+    known = column.dropna() if hasattr(column, "dropna") else column.drop_nulls()
+    return Cells.recognise(known[:1]) is not None
+
+
 @dataclass(frozen=True)
 class Reader:
     """How an estimator reads places, decided in `fit`.
@@ -190,16 +240,13 @@ class Reader:
 
     def read(self, X: Any, *, wide: bool = False) -> Coordinates:
         """Read a table of points or of areas."""
-        source = recognise(X, columns_are_named=self.lon is not None or self.lat is not None)
-        areas = source.areas()
-        if areas is not None:
-            return read_areas(areas, on_invalid=self.on_invalid)._replace(source=source)
-        values = source.lonlat(self.lon, self.lat, wide=wide)
-        return _checked(values, self.on_invalid, 0, source)
+        return read_places(X, on_invalid=self.on_invalid, lon=self.lon, lat=self.lat, wide=wide)
 
 
 def find_coordinates(X: Any, coords: Any = None, *, remedy: str = PASS_COORDS) -> np.ndarray:
     """Return checked degrees, (n, 2), from `coords`, or from the columns of X that hold them.
+
+    Of an area they are those of a place inside it.
 
     Raises
     ------
@@ -209,8 +256,8 @@ def find_coordinates(X: Any, coords: Any = None, *, remedy: str = PASS_COORDS) -
     if coords is None and X is None:
         raise CoordinateError("X is None; pass coords, the (n, 2) longitude and latitude.")
     if coords is None:
-        return read_coordinates(X, wide=True, remedy=remedy).lonlat
-    lonlat = read_coordinates(coords).lonlat
+        return read_places(X, wide=True, remedy=remedy).lonlat
+    lonlat = read_places(coords).lonlat
     n_rows = len(lonlat) if X is None else _n_rows(X)
     if len(lonlat) != n_rows:
         raise CoordinateError(f"coords has {len(lonlat)} rows, X has {n_rows}.")

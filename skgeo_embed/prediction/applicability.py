@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -17,6 +19,7 @@ from skgeo_embed._fitting import whole_fit
 from skgeo_embed.model_selection._spatial import SpatialSplitter
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.places.reading import find_coordinates
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.rows import Fold, chosen_folds, order_of_rows
 
 SAME = 1e-6  # mean distances, between rows that differ by rounding
@@ -55,7 +58,8 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
     offset_ : float
         ``-threshold_``, in scikit-learn's words: ``decision_function = score_samples - offset_``.
     n_features_in_ : int
-        Number of features.
+        Number of features; of an area made by :meth:`from_model`, those that the model's last step
+        reads.
     feature_names_in_ : ndarray of shape (d,)
         Names of the features, if all are strings.
 
@@ -117,7 +121,60 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ValueError
             If there are fewer than two rows or places, or `importance` does not match the features.
         """
+        return self._fit_features(X, coords, groups, model=None)
+
+    @classmethod
+    def from_model(
+        cls, model: Any, X: Any, *, coords: Any = None, cv: Any = None, groups: Any = None
+    ) -> AreaOfApplicability:
+        """Fit the area of a fitted model, in the features that its last step reads.
+
+        Features count by what the last step says of them: its `feature_importances_`, or the
+        absolute values of its `coef_` times the features' deviations. Of what
+        :func:`~skgeo_embed.spatial_pipeline` builds it is the learner with the largest share among
+        those that say it. Without either, all features count alike.
+
+        Parameters
+        ----------
+        model : estimator object
+            A fitted pipeline, or a meta-estimator or search around one.
+        X : array-like or frame of shape (n, d)
+            The table that the model was fitted on.
+        coords : array-like of shape (n, 2), default=None
+            Longitude and latitude of the rows, if X does not say which columns hold them.
+        cv, groups
+            As for the constructor and :meth:`fit`.
+
+        Returns
+        -------
+        area : AreaOfApplicability
+            Fitted; its methods take tables like X.
+
+        Examples
+        --------
+        >>> from sklearn.linear_model import Ridge
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from skgeo_embed import AreaOfApplicability, SatCLIPEncoder
+        >>> from skgeo_embed.datasets import load_air_temperature
+        >>> X, y = load_air_temperature(return_X_y=True)
+        >>> here = X["lon"].between(-10, 30) & X["lat"].between(35, 60)
+        >>> model = make_pipeline(SatCLIPEncoder(n_components=64), Ridge()).fit(X[here], y[here])
+        >>> AreaOfApplicability.from_model(model, X[here]).predict([[10.0, 50.0], [-60.0, -3.0]])
+        array([ 1, -1])
+        """
+        features = features_of_model(model, X)
+        importance = _importance_of(_last_step(model), features)
+        lonlat = find_coordinates(X, coords)
+        return cls(importance=importance, cv=cv)._fit_features(features, lonlat, groups, model)
+
+    @property
+    def takes_tables(self) -> bool:
+        """Whether methods take a model's tables, and not features."""
+        return self._model is not None
+
+    def _fit_features(self, X: Any, coords: Any, groups: Any, model: Any) -> AreaOfApplicability:
         with whole_fit(self) as twin:
+            twin._model = model
             features = validate_data(twin, without_mask(X), dtype=np.float64, ensure_min_samples=2)
             twin._mean = features.mean(axis=0)
             spread = features.std(axis=0)
@@ -155,6 +212,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             0 for a training row, 1 at the mean distance between training rows.
         """
         check_is_fitted(self)
+        X = X if self._model is None else features_of_model(self._model, X)
         features = validate_data(self, without_mask(X), dtype=np.float64, reset=False)
         distance, _ = self._nearest.kneighbors(self._scale(features))
         return distance[:, 0] / self.mean_distance_
@@ -257,6 +315,53 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         folds = KFold(min(5, len(places)), shuffle=True, random_state=0).split(places)
         tested = [np.isin(place, places[test]) for _, test in folds]
         return [(rows[~test], rows[test]) for test in tested]
+
+
+def features_of_model(model: Any, X: Any) -> np.ndarray:
+    """Return the features that the last step of a fitted model reads, (n, d)."""
+    table = X
+    for outer in _from_outside_in(model):
+        if isinstance(outer, Pipeline):
+            table = outer[:-1].transform(table)
+    return np.asarray(table, dtype=np.float64)
+
+
+def _last_step(model: Any) -> Any:
+    *_, last = _from_outside_in(model)
+    return last
+
+
+def _from_outside_in(model: Any) -> Iterator[Any]:
+    """Yield a fitted model and the models in it that predict; the innermost comes last."""
+    while model is not None:
+        yield model
+        if isinstance(model, Pipeline):
+            model = model.steps[-1][1]
+        elif isinstance(model, SpatialEnsemble):
+            model = _leading_learner(model)
+        else:
+            names = ("best_estimator_", "estimator_", "regressor_")
+            model = next((vars(model)[name] for name in names if name in vars(model)), None)
+
+
+def _leading_learner(ensemble: SpatialEnsemble) -> Any:
+    """Return the learner with the largest share, of those that say how much each feature counts."""
+    shares = {
+        name: ensemble.shares_[name].sum()
+        for name, learner in ensemble.learners_
+        if any(hasattr(_last_step(learner), word) for word in ("feature_importances_", "coef_"))
+    }
+    return dict(ensemble.learners_)[max(shares, key=shares.get)] if shares else None  # type: ignore[arg-type]
+
+
+def _importance_of(estimator: Any, features: np.ndarray) -> np.ndarray | None:
+    """Return how much each feature counts; None if the estimator does not say."""
+    weights = getattr(estimator, "feature_importances_", None)
+    if weights is None and hasattr(estimator, "coef_"):
+        weights = np.abs(np.atleast_2d(estimator.coef_)).mean(axis=0) * features.std(axis=0)
+    if weights is None or np.shape(weights) != features.shape[1:] or not np.any(weights):
+        return None
+    return np.asarray(weights, dtype=np.float64)
 
 
 def _or_nothing(lonlat: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

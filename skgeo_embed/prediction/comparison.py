@@ -20,7 +20,7 @@ from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.places.kinds import recognise
 from skgeo_embed.places.numbers import plain_column
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.reading import read_places
 from skgeo_embed.prediction.pipeline import as_pandas, spatial_pipeline
 
 ALPHAS = np.logspace(-1, 5, 13)
@@ -160,7 +160,7 @@ class _Scores:
 
 def _read_table(X: Any, lon: Any, lat: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the table for whole models, and its places as a frame of two columns."""
-    lonlat = read_coordinates(X, lon=lon, lat=lat, wide=True).lonlat
+    lonlat = read_places(X, lon=lon, lat=lat, wide=True).lonlat
     if len(lonlat) < FEWEST_ROWS:
         raise ValueError(
             f"X has {len(lonlat)} row(s), too few to compare encoders: scores of fewer than "

@@ -189,10 +189,27 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         interval : ndarray of shape (n, 2)
             Lower and upper bound, in the units of y.
         """
+        return self.interval_around(self.predict(X, coords), X, coords)
+
+    def interval_around(self, predictions: Any, X: Any, coords: Any = None) -> np.ndarray:
+        """Return the interval of each row around predictions that are already made.
+
+        Parameters
+        ----------
+        predictions : array-like of shape (n,)
+            What `predict` returned for these rows.
+        X, coords
+            As for `fit`.
+
+        Returns
+        -------
+        interval : ndarray of shape (n, 2)
+            Lower and upper bound, in the units of y.
+        """
         check_is_fitted(self)
         remoteness = _remoteness_km(self._known, self._places(X, coords))
         half = np.interp(np.log(remoteness), np.log(self.remoteness_km_), self.half_widths_)
-        middle = self.predict(X, coords)
+        middle = column_or_1d(predictions)
         return np.column_stack([middle - half, middle + half])
 
 

@@ -17,11 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.places.columns import classify_column, find_lonlat, unclear_columns
-from skgeo_embed.places.kinds import recognise
+from skgeo_embed.places.kinds import Table, recognise
 from skgeo_embed.places.kinds.frames import XarrayColumns
-from skgeo_embed.places.kinds.geometries import GeoTable
+from skgeo_embed.places.kinds.geometries import GeoTable, ShapelyGeometries
+from skgeo_embed.places.kinds.h3 import Cells
 from skgeo_embed.places.numbers import plain_column
-from skgeo_embed.places.reading import read_coordinates
+from skgeo_embed.places.reading import area_columns, read_places
 from skgeo_embed.places.units import in_degrees, is_radian
 from skgeo_embed.prediction.base import warn_if_names_are_gone
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
@@ -35,6 +36,7 @@ from skgeo_embed.prediction.residuals import ResidualInterpolator
 
 N_COMPONENTS = 256
 PLACE = ["(longitude)", "(latitude)"]  # no column of a table has such a name
+AREA = "(area)"
 NAME_THEM = "name them with spatial_pipeline(lon=..., lat=...), or rename them to 'lon' and 'lat'"
 MOST_CATEGORIES = 40
 
@@ -77,9 +79,11 @@ def spatial_pipeline(
     Returns
     -------
     pipeline : Pipeline
-        Not fitted. It takes a frame (pandas, polars or arrow), a GeoDataFrame of points, or an
-        array whose first two columns are longitude and latitude; spatial splitters and displays
-        read places from frames and such arrays of two columns.
+        Not fitted. It takes a frame (pandas, polars or arrow) with columns of longitude and
+        latitude, of an H3 cell, or of a box (west, south, east and north); a GeoDataFrame of points
+        or polygons; or an array whose first two columns are longitude and latitude. Of an area
+        features are means, and longitude and latitude are those of a place inside it. Spatial
+        splitters and displays read places from all of these but arrays of more columns.
 
     Raises
     ------
@@ -103,6 +107,7 @@ def spatial_pipeline(
         )
     mixed = SatCLIPEncoder(n_components=N_COMPONENTS) if encoder is None else encoder
     place = FunctionTransformer(named_lonlat, feature_names_out=_lonlat_names)
+    where = PlaceColumns()
     as_numbers = FunctionTransformer(numbers_of, feature_names_out="one-to-one")
     fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     as_text = FunctionTransformer(text_of, feature_names_out="one-to-one")
@@ -112,11 +117,11 @@ def spatial_pipeline(
         sparse_output=False,
         feature_name_combiner=category_name,
     )
-    content = [("content", make_pipeline(place, SatCLIPEncoder(layer="content")), PLACE)]
+    content = [("content", make_pipeline(where, SatCLIPEncoder(layer="content")), [*PLACE, AREA])]
     features = FeatureTable(
         [
             ("place", place, PLACE),
-            ("encoder", make_pipeline(place, mixed), PLACE),
+            ("encoder", make_pipeline(where, mixed), [*PLACE, AREA]),
             *(content if encoder is None and not own else []),
             ("numbers", make_pipeline(as_numbers, fill), number_columns),
             ("categories", make_pipeline(as_text, one_hot), text_columns),
@@ -140,12 +145,12 @@ def named_lonlat(X: pd.DataFrame) -> pd.DataFrame:
 
 def number_columns(X: pd.DataFrame) -> list[Any]:
     """Name the other columns that are numbers, booleans, dates or durations."""
-    return [name for name in X if name not in PLACE and _is_numeric(X[name])]
+    return [name for name in X if name not in (*PLACE, AREA) and _is_numeric(X[name])]
 
 
 def text_columns(X: pd.DataFrame) -> list[Any]:
     """Name the columns that are neither the place nor numbers."""
-    return [name for name in X if name not in PLACE and not _is_numeric(X[name])]
+    return [name for name in X if name not in (*PLACE, AREA) and not _is_numeric(X[name])]
 
 
 def numbers_of(X: pd.DataFrame) -> pd.DataFrame:
@@ -169,6 +174,31 @@ class FeatureTable(ColumnTransformer):
     def set_output(self, *, transform: Any = None) -> FeatureTable:
         """Give pandas frames."""
         return super().set_output(transform="pandas")
+
+
+class PlaceColumns(  # type: ignore[call-arg]
+    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
+    """Return the place as encoders read it: areas if there are any, else longitude and latitude."""
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> PlaceColumns:
+        """Do nothing."""
+        return self
+
+    def transform(self, X: pd.DataFrame) -> Any:
+        """Return a column of geometries, or a frame of longitude and latitude."""
+        return named_lonlat(X[PLACE]) if X[AREA].isna().all() else X[AREA]
+
+    def set_output(self, *, transform: Any = None) -> PlaceColumns:
+        """Change nothing: encoders read what this returns."""
+        return self
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the two columns."""
+        return np.asarray(_lonlat_names(self, input_features), dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
 
 
 class TableReader(  # type: ignore[call-arg]
@@ -218,15 +248,22 @@ class TableReader(  # type: ignore[call-arg]
         for name, kind in self.kinds_.items():
             _check_values(name, kind, _values_of(frame[name]))
         lon, lat = self._lonlat
-        lonlat = read_coordinates(frame, lon=lon, lat=lat, wide=True, remedy=NAME_THEM).lonlat
-        places = pd.DataFrame(lonlat, columns=PLACE, index=frame.index)
+        read = read_places(frame, lon=lon, lat=lat, wide=True, remedy=NAME_THEM)
+        places = pd.DataFrame(read.lonlat, columns=PLACE, index=frame.index)
+        places[AREA] = pd.Series(read.areas, index=frame.index, dtype=object)
         return pd.concat([places, pd.DataFrame(frame[self.columns_])], axis=1)
 
     def _place_columns(self, frame: pd.DataFrame) -> list[Any]:
         lon, lat = self._lonlat
-        source = recognise(frame, columns_are_named=lon is not None or lat is not None)
+        named = lon is not None or lat is not None
+        source = recognise(frame, columns_are_named=named)
         if isinstance(source, GeoTable):
             return [frame.geometry.name]
+        if not isinstance(source, Table):  # H3 cells alone
+            return list(frame)
+        areas = [] if named else area_columns(source)
+        if areas:
+            return areas
         found = find_lonlat(list(frame), lon, lat)
         if found is None:
             raise CoordinateError(unclear_columns(list(frame), lon, lat, NAME_THEM))
@@ -238,7 +275,7 @@ class TableReader(  # type: ignore[call-arg]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns."""
-        return np.asarray([*PLACE, *self.columns_], dtype=object)
+        return np.asarray([*PLACE, AREA, *self.columns_], dtype=object)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -249,7 +286,13 @@ class TableReader(  # type: ignore[call-arg]
 def as_pandas(X: Any) -> pd.DataFrame:
     """Convert a table of any kind to a pandas frame; an array's first columns are lon and lat."""
     source = recognise(X)
+    if isinstance(source, Cells) and not isinstance(X, pd.DataFrame):
+        return pd.DataFrame({"cell": source.values()})
+    if isinstance(source, (GeoTable, ShapelyGeometries)) and source.names is None:
+        return geo_frame(X)
     names = source.names
+    if isinstance(source, Cells):
+        names = list(X.columns)
     if names is not None:
         flat = [flat_name(name) for name in names]
         twice = sorted({name for name in flat if flat.count(name) > 1})
@@ -268,6 +311,14 @@ def as_pandas(X: Any) -> pd.DataFrame:
         )
     rest = (f"x{number}" for number in range(2, values.shape[1]))
     return pd.DataFrame(values, columns=["lon", "lat", *rest])
+
+
+def geo_frame(geometries: Any) -> pd.DataFrame:
+    """Make a table of geometries alone: geopandas' with their CRS, shapely's in degrees."""
+    import geopandas
+
+    series = geopandas.GeoSeries(geometries, crs=getattr(geometries, "crs", "EPSG:4326"))
+    return geopandas.GeoDataFrame(geometry=series.reset_index(drop=True))
 
 
 def _column(source: Any, position: int) -> Any:

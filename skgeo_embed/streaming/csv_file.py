@@ -204,6 +204,9 @@ def write_csv(
             block = slice(start, start + WRITTEN_ROWS)
             writer.writerows(rows.iloc[block].to_numpy())
             for line, numbers in zip(lines, features[block].tolist(), strict=True):
+                if not numbers:
+                    file.write(f"{line[:-2]}\n")
+                    continue
                 described = numbers[0] == numbers[0]  # and no NaN
                 added = template % tuple(numbers) if described else nothing
                 file.write(f"{line[:-2]}{delimiter}{added}\n")

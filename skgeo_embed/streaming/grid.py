@@ -18,6 +18,11 @@ from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.streaming.files import check_output, only_writer
 from skgeo_embed.streaming.fitted import fitted
+from skgeo_embed.streaming.maps.engine import check_map_output, check_room, make_map
+from skgeo_embed.streaming.maps.facts import facts_of
+from skgeo_embed.streaming.maps.grids import map_grid
+from skgeo_embed.streaming.maps.jobs import EncodeJob
+from skgeo_embed.streaming.maps.masks import Mask, described
 from skgeo_embed.streaming.progress import Progress
 
 BLOCK_BYTES = 128 * 2**20  # of features at a time
@@ -28,28 +33,45 @@ def encode_grid(
     encoder: CoordinateTransformer,
     output: str | PathLike[str],
     *,
-    region: Sequence[float] = WORLD,
-    resolution: float = 1.0,
+    region: Sequence[float] | None = None,
+    resolution: float | str | None = None,
+    crs: Any = None,
+    like: Any = None,
+    mask: Any = None,
     overwrite: bool = False,
+    restart: bool = False,
     verbose: bool = True,
 ) -> tuple[int, int, int]:
-    """Encode the centres of a grid's cells into a NumPy file, which may be larger than memory.
+    """Encode the centres of a grid's cells into a file, which may be larger than memory.
 
     Parameters
     ----------
     encoder : transformer of places
         Any of this library's, fitted or not.
     output : path-like
-        A .npy file to be written, of shape (n_lat, n_lon, d) and the encoder's dtype, rows from
-        north to south; ``numpy.load(output, mmap_mode="r")`` opens it. The axes are written
-        beside it, as OUTPUT.lon.npy and OUTPUT.lat.npy. They are created only when complete;
-        the grid is made in a folder OUTPUT.parts.
-    region : (west, south, east, north), default=(-180, -90, 180, 90)
-        Degrees; across the antimeridian east is greater than 180, or less than west.
-    resolution : float, default=1.0
-        Size of a cell in degrees, rounded so that whole cells fill the region.
+        A cloud-optimised GeoTIFF (.tif), a Zarr store (.zarr) or a NetCDF file (.nc), which
+        :class:`RasterEncoder` reads back, in which an interrupted run is continued; or a .npy file
+        of shape (n_lat, n_lon, d) and the encoder's dtype, rows from north to south, that
+        ``numpy.load(output, mmap_mode="r")`` opens. The axes of a .npy file are written beside it,
+        as OUTPUT.lon.npy and OUTPUT.lat.npy. The output is created only when it is complete; it is
+        made in a folder OUTPUT.parts.
+    region : (west, south, east, north), default=None
+        Degrees; across the antimeridian east is greater than 180, or less than west. None is the
+        world, or the area of use of `crs`.
+    resolution : float or str, default=None
+        Size of a cell in degrees, rounded so that whole cells fill the region (None is 1), or in a
+        projected `crs` its units or a text such as "1km".
+    crs : object, default=None
+        Coordinate reference system of the grid, in any form that pyproj reads. None is longitude
+        and latitude (EPSG:4326).
+    like : path-like, DataArray or Dataset, default=None
+        A raster whose grid is taken, to the last bit of its transform.
+    mask : "land", polygons or path-like, default=None
+        Cells outside are missing and cost nothing; as for :func:`predict_grid`.
     overwrite : bool, default=False
         Replace an existing output.
+    restart : bool, default=False
+        Forget what an interrupted run has computed; a .npy file is begun again in any case.
     verbose : bool, default=True
         Show a bar on a terminal, or print a line every ten seconds.
 
@@ -61,7 +83,7 @@ def encode_grid(
     Raises
     ------
     ValueError
-        If the region or the resolution cannot be meant.
+        If the grid cannot be meant, or is not one of longitudes and latitudes for a .npy file.
     FileExistsError
         If the output exists, or appears during the run.
     OSError
@@ -79,12 +101,47 @@ def encode_grid(
     >>> encode_grid(SatCLIPEncoder(), Path(tempfile.mkdtemp()) / "world.npy", resolution=30)
     (6, 12, 768)
     """
+    if not str(output).lower().endswith(".npy"):
+        path = check_map_output(output, overwrite=overwrite)
+        grid = map_grid(region, resolution, crs, like)
+        check_room(grid, 1, path)
+        encoder = fitted(encoder)
+        job = EncodeJob(grid, Mask(mask, grid), encoder)
+        made_of = {"grid": grid, "mask": described(mask), "layers": job.layers}
+        make_map(
+            job,
+            grid,
+            path,
+            of=made_of,
+            facts=facts_of(encoder),
+            what="encoding",
+            overwrite=overwrite,
+            restart=restart,
+            verbose=verbose,
+        )
+        return grid.height, grid.width, encoder.n_features_out
+    given = [
+        name for name, value in (("crs", crs), ("like", like), ("mask", mask)) if value is not None
+    ]
+    if given:
+        raise UsageError(f"a .npy file holds no {given[0]}; name a .tif, .zarr or .nc file.")
+    return _encode_array(encoder, output, region, resolution, overwrite, verbose)
+
+
+def _encode_array(
+    encoder: CoordinateTransformer,
+    output: str | PathLike[str],
+    region: Sequence[float] | None,
+    resolution: Any,
+    overwrite: bool,
+    verbose: bool,
+) -> tuple[int, int, int]:
     path = check_output(output, overwrite=overwrite, suffixes=[".npy"])
     axis_files = [path.with_suffix(f".{name}.npy") for name in ("lon", "lat")]
     for file in axis_files:
         check_output(file, overwrite=overwrite)
     try:
-        lon, lat = grid_axes(region, resolution)
+        lon, lat = grid_axes(region or WORLD, 1.0 if resolution is None else resolution)
     except ValueError as error:
         raise UsageError(str(error)) from error
     encoder = fitted(encoder)

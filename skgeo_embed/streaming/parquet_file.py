@@ -123,7 +123,7 @@ def with_features(rows: pa.Table, features: np.ndarray, names: list[str]) -> pa.
     """Append features to rows as columns, null where they are NaN."""
     import pyarrow as pa
 
-    bad = np.isnan(features[:, 0])
+    bad = np.isnan(features[:, :1]).any(axis=1)
     mask = bad if bad.any() else None
     arrays = [*rows.columns, *(pa.array(column, mask=mask) for column in _transposed(features))]
     fields = [*rows.schema, *(pa.field(name, arrays[-1].type) for name in names)]

@@ -118,12 +118,17 @@ class Parts:
             return False
         return _checksum(path) == part["crc32"]
 
-    def add(self, rows: Any, features: np.ndarray, names: list[str]) -> None:
-        """Write the next part, of text or of pyarrow's rows, as the output's kind is."""
+    def add(
+        self, rows: Any, features: np.ndarray, names: list[str], bad: np.ndarray | None = None
+    ) -> None:
+        """Write the next part, of text or of pyarrow's rows, as the output's kind is.
+
+        `bad` are its rows without features, by default those whose first feature is NaN.
+        """
         index = len(self.state["parts"])
         path = self._path(index)
         temporary = path.with_name(f"{path.name}.new")
-        bad = self.rows + np.flatnonzero(np.isnan(features[:, 0]))
+        bad = self.rows + (np.flatnonzero(np.isnan(features[:, 0])) if bad is None else bad)
         with errors_name(path), _removed_if_cut(temporary):
             if self.kind == "csv":
                 write_csv(

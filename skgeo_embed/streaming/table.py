@@ -296,6 +296,11 @@ def _description(
         "column of places": [*(places.columns or [places.geometry]), places.time],
         "delimiter or decimal": [table.delimiter, places.decimal],
     }
+    return digests_of(described)
+
+
+def digests_of(described: dict[str, Any]) -> dict[str, str]:
+    """Return a digest of each setting, since a setting may be secret."""
     return {name: _digest(value) for name, value in described.items()}
 
 

@@ -42,3 +42,12 @@ def test_coastlines_do_not_follow_the_frame():
         assert (np.abs(line) <= [180, 90]).all()
         along = (np.abs(line[1:, 0]) == 180) & (np.abs(line[:-1, 0]) == 180)
         assert not along.any()
+
+
+def test_places_are_on_land_where_a_mask_says_so():
+    lon, lat = np.arange(-179.5, 180, 3), np.arange(-89.5, 90, 2.5)
+    lonlat = np.column_stack([np.tile(lon, len(lat)), np.repeat(lat, len(lon))])
+    order = np.random.default_rng(0).permutation(len(lonlat))
+    found = np.empty(len(lonlat), dtype=bool)
+    found[order] = is_on_land(lonlat[order])
+    np.testing.assert_array_equal(found.reshape(len(lat), len(lon)), land_mask(lon, lat))

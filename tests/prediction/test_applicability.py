@@ -1,12 +1,21 @@
 """The area of applicability, by its formula and by scikit-learn's outlier convention."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist, pdist
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, RepeatedKFold
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skgeo_embed import AreaOfApplicability, CoordinateError
+from skgeo_embed import (
+    AreaOfApplicability,
+    CoordinateError,
+    PositionalEncoder,
+    SpatialConformalRegressor,
+    spatial_pipeline,
+)
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.prediction import applicability
 
@@ -160,3 +169,42 @@ def test_folds_that_leave_nothing_to_compare_with(features):
         AreaOfApplicability(cv=pairs).fit(twice)
     with pytest.raises(ValueError, match="share one place"):
         AreaOfApplicability().fit(features, coords=np.full((300, 2), 5.0))
+
+
+def test_the_area_of_a_model_takes_its_tables():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"lon": rng.uniform(0, 20, 80), "lat": rng.uniform(40, 55, 80)})
+    y = table["lat"].to_numpy()
+    ridge = make_pipeline(PositionalEncoder(legendre_polys=3), Ridge()).fit(table, y)
+    features = ridge[:-1].transform(table)
+    weights = np.abs(ridge[-1].coef_) * features.std(axis=0)
+    plain = AreaOfApplicability(importance=weights).fit(features, coords=table)
+    area = AreaOfApplicability.from_model(ridge, table)
+    assert area.threshold_ == pytest.approx(plain.threshold_)
+    far = pd.DataFrame({"lon": [10.0, -60.0], "lat": [50.0, -3.0]})
+    np.testing.assert_allclose(
+        area.dissimilarity(far), plain.dissimilarity(ridge[:-1].transform(far))
+    )
+    assert area.predict(far).tolist() == [1, -1]
+    around = SpatialConformalRegressor(ridge).fit(table, y)
+    outer = AreaOfApplicability.from_model(around, table)
+    np.testing.assert_allclose(outer.dissimilarity(far), area.dissimilarity(far))
+    refitted = area.fit(features)
+    assert not refitted.takes_tables
+    assert refitted.predict(features[:2]).shape == (2,)
+
+
+def test_the_area_of_a_spatial_pipeline_is_that_of_its_leading_learner():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"lon": rng.uniform(0, 20, 80), "lat": rng.uniform(40, 55, 80)})
+    table["rooms"] = np.arange(80) % 5
+    model = spatial_pipeline().fit(table, table["lat"] + 3 * table["rooms"])
+    area = AreaOfApplicability.from_model(model, table)
+    learners = dict(model[-1].learners_)
+    widths = {
+        name: learners[name][:-1].transform(model[:-1].transform(table)).shape[1]
+        for name in ("linear", "trees")
+    }
+    assert area.n_features_in_ in widths.values()
+    other = table.assign(rooms=1000)
+    assert (area.dissimilarity(other) > area.dissimilarity(table)).all()

@@ -53,8 +53,13 @@ class Boxes(Frame):
 
     def _bounds(self) -> list[Any] | None:
         """Names of west, south, east and north, in this order."""
-        lowered = [str(name).lower() for name in self.names]
-        for words in BOXES:
-            if sorted(lowered) == sorted(words):
-                return [self.names[lowered.index(word)] for word in words]
-        return None
+        return box_columns(self.names)
+
+
+def box_columns(names: list[Any]) -> list[Any] | None:
+    """Name the columns of west, south, east and north, in this order; None if one is missing."""
+    lowered = [str(name).lower() for name in names]
+    for words in BOXES:
+        if all(lowered.count(word) == 1 for word in words):
+            return [names[lowered.index(word)] for word in words]
+    return None

@@ -1,0 +1,1 @@
+"""Maps: the values of a model at the cells of a grid, block after block, to files."""

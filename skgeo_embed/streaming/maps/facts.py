@@ -1,0 +1,64 @@
+"""What files of maps say of themselves, by the CF conventions and as GDAL reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed.streaming.maps.grids import MapGrid
+
+AXES = {
+    "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},
+    "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
+    "y": {"standard_name": "projection_y_coordinate", "long_name": "y of the projection"},
+    "x": {"standard_name": "projection_x_coordinate", "long_name": "x of the projection"},
+}
+
+
+def facts_of(what: Any) -> dict[str, str]:
+    """Say what made a map: the model or encoder, and this library's version."""
+    from skgeo_embed import __version__
+
+    return {"model": repr(what), "software": f"skgeo-embed {__version__}"}
+
+
+def axis_attributes(name: str, grid: MapGrid) -> dict[str, str]:
+    """Describe an axis of a grid."""
+    if name in ("lat", "lon"):
+        return AXES[name]
+    import pyproj
+
+    units = pyproj.CRS.from_wkt(grid.crs).axis_info[0].unit_name
+    return {**AXES[name], "units": {"metre": "m"}.get(units, units)}
+
+
+def reference_attributes(grid: MapGrid) -> dict[str, Any]:
+    """Describe the reference system, for the variable `spatial_ref`."""
+    import pyproj
+
+    a, b, c, d, e, f = grid.transform
+    described: dict[str, Any] = {
+        name: value
+        for name, value in pyproj.CRS.from_wkt(grid.crs).to_cf().items()
+        if isinstance(value, (str, int, float, list, tuple)) and value not in ("", [])
+    }
+    described = {
+        name: np.asarray(value, dtype=float) if isinstance(value, (list, tuple)) else value
+        for name, value in described.items()
+    }
+    return {
+        **described,
+        "crs_wkt": grid.crs,
+        "spatial_ref": grid.crs,  # which GDAL reads
+        "GeoTransform": " ".join(repr(float(number)) for number in (c, a, b, f, d, e)),
+    }
+
+
+def windows(grid: MapGrid, side: int) -> list[tuple[slice, slice]]:
+    """List windows of a grid, in which a file is written."""
+    return [
+        (slice(top, min(top + side, grid.height)), slice(left, min(left + side, grid.width)))
+        for top in range(0, grid.height, side)
+        for left in range(0, grid.width, side)
+    ]

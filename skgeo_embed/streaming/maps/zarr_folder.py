@@ -1,0 +1,80 @@
+"""Writes a map as a Zarr store, by the CF conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skgeo_embed.streaming.maps.facts import axis_attributes, reference_attributes, windows
+from skgeo_embed.streaming.maps.store import MapStore
+
+SIDE = 512  # of chunks
+
+
+def write_zarr(store: MapStore, facts: Mapping[str, str], path: Path) -> None:
+    """Write all layers as arrays of a Zarr store (format 2, which every reader knows).
+
+    Raises
+    ------
+    ImportError
+        If zarr is missing.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise ImportError('Zarr needs zarr: pip install "skgeo-embed[maps]"') from error
+    grid = store.grid
+    group = zarr.create_group(
+        str(path), zarr_format=2, attributes={"Conventions": "CF-1.8", **facts}
+    )
+    for name, values in zip(grid.dims, grid.axes(), strict=True):
+        _array(group, name, values, (name,), axis_attributes(name, grid))
+    _array(group, "spatial_ref", np.array(0, dtype=np.int32), (), reference_attributes(grid))
+    for number, layer in enumerate(store.layers):
+        dims: tuple[str, ...] = grid.dims
+        shape: tuple[int, ...] = grid.height, grid.width
+        if layer.bands:
+            _array(group, "feature", np.array(layer.bands), ("feature",), {})
+            dims, shape = ("feature", *dims), (layer.n_bands, *shape)
+        side = 128 if layer.bands else SIDE
+        array = group.create_array(
+            layer.name,
+            shape=shape,
+            chunks=tuple(min(extent, side) for extent in shape),
+            dtype=layer.dtype,
+            fill_value=layer.dtype.type(layer.nodata),
+            attributes=_plain(
+                {**layer.attributes(), "_ARRAY_DIMENSIONS": list(dims), "_CRS": {"wkt": grid.crs}}
+            ),
+        )
+        for rows, columns in windows(grid, side):
+            values = store.read(number, rows, columns)
+            if layer.bands:
+                array[:, rows, columns] = values
+            else:
+                array[rows, columns] = values[0]
+    zarr.consolidate_metadata(group.store)
+
+
+def _array(
+    group: Any, name: str, values: np.ndarray, dims: tuple[str, ...], attributes: Any
+) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        fill_value=None,  # xarray would read the value as missing
+        attributes=_plain({**attributes, "_ARRAY_DIMENSIONS": list(dims)}),
+    )
+    array[...] = values
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes that JSON can hold."""
+    return {
+        name: value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        for name, value in attributes.items()
+    }
