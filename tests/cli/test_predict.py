@@ -24,16 +24,9 @@ def model(tmp_path):
 
 
 def predict(tmp_path, *arguments):
-    names = (
-        "model.joblib",
-        "area.joblib",
-        "map.tif",
-        "out.csv",
-        "in.csv",
-        "map.nc",
-        "other.joblib",
-    )
-    return main(["predict", *(str(tmp_path / a) if a in names else str(a) for a in arguments)])
+    files = (".joblib", ".tif", ".nc", ".csv")
+    paths = [str(tmp_path / a) if str(a).endswith(files) else str(a) for a in arguments]
+    return main(["predict", *paths])
 
 
 REGION = ["--region", -10, 35, 30, 60, "--resolution", 5]
@@ -110,7 +103,7 @@ def test_a_table(tmp_path, model, capsys):
         (["model.joblib", "map.tif", "--covariate", "rooms"], 2, "must be NAME=VALUE"),
         (["model.joblib", "map.tif", "--covariate", "rooms=3"], 2, "covariates has 'rooms'"),
         (["model.joblib", "map.tif", "--resolution", "fine"], 2, "resolution must be"),
-        (["area.joblib", "map.tif", "--probabilities"], 2, "probabilities=True"),
+        (["model.joblib", "map.tif", "--probabilities"], 2, "probabilities=True"),
         (["in.csv", "map.tif"], 1, "in.csv cannot be opened as a model"),
     ],
 )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from skgeo_embed.datasets import land_mask, load_air_temperature, load_coastlines
+from skgeo_embed.datasets._land import is_on_land
 
 
 def test_continents_and_oceans():

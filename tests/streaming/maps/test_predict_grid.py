@@ -107,6 +107,20 @@ def test_xarray_reads_zarr_and_netcdf_as_it_was_returned(tmp_path):
         assert found.attrs["model"] == repr(MODEL)
 
 
+def test_rioxarray_reads_all_formats(tmp_path):
+    rioxarray = pytest.importorskip("rioxarray")
+    options = {"region": EUROPE, "crs": "EPSG:3035", "resolution": "100km", "verbose": False}
+    for suffix in ("tif", "nc", "zarr"):
+        predict_grid(MODEL, tmp_path / f"map.{suffix}", name="heat", units="K", **options)
+    tif = rioxarray.open_rasterio(tmp_path / "map.tif", masked=True)
+    assert tif.attrs["long_name"] == "heat"
+    for name, engine_name in (("map.nc", "h5netcdf"), ("map.zarr", "zarr")):
+        found = xarray.open_dataset(tmp_path / name, engine=engine_name, decode_coords="all")
+        assert found.rio.crs == tif.rio.crs
+        assert found.rio.transform() == tif.rio.transform()
+        np.testing.assert_array_equal(found["heat"], tif[0])
+
+
 def test_a_geotiff_says_what_it_is(tmp_path):
     predict_grid(
         MODEL, tmp_path / "map.tif", resolution=0.25, name="heat", units="K", verbose=False
