@@ -94,7 +94,8 @@ class ParquetFile:
     def frame(self, rows: pa.Table, columns: list[str]) -> pd.DataFrame:
         """Return some columns of a batch."""
         # numbers with gaps would become floats, and one cell of many; an index is columns here
-        return rows.select(columns).to_pandas(integer_object_nulls=True, ignore_metadata=True)
+        chosen = rows.select(columns).replace_schema_metadata()  # pyarrow reads them nevertheless
+        return chosen.to_pandas(integer_object_nulls=True, ignore_metadata=True)
 
     def text(self, rows: pa.Table) -> pd.DataFrame:
         """Return a batch as text."""

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import rasterio
+import xarray
 import rasterio.shutil
 import xarray
 from affine import Affine
@@ -216,3 +217,27 @@ def test_text_that_is_no_text(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"greenness", b"green\xc5ess"))
     with pytest.raises(ImageError, match=r"tile.tif cannot be read as a raster: .*codec"):
         RasterEncoder(path).fit()
+
+
+@pytest.mark.parametrize("code", [4978, 5773])
+def test_a_reference_system_that_is_not_of_maps(tmp_path, code):
+    """Of geocentric and of vertical systems x and y are no place in a plane."""
+    array = xarray.DataArray(
+        pixels_of(bands=1)[0],
+        dims=("y", "x"),
+        coords={"y": 1e5 - np.arange(96.0), "x": 6.3e6 + np.arange(96.0)},
+        attrs={"proj:code": f"EPSG:{code}"},
+    )
+    array.to_dataset(name="emb").to_zarr(tmp_path / "tile.zarr")
+    with pytest.raises(ImageError, match=r"tile.zarr has a CRS that is neither .*: a \w+ CRS"):
+        RasterEncoder(tmp_path / "tile.zarr").fit()
+
+
+@pytest.mark.parametrize("suffix", [".TIF", ".TIFF", ".Tif"])
+def test_the_land_mask_of_an_array_whatever_the_case_of_its_name(tmp_path, suffix):
+    tessera_tile(tmp_path)
+    expected = RasterEncoder(tmp_path, quantization="tessera").fit_transform(CENTRES)
+    place = tmp_path / "grid_9.05_47.85.tiff"
+    place.rename(place.with_suffix(suffix))
+    found = RasterEncoder(tmp_path, quantization="tessera").fit_transform(CENTRES)
+    np.testing.assert_array_equal(found, expected)

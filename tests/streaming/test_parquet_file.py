@@ -36,3 +36,16 @@ def test_names_of_any_case_need_pyarrow(tmp_path, monkeypatch):
     check_arrow(tmp_path / "in.csv", tmp_path / "OUT.CSV.GZ")
     with pytest.raises(ImportError, match=r"OUT\.CSV\.ZST, as Parquet"):
         check_arrow(tmp_path / "in.csv", tmp_path / "OUT.CSV.ZST")
+
+
+def test_damaged_metadata_of_pandas_are_not_asked(tmp_path):
+    table = pa.table({"lon": [1.0, 2.0], "lat": [3.0, 4.0]})
+    for text in (b"x", b"[" * 100_000):
+        parquet.write_table(table.replace_schema_metadata({b"pandas": text}), tmp_path / "a.parquet")
+        written = encode_table(
+            PositionalEncoder(legendre_polys=3),
+            tmp_path / "a.parquet",
+            tmp_path / "b.parquet",
+            overwrite=True,
+        )
+        assert written.rows == 2
