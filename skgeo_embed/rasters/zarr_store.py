@@ -190,7 +190,9 @@ def _band_names(array: Any) -> tuple[str | None, ...] | None:
     dim, count = array.dims[0], np.arange(array.shape[0])
     if dim in array.coords:
         labels = array[dim].to_numpy()
-        counts = labels.dtype.kind in "iuf" and any(np.array_equal(labels, count + n) for n in (0, 1))
+        counts = labels.dtype.kind in "iuf" and any(
+            np.array_equal(labels, count + n) for n in (0, 1)
+        )
         if not counts:
             return tuple(map(str, labels))
     beside = [array.attrs.get("long_name")]

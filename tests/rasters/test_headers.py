@@ -5,7 +5,6 @@ import os
 import numpy as np
 import pytest
 import rasterio
-import xarray
 import rasterio.shutil
 import xarray
 from affine import Affine

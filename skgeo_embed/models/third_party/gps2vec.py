@@ -174,6 +174,9 @@ def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -
     """Compare the layers' shapes, as the file's header has them, with each other and the output."""
     width = N_INPUTS
     for name, (kernel, bias) in layers.items():
+        odd = [str(values.dtype) for values in (kernel, bias) if values.dtype.kind != "f"]
+        if odd:
+            raise ValueError(f"{name} holds {odd[0]}; weights are floating point")
         if len(bias.shape) != 1 or kernel.shape != (width, len(bias)):
             raise ValueError(
                 f"{name} has a kernel of shape {tuple(kernel.shape)} and biases of shape "
@@ -186,6 +189,8 @@ def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -
             )
         if name not in outputs:
             width = len(bias)
-    size = sum(math.prod(kernel.shape) for kernel, _ in layers.values())
+    # a chunk is unpacked whole, and may be larger than what is read of it
+    claims = [(v.shape, v.chunks or ()) for both in layers.values() for v in both]
+    size = sum(max(map(math.prod, claim)) for claim in claims)
     if size > LARGEST_ZONE:
         raise ValueError(f"its layers claim {size:,} numbers, and {LARGEST_ZONE:,} are the most")
