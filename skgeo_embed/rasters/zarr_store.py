@@ -198,9 +198,10 @@ def _band_names(array: Any) -> tuple[str | None, ...] | None:
     beside = [array.attrs.get("long_name")]
     beside += [c.to_numpy().tolist() for c in array.coords.values() if c.dims == (dim,)]
     for texts in beside:
-        if isinstance(texts, (list, tuple)) and all(isinstance(text, str) for text in texts):
-            if len(set(texts)) == len(count) == len(texts):
-                return tuple(texts)
+        if not isinstance(texts, (list, tuple)) or len(texts) != len(count):
+            continue
+        if all(isinstance(text, str) for text in texts) and len(set(texts)) == len(count):
+            return tuple(texts)
     return None
 
 

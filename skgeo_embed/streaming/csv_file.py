@@ -55,8 +55,8 @@ class CsvFile:
             raise ValueError(f"{path} is empty; its first line must name the columns.")
         if len(self.names) > MOST_COLUMNS:
             raise ValueError(
-                f"{path} names {len(self.names):,} columns, and {MOST_COLUMNS:,} are the most; pass "
-                "its delimiter if it has been guessed wrongly."
+                f"{path} names {len(self.names):,} columns, and {MOST_COLUMNS:,} are the most; "
+                "pass its delimiter if it has been guessed wrongly."
             )
 
     def _sniffed(self) -> str:
