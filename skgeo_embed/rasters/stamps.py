@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed._files import beginning_and_end
 
 MOST_FILES = 10_000  # of a Zarr store; of larger ones only the descriptions are looked at
 DESCRIPTIONS = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 Stamp = tuple[str, str]  # a path, and a digest of what tells its files from others
-SAMPLED = 2**14  # bytes, at the beginning and the end of a file
 OPENED_BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # GDAL opens these with a file, by any driver
 BESIDE = (*OPENED_BESIDE, ".aux.xml")
 MISSING = ""
@@ -54,10 +54,8 @@ def _stamp(path: str) -> Stamp:
             found.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     if os.path.isfile(path):
         # what cannot be read has an error of its own when it is opened
-        with suppress(OSError), open(path, "rb") as opened:
-            found.update(opened.read(SAMPLED))
-            opened.seek(max(0, os.path.getsize(path) - SAMPLED))
-            found.update(opened.read(SAMPLED))
+        with suppress(OSError):
+            found.update(beginning_and_end(path))
     return path, found.hexdigest()
 
 
