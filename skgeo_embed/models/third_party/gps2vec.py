@@ -74,8 +74,8 @@ class ZoneCache:
         layers = read_gps2vec_zone(path, self._outputs) if as_fitted else []
         if not as_fitted or state_of(path) != self._states[zone]:
             raise ModelFormatError(
-                f"{path} is not the file any more that the encoder was fitted with (its size or "
-                "its time or its content is another, or it is gone); bring that one back, or fit again."
+                f"{path} is not the file any more that the encoder was fitted with (its size, "
+                "time or content is another, or it is gone); bring that one back, or fit again."
             )
         return layers
 
