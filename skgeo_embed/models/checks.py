@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LARGEST_LOGIT_SCALE = 50.0
+LARGEST_REPEATED = 2**24  # bytes of a tensor whose numbers are in its file once
 LARGEST_WEIGHT = 1e30  # products of larger ones are infinite in single precision
 READING_ERRORS = (  # what Python, zip and torch raise of a file of another structure than expected
     ArithmeticError,
@@ -79,6 +80,26 @@ def check_finite(weights: Mapping[str, Tensor], where: str | Path) -> None:
                 "too large to multiply; the training that wrote them diverged, or the file is "
                 "damaged. Use another checkpoint of the run."
             )
+
+
+def check_claims(content: Mapping[Any, Any], path: Path) -> None:
+    """Refuse large tensors that repeat numbers which a torch file holds once.
+
+    Such as ``torch.zeros(1).expand(10**6, 10**6)``: they take bytes in the file, and a copy of them
+    all memory. Tensors in dicts inside of `content` are looked at, too.
+    """
+    from torch import Tensor
+
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            check_claims(value, path)
+        elif isinstance(value, Tensor) and not value.is_sparse:
+            claimed, held = value.numel() * value.element_size(), value.untyped_storage().nbytes()
+            if claimed > max(held, LARGEST_REPEATED):
+                raise ModelFormatError(
+                    f"{path} cannot be opened: its tensor {key!r} claims {claimed:,} bytes, and "
+                    f"the file holds {held:,} of them; save it again after tensor.clone()."
+                )
 
 
 def check_zip(path: Path) -> None:

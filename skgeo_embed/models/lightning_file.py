@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.checks import (
     as_format_error,
+    check_claims,
     check_zip,
     checked_logit_scale,
     network_sizes,
@@ -136,6 +137,7 @@ def read_checkpoint(
         raise ModelFormatError(
             f"{path} is not a Lightning checkpoint: its state_dict has names that are not text."
         )
+    check_claims(content, path)
     return content
 
 
@@ -153,6 +155,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise ModelFormatError(f"{path} holds a {type(content).__name__}, not a dict of tensors.")
+    check_claims(content, path)
     return content
 
 

@@ -141,7 +141,7 @@ def _items(file: Path, year: int | None) -> Iterator[Named]:
     """Yield the GeoTIFF of each item of a STAC collection, and the year of the item's time."""
     try:
         collection = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImageError(f"{file} is not a STAC item collection: {error}") from error
     for item in _entry(collection, "features", list, file):
         assets = list(_entry(item, "assets", dict, file).values())
@@ -169,9 +169,9 @@ def _items(file: Path, year: int | None) -> Iterator[Named]:
 
 def _is_tiff(asset: dict[str, Any], href: str) -> bool:
     """Say whether an asset is a GeoTIFF: by its type, or by its name where none is stated."""
-    kind = asset.get("type")
-    if kind:
-        return "tiff" in str(kind).lower()
+    kind = str(asset.get("type") or "").lower()
+    if kind and "octet-stream" not in kind:
+        return "tiff" in kind
     return urlsplit(href).path.lower().endswith((".tif", ".tiff"))
 
 

@@ -35,15 +35,29 @@ def header(path: str, *, year: int | None, product: Product | None, remote: bool
     else:
         tile = _gdal_header(path, year, product, remote)
     check_crs(tile.crs, path)
+    _check_transform(tile)
     return tile
+
+
+def _check_transform(tile: Tile) -> None:
+    """Refuse a position from which no pixel can be told: rows and columns without area."""
+    a, b, _, d, e, _ = tile.transform
+    if not (np.isfinite(tile.transform).all() and np.isfinite(1 / (a * e - b * d or np.nan))):
+        raise ImageError(
+            f"{tile.path} has no position: its transform is {tile.transform}, by which its pixels "
+            "have no area."
+        )
 
 
 def is_zarr(path: str) -> bool:
     """Say whether a path is that of a Zarr store."""
     folder = Path(path)
-    return path.rstrip("/").lower().endswith(".zarr") or any(
-        (folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")
-    )
+    try:
+        return path.rstrip("/").lower().endswith(".zarr") or any(
+            (folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")
+        )
+    except OSError as error:  # no file can have such a name
+        raise ImageError(f"{path[:200]}… cannot be read as a raster: {error.strerror}.") from error
 
 
 def _gdal_header(path: str, year: int | None, product: Product | None, remote: bool) -> Tile:
@@ -124,16 +138,23 @@ def _beside(path: str, product: Product) -> str | None:
     before, mark, query = path.partition("?") if "://" in path else (path, "", "")
     stem, dot, ending = before.rpartition(".")
     beside = f"{stem}{product.suffix}{dot}{ending}{mark}{query}"
-    if is_address(path) or Path(beside).exists():
+    if is_address(path):
         return beside
-    name = Path(beside).name.lower()
-    other = next((f for f in Path(path).parent.iterdir() if f.name.lower() == name), None)
+    other = _in_any_case(Path(beside))
     if other is None:
         raise ImageError(
             f"quantization={product.name!r} needs the {product.companion} of each pixel, but there "
             f"is no {Path(beside).name} beside {path}."
         )
     return str(other)
+
+
+def _in_any_case(path: Path) -> Path | None:
+    """Return a file of this name, or of one that differs in the case of its letters."""
+    if path.exists():
+        return path
+    name = path.name.lower()
+    return next((file for file in path.parent.iterdir() if file.name.lower() == name), None)
 
 
 def _npy_header(path: str, year: int | None, product: Product | None) -> Tile:
@@ -147,7 +168,7 @@ def _npy_header(path: str, year: int | None, product: Product | None) -> Tile:
     if product is not None:
         product.check_dtype(pixels.dtype, path)
     placed = [file.with_suffix(suffix) for suffix in (".tiff", ".tif")]
-    place = next((p for p in placed if p.exists()), None)
+    place = next((found for p in placed if (found := _in_any_case(p)) is not None), None)
     if place is None:
         raise ImageError(
             f"{path} has no position; put the GeoTIFF of its land mask, which Tessera publishes, "
@@ -188,6 +209,8 @@ def _zarr_header(path: str, year: int | None, product: Product | None) -> Tile:
         grid.shape,
         grid.block,
         None if product is not None else grid.nodata,
+        grid.scales,
+        grid.offsets,
         names=grid.names,
         units=grid.units,
         product=product,

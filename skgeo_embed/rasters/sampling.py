@@ -175,10 +175,9 @@ def _region(tile: Tile) -> Region:
 
 def _holds_poles(tile: Tile) -> tuple[bool, bool]:
     """Say whether the South and the North Pole lie in a tile, or on its edge."""
-    x, y = transformer(tile.crs, "forward").transform([0.0, 0.0], [-90.0, 90.0])
     _, height, width = tile.shape
     with np.errstate(invalid="ignore"):  # a pole may lie at infinity
-        row, column = tile.pixels(np.asarray(x), np.asarray(y))
+        row, column = _pixels(tile, np.array([[0.0, -90.0], [0.0, 90.0]]))
         inside = (row >= -1) & (row <= height + 1) & (column >= -1) & (column <= width + 1)
     return bool(inside[0]), bool(inside[1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -9,17 +10,22 @@ from itertools import islice
 from pathlib import Path
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed._files import beginning_and_end
 
 MOST_FILES = 10_000  # of a Zarr store; of larger ones only the descriptions are looked at
 DESCRIPTIONS = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
-Stamp = tuple[str, int, int]  # a path, its bytes, and the sum of its files' times in nanoseconds
+Stamp = tuple[str, str]  # a path, and a digest of what tells its files from others
 OPENED_BESIDE = (".msk", ".MSK", ".ovr", ".OVR")  # GDAL opens these with a file, by any driver
 BESIDE = (*OPENED_BESIDE, ".aux.xml")
-MISSING = -1
+MISSING = ""
 
 
 def stamps_of(paths: Iterable[str]) -> tuple[Stamp, ...]:
-    """Return sizes and times of files, with those beside them, and of folders; -1 if missing."""
+    """Return what tells files, with those beside them, and folders from later ones.
+
+    That is their sizes and times, and of single files the beginning and the end: copies may keep
+    the time, and rasters of one shape have one size.
+    """
     return tuple(_stamp(path) for path in paths)
 
 
@@ -40,13 +46,17 @@ def check_unchanged(stamps: Iterable[Stamp]) -> None:
 
 def _stamp(path: str) -> Stamp:
     if not os.path.exists(path):
-        return path, MISSING, MISSING
-    size, times = 0, 0
-    for file in _files(path):
+        return path, MISSING
+    found = hashlib.sha256()
+    for file in sorted(_files(path)):
         with suppress(FileNotFoundError):
             stat = os.stat(file)
-            size, times = size + stat.st_size, times + stat.st_mtime_ns
-    return path, size, times
+            found.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    if os.path.isfile(path):
+        # what cannot be read has an error of its own when it is opened
+        with suppress(OSError):
+            found.update(beginning_and_end(path))
+    return path, found.hexdigest()
 
 
 def _files(path: str) -> list[str]:

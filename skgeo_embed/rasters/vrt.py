@@ -18,6 +18,7 @@ from skgeo_embed.rasters.geotiff import check_geotiff, has_masks, is_address, op
 from skgeo_embed.rasters.network import CURL, fetched, server_of, url_of
 
 DEEPEST = 8  # levels of VRTs inside VRTs
+MOST_LEVELS = 50  # of elements in each other; Python, and GDAL, walk through them by recursion
 LARGEST = 2**26  # bytes of a VRT, with the VRTs inside
 GTIFF = "GTIFF_DIR:1:"  # a prefix that only the GeoTIFF driver opens; it ignores masks
 SOURCES = ("SourceFilename", "SourceDataset")
@@ -75,6 +76,7 @@ def checked_vrt(path: str, *, remote: bool, depth: int = 1) -> str:
             f"{path} lies inside {DEEPEST} other VRTs, or in itself; pass its GeoTIFFs."
         )
     root = _parsed(path)
+    _check_depth(root, path)
     _check_known(root, path)
     checked: dict[str, str] = {}
     length = 0
@@ -129,6 +131,17 @@ def _parsed(path: str) -> ElementTree.Element:
     if root.tag != "VRTDataset":
         raise ImageError(f"{path} cannot be read as a VRT: it begins with <{root.tag}>.")
     return root
+
+
+def _check_depth(root: ElementTree.Element, path: str) -> None:
+    level, depth = [root], 0
+    while level := [child for element in level for child in element]:
+        depth += 1
+        if depth > MOST_LEVELS:
+            raise ImageError(
+                f"{path} cannot be read as a VRT: its elements lie in more than {MOST_LEVELS} "
+                "others."
+            )
 
 
 def _read(path: str) -> bytes:

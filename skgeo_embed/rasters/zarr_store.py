@@ -30,6 +30,8 @@ class ZarrGrid(NamedTuple):
     nodata: float | None
     names: tuple[str | None, ...] | None
     units: tuple[str | None, ...] | None
+    scales: tuple[float, ...] | None
+    offsets: tuple[float, ...] | None
 
 
 def read_grid(path: str, product: Product | None) -> ZarrGrid:
@@ -50,7 +52,6 @@ def read_grid(path: str, product: Product | None) -> ZarrGrid:
     block = _block(array, (y, x), path)
     crs = crs_of(data, array, (y, x), path)
     (step_x, west), (step_y, first) = steps_of(array, (y, x), crs, path)
-    unit = array.attrs.get("units")
     return ZarrGrid(
         name,
         crs.to_wkt(),
@@ -58,8 +59,9 @@ def read_grid(path: str, product: Product | None) -> ZarrGrid:
         (bands, height, width),
         block,
         _nodata(array),
-        _band_names(array, path),
-        (str(unit),) * bands if unit else None,
+        _band_names(array),
+        _units(array, bands),
+        *(_of_each_band(array, key, bands, path) for key in ("scales", "offsets")),
     )
 
 
@@ -173,16 +175,54 @@ def _nodata(array: Any) -> float | None:
     if isinstance(missing, (int, float, np.number)) and not isinstance(missing, bool):
         return float(missing)
     says_type = str(array.attrs.get("dtype", "")).startswith("timedelta64")
-    is_duration = says_type or array.attrs.get("units") in TIME_UNITS  # all that xarray wrote once
+    is_duration = says_type or str(array.attrs.get("units")) in TIME_UNITS  # once all that was said
     return NOT_A_TIME if is_duration and array.dtype.kind == "i" else None
 
 
-def _band_names(array: Any, path: str) -> tuple[str | None, ...] | None:
-    """Return the labels of the bands; numbers that only count them are none."""
-    if array.ndim < 3 or array.dims[0] not in array.coords:
+def _band_names(array: Any) -> tuple[str | None, ...] | None:
+    """Return the labels of the bands, or other texts that say what each is.
+
+    Labels that only count the bands are no names. What is beside them is a name if it tells all
+    bands apart; rioxarray writes the descriptions of a GeoTIFF's bands as "long_name".
+    """
+    if array.ndim < 3:
         return None
-    labels = array[array.dims[0]].to_numpy()
-    count = np.arange(len(labels))
-    if labels.dtype.kind in "iuf" and any(np.array_equal(labels, count + n) for n in (0, 1)):
+    dim, count = array.dims[0], np.arange(array.shape[0])
+    if dim in array.coords:
+        labels = array[dim].to_numpy()
+        counts = labels.dtype.kind in "iuf" and any(
+            np.array_equal(labels, count + n) for n in (0, 1)
+        )
+        if not counts:
+            return tuple(map(str, labels))
+    beside = [array.attrs.get("long_name")]
+    beside += [c.to_numpy().tolist() for c in array.coords.values() if c.dims == (dim,)]
+    for texts in beside:
+        if not isinstance(texts, (list, tuple)) or len(texts) != len(count):
+            continue
+        if all(isinstance(text, str) for text in texts) and len(set(texts)) == len(count):
+            return tuple(texts)
+    return None
+
+
+def _units(array: Any, bands: int) -> tuple[str | None, ...] | None:
+    unit = array.attrs.get("units")
+    if isinstance(unit, (list, tuple)) and len(unit) == bands:
+        return tuple(str(each) if each else None for each in unit)
+    return (str(unit),) * bands if unit else None
+
+
+def _of_each_band(array: Any, key: str, bands: int, path: str) -> tuple[float, ...] | None:
+    """Return the scales or the offsets that rioxarray writes where bands differ in them."""
+    said = array.attrs.get(key)
+    if said is None:
         return None
-    return tuple(str(label) for label in labels)
+    numbers = said if isinstance(said, (list, tuple)) else [said]
+    if len(numbers) != bands or not all(
+        isinstance(number, (int, float)) and np.isfinite(number) for number in numbers
+    ):
+        raise ImageError(
+            f"{path} has {key} {str(said)[:60]}, and must have a number for each of its {bands} "
+            f"band(s); correct the attribute of {array.name!r}."
+        )
+    return tuple(map(float, numbers))

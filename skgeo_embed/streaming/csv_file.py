@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DELIMITERS = (",", ";", "\t")
+MOST_COLUMNS = 2**16
 LONGEST_LINE = 2**26  # characters; outlines are longer than the 128 kB that Python reads by itself
 MOST_TEXT = 2**27  # characters of a batch, whatever its rows; a compressed MB may hold a GB
 WRITTEN_ROWS = 256  # at a time, whose features are numbers of Python's meanwhile
@@ -52,6 +53,11 @@ class CsvFile:
             self.names: list[str] = next(filter(None, records), [])
         if not self.names:
             raise ValueError(f"{path} is empty; its first line must name the columns.")
+        if len(self.names) > MOST_COLUMNS:
+            raise ValueError(
+                f"{path} names {len(self.names):,} columns, and {MOST_COLUMNS:,} are the most; "
+                "pass its delimiter if it has been guessed wrongly."
+            )
 
     def _sniffed(self) -> str:
         self.delimiter = ","

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TRANSPOSED_ROWS = 256
+SAMPLED_ROWS = 16  # of each row group, to know how long its values are
+MOST_BYTES = 2**27  # of a batch, whatever its rows; values that rows share are in a file once
 
 
 class ParquetFile:
@@ -60,17 +63,20 @@ class ParquetFile:
     ) -> Iterator[tuple[pa.Table, int]]:
         """Yield tables of `n_rows` rows after the first `skip`, with the file's rows.
 
-        `columns` are those to read, by default all.
+        Tables of very long values have fewer. `columns` are those to read, by default all.
         """
         import pyarrow as pa
 
         pending: list[Any] = []
         for batch, total in self._row_groups(n_rows, skip, columns):
             pending.append(batch)
-            while sum(len(piece) for piece in pending) >= n_rows:
+            held = sum(len(piece) for piece in pending)
+            is_much = sum(piece.nbytes for piece in pending) >= MOST_BYTES
+            enough = max(1, min(n_rows, held)) if is_much else n_rows
+            while sum(len(piece) for piece in pending) >= enough:
                 whole = pa.Table.from_batches(pending)
-                yield whole.slice(0, n_rows), total
-                pending = whole.slice(n_rows).to_batches()
+                yield whole.slice(0, enough), total
+                pending = whole.slice(enough).to_batches()
         if pending and sum(len(piece) for piece in pending):
             yield pa.Table.from_batches(pending), 0
 
@@ -86,15 +92,17 @@ class ParquetFile:
                 before += file.metadata.row_group(first).num_rows
                 first += 1
             skip -= before
-            wanted = list(range(first, groups))
-            for batch in file.iter_batches(n_rows, row_groups=wanted, columns=columns):
-                yield batch.slice(min(skip, len(batch))), file.metadata.num_rows
-                skip -= min(skip, len(batch))
+            for group in range(first, groups):
+                read = partial(file.iter_batches, row_groups=[group], columns=columns)
+                for batch in read(min(n_rows, _rows_at_once(file, group, read))):
+                    yield batch.slice(min(skip, len(batch))), file.metadata.num_rows
+                    skip -= min(skip, len(batch))
 
     def frame(self, rows: pa.Table, columns: list[str]) -> pd.DataFrame:
         """Return some columns of a batch."""
         # numbers with gaps would become floats, and one cell of many; an index is columns here
-        return rows.select(columns).to_pandas(integer_object_nulls=True, ignore_metadata=True)
+        chosen = rows.select(columns).replace_schema_metadata()  # pyarrow reads them nevertheless
+        return chosen.to_pandas(integer_object_nulls=True, ignore_metadata=True)
 
     def text(self, rows: pa.Table) -> pd.DataFrame:
         """Return a batch as text."""
@@ -105,6 +113,21 @@ class ParquetFile:
     def arrow(self, rows: pa.Table) -> pa.Table:
         """Return a batch as pyarrow's table."""
         return rows
+
+
+def _rows_at_once(file: Any, group: int, read: Callable[[int], Iterator[Any]]) -> int:
+    """Return how many rows of a row group are held at once, however long their values are."""
+    described = file.metadata.row_group(group)
+    columns = (described.column(i) for i in range(described.num_columns))
+    longest = max((column.total_uncompressed_size for column in columns), default=0)
+    if described.num_rows * longest <= MOST_BYTES:  # no value is longer than its whole column
+        return max(1, int(described.num_rows))
+    sample = next(read(SAMPLED_ROWS), None)
+    return (
+        SAMPLED_ROWS
+        if sample is None
+        else max(1, MOST_BYTES * len(sample) // max(1, sample.nbytes))
+    )
 
 
 def _as_text(column: pa.ChunkedArray, field: pa.Field) -> list[str | None]:

@@ -94,7 +94,7 @@ class Parts:
         """What the folder says of its parts; nothing where that is missing or damaged."""
         try:
             known = json.loads(self._record.read_text())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         kinds = {"of": dict, "parts": list, "first_bad": list}
         if not isinstance(known, dict):

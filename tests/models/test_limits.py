@@ -174,3 +174,63 @@ def test_zones_that_claim_much(tmp_path):
                     file[name].create_dataset(key, shape, "f4", chunks=True, compression="gzip")
     with pytest.raises(ModelFormatError, match=r"model_48 N\.h5.*claim [0-9,]+ numbers, and"):
         GPS2VecEncoder(tmp_path).fit().transform([[103.76, 1.32]])
+
+
+@pytest.mark.parametrize("name", ["a.ckpt", "a.pt"])
+def test_tensors_that_repeat_what_the_file_holds_once(tmp_path, name):
+    """A tensor of one number that is `expand`ed takes three kilobytes, and a copy gigabytes."""
+    state = {"nnet.last_layer.weight": torch.zeros(8, 16)}
+    state["nnet.layers.0.weight"] = torch.zeros(1).expand(2**12, 2**12)
+    torch.save({"state_dict": state}, tmp_path / name)
+    opened = SatCLIPEncoder if name == "a.ckpt" else ClimplicitEncoder
+    with pytest.raises(
+        ModelFormatError, match=rf"{name}.*layers.0.weight' claims 67,108,864 bytes.*holds 4"
+    ):
+        opened(tmp_path / name).fit()
+
+
+def test_a_small_tensor_that_repeats_a_number_is_one(tmp_path):
+    state = {"nnet.weight": torch.zeros(1).expand(8, 16), "nnet.bias": torch.zeros(8)}
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    assert SatCLIPEncoder(tmp_path / "a.ckpt").fit().transform([[1, 2]]).shape == (1, 8)
+
+
+def test_a_database_whose_header_is_long(tmp_path):
+    with zipfile.ZipFile(
+        tmp_path / "db.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1
+    ) as archive:
+        for key in ("locs", "satclip_embeddings", "image_embeddings"):
+            with archive.open(f"{key}.npy", "w") as file:
+                file.write(b"\x93NUMPY\x02\x00" + (2**26).to_bytes(4, "little"))
+                for _ in range(2**6):
+                    file.write(b" " * 2**20)
+    with pytest.raises(ModelFormatError, match=r"db\.npz.*RANGE database"):
+        open_database(tmp_path / "db.npz", HubOptions())
+
+
+def test_a_zone_file_in_large_chunks(tmp_path):
+    """HDF5 unpacks a chunk whole, and a chunk may be larger than the values."""
+    path = tmp_path / "model_48 N.h5"
+    write_zone(path, "visual")
+    with h5py.File(path, "r+") as file:
+        key = next(key for key in keys_of(file["layer1"]) if "kernel" in key)
+        shape = file["layer1"][key].shape
+        del file["layer1"][key]
+        options = {"maxshape": (None, None), "chunks": (2**10, 2**17), "compression": "gzip"}
+        file["layer1"].create_dataset(key, shape, "f4", **options)
+    with pytest.raises(ModelFormatError, match=r"48 N\.h5.*claim [0-9,]+ numbers, and 67,108,864"):
+        GPS2VecEncoder(tmp_path).fit().transform([[103.76, 1.32]])
+
+
+def test_a_zone_file_of_other_types(tmp_path):
+    path = tmp_path / "model_48 N.h5"
+    write_zone(path, "visual")
+    with h5py.File(path, "r+") as file:
+        key = next(key for key in keys_of(file["layer1"]) if "kernel" in key)
+        values = file["layer1"][key][:]
+        del file["layer1"][key]
+        file["layer1"][key] = values.astype(np.int8)
+    with pytest.raises(
+        ModelFormatError, match=r"48 N\.h5.*layer1 holds int8; weights are floating"
+    ):
+        GPS2VecEncoder(tmp_path).fit().transform([[103.76, 1.32]])

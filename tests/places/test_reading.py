@@ -469,3 +469,12 @@ def test_a_single_wrong_latitude_does_not_make_the_columns_swapped():
         read_coordinates(places)
     with pytest.raises(CoordinateError, match="look swapped"):
         read_coordinates(np.tile([[50.0, 111.0]], (40, 1)))
+
+
+@pytest.mark.parametrize("code", [4978, 5773])
+def test_geometries_of_systems_that_are_not_of_maps(code):
+    """Their x and y were taken for a place on a map, far from where they are."""
+    point = shapely.Point(10, 45)
+    for X in (gpd.GeoSeries([point], crs=code), [shapely.set_srid(point, code)]):
+        with pytest.raises(CoordinateError, match=r"CRS is a \w+ CRS .*transform them"):
+            read_coordinates(X)

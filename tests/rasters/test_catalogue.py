@@ -209,3 +209,22 @@ def test_damaged_tables_are_named(tmp_path):
     (tmp_path / "items.json").write_bytes(b"\xff\xfe{}")
     with pytest.raises(ImageError, match=r"items.json is not a STAC item collection"):
         RasterEncoder(tmp_path / "items.json").fit()
+
+
+def test_hostile_stac_documents_are_named(tmp_path):
+    file = tmp_path / "items.json"
+    long = {"features": [{"properties": {}, "assets": {"a": {"href": "x" * 5000 + ".tif"}}}]}
+    for text in ("[" * 100_000, json.dumps(long)):
+        file.write_text(text)
+        with pytest.raises(ImageError, match=r"items.json is not a STAC|xxx.* cannot be read"):
+            RasterEncoder(file).fit()
+
+
+def test_stac_assets_whose_type_says_nothing(tmp_path):
+    """Stores of objects call everything a stream of octets."""
+    write(tmp_path / "tile.tif", pixels_of())
+    octets = {"type": "application/octet-stream"}
+    assets = {"image": {"href": "tile.tif", **octets}, "b": {"href": "b.bin", **octets}}
+    item = {"id": "a", "properties": {}, "assets": assets}
+    (tmp_path / "items.json").write_text(json.dumps({"features": [item]}))
+    assert RasterEncoder(tmp_path / "items.json").fit().n_tiles_ == 1

@@ -1,6 +1,8 @@
 """What is checked in fit, and still so in transform: blocks, companions, files that change."""
 
 import os
+import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -89,6 +91,36 @@ def test_a_raster_that_is_replaced_after_fit_is_not_read(tmp_path, make):
         encoder.transform(CENTRES)
     encoder.fit()
     assert not np.array_equal(encoder.transform(CENTRES), before)
+
+
+def test_a_raster_whose_copy_kept_the_time_of_another(tmp_path):
+    """As archives and rsync do; uncompressed rasters of one shape have one size, too."""
+    paths = [tmp_path / "tile.tif", tmp_path / "other.tif"]
+    for seed, path in enumerate(paths):
+        write(path, pixels_of(seed), compress="none")
+        os.utime(path, ns=(10**18, 10**18))
+    assert paths[0].stat().st_size == paths[1].stat().st_size
+    encoder = RasterEncoder(paths[0]).fit()
+    expected = encoder.transform(CENTRES)
+    again = pickle.loads(pickle.dumps(encoder))
+    shutil.copy2(paths[0], tmp_path / "same.tif")
+    (tmp_path / "same.tif").replace(paths[0])
+    np.testing.assert_array_equal(again.transform(CENTRES), expected)  # the same again
+    paths[1].replace(paths[0])
+    with pytest.raises(ImageError, match=r"tile.tif has changed since fit; fit again"):
+        encoder.transform(CENTRES)
+
+
+def test_chunks_of_a_store_that_changed_places(tmp_path):
+    path, _ = zarr_of(tmp_path, 0)
+    encoder = RasterEncoder(path).fit()
+    files = [file for file in path.rglob("*") if file.is_file()]
+    first, second = sorted(file for file in files if file.suffix != ".json")[:2]
+    first.rename(tmp_path / "between")
+    second.rename(first)
+    (tmp_path / "between").rename(second)
+    with pytest.raises(ImageError, match=r"has changed since fit; fit again"):
+        encoder.transform(CENTRES)
 
 
 def test_a_raster_that_is_gone(tmp_path):
@@ -216,3 +248,27 @@ def test_text_that_is_no_text(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"greenness", b"green\xc5ess"))
     with pytest.raises(ImageError, match=r"tile.tif cannot be read as a raster: .*codec"):
         RasterEncoder(path).fit()
+
+
+@pytest.mark.parametrize("code", [4978, 5773])
+def test_a_reference_system_that_is_not_of_maps(tmp_path, code):
+    """Of geocentric and of vertical systems x and y are no place in a plane."""
+    array = xarray.DataArray(
+        pixels_of(bands=1)[0],
+        dims=("y", "x"),
+        coords={"y": 1e5 - np.arange(96.0), "x": 6.3e6 + np.arange(96.0)},
+        attrs={"proj:code": f"EPSG:{code}"},
+    )
+    array.to_dataset(name="emb").to_zarr(tmp_path / "tile.zarr")
+    with pytest.raises(ImageError, match=r"tile.zarr has a CRS that is neither .*: a \w+ CRS"):
+        RasterEncoder(tmp_path / "tile.zarr").fit()
+
+
+@pytest.mark.parametrize("suffix", [".TIF", ".TIFF", ".Tif"])
+def test_the_land_mask_of_an_array_whatever_the_case_of_its_name(tmp_path, suffix):
+    tessera_tile(tmp_path)
+    expected = RasterEncoder(tmp_path, quantization="tessera").fit_transform(CENTRES)
+    place = tmp_path / "grid_9.05_47.85.tiff"
+    place.rename(place.with_suffix(suffix))
+    found = RasterEncoder(tmp_path, quantization="tessera").fit_transform(CENTRES)
+    np.testing.assert_array_equal(found, expected)

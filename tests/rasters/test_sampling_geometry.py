@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 
-from skgeo_embed import RasterEncoder
+from skgeo_embed import ImageError, RasterEncoder
 
 
 def numbered(path, crs, transform, height, width):
@@ -86,3 +86,40 @@ def test_a_raster_in_grads(tmp_path):
     assert np.abs(places[:, 0] - 2.3).max() < 5
     found = RasterEncoder(path).fit_transform(places)
     np.testing.assert_array_equal(found, np.floor(np.column_stack([row, column])))
+
+
+@pytest.mark.parametrize("angle", [0, 90, 270])
+def test_every_pixel_around_a_pole_in_rotated_degrees_is_found(tmp_path, angle):
+    """The pole of a rotated system lies elsewhere, so a tile beyond 180 may hold the real one."""
+    crs = CRS.from_cf(
+        {
+            "grid_mapping_name": "rotated_latitude_longitude",
+            "grid_north_pole_latitude": 39.0,
+            "grid_north_pole_longitude": -162.0,
+        }
+    ).to_wkt()
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(0, -90)
+    turn = Affine.rotation(angle) @ Affine.scale(1, -1) @ Affine.translation(-20, -20)
+    transform = Affine.translation(x % 360, y) @ turn
+    path = numbered(tmp_path / "rotated.tif", crs, transform, 40, 40)
+    row, column = np.mgrid[:40, :40].reshape(2, -1)
+    places = places_of(crs, transform, row + 0.5, column + 0.5)
+    found = RasterEncoder(path).fit_transform(places)
+    np.testing.assert_array_equal(found, np.column_stack([row, column]))
+
+
+@pytest.mark.parametrize(
+    "transform", [(1, 1, 9, 1, 1, 50), (1e-320, 0, 9, 0, -1e-320, 50), (np.nan, 0, 9, 0, -1, 50)]
+)
+def test_a_raster_without_area_is_refused_in_fit(tmp_path, transform):
+    path = numbered(tmp_path / "flat.tif", "EPSG:4326", Affine(1, 0, 9, 0, -1, 50), 10, 10)
+    a, b, c, d, e, f = transform
+    (tmp_path / "flat.vrt").write_text(
+        '<VRTDataset rasterXSize="10" rasterYSize="10"><SRS>EPSG:4326</SRS>'
+        f"<GeoTransform>{c},{a},{b},{f},{d},{e}</GeoTransform>"
+        '<VRTRasterBand dataType="Int32" band="1"><SimpleSource><SourceFilename '
+        f'relativeToVRT="1">{path.name}</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(ImageError, match=r"flat.vrt has no position: its transform is"):
+        RasterEncoder(tmp_path / "flat.vrt").fit()

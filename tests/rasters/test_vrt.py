@@ -268,6 +268,13 @@ def test_a_vrt_in_itself(tmp_path):
         RasterEncoder(tmp_path / "a.vrt").fit()
 
 
+def test_a_vrt_of_many_levels_is_refused(tmp_path):
+    deep = "<Metadata>" * 20_000 + "</Metadata>" * 20_000
+    (tmp_path / "a.vrt").write_text(vrt_of("a.tif").replace("<SRS>", f"{deep}<SRS>", 1))
+    with pytest.raises(ImageError, match=r"a\.vrt cannot be read as a VRT"):
+        RasterEncoder(tmp_path / "a.vrt").fit()
+
+
 def test_metadata_of_a_vrt_leads_nowhere(tmp_path, server):
     write(server.folder / "x.tif")
     write(tmp_path / "b.tif")

@@ -195,6 +195,43 @@ def test_bands_have_names(tmp_path):
         assert RasterEncoder(path).fit().get_feature_names_out()[0] == "raster000"
 
 
+NAMED = {
+    "labels": lambda array, names: array.assign_coords(band=names),
+    "as rioxarray writes them": lambda array, names: array.assign_attrs(long_name=names),
+    "beside the labels": lambda array, names: array.assign_coords(
+        band=[1, 2, 3], common_name=("band", names)
+    ),
+}
+
+
+@pytest.mark.parametrize("how", NAMED)
+def test_bands_in_another_order_are_taken_by_their_names(tmp_path, how):
+    """Also their units, scales and offsets, which rioxarray writes as lists where they differ."""
+    pixels = pixels_of(bands=3).astype(np.int16)
+    stores = []
+    for order in ([0, 1, 2], [2, 0, 1]):
+        lists = {"scales": [1.0, 10.0, 100.0], "offsets": [0.0, 5.0, 0.0], "units": ["m", "K", "1"]}
+        lists = {key: [values[band] for band in order] for key, values in lists.items()}
+        array = array_of(pixels[order], **{"proj:code": "EPSG:32632"}, **lists)
+        names = [["red", "nir", "swir"][band] for band in order]
+        path = stored(tmp_path, NAMED[how](array, names), name=f"of {order[0]}")
+        stores.append(path)
+    for store in stores:
+        encoder = RasterEncoder([stores[0], store]).fit()
+        assert list(encoder.get_feature_names_out()) == ["red", "nir", "swir"]
+        assert encoder._tiles[1].order == (None if store == stores[0] else (1, 2, 0))
+    expected = pixels[:, ROWS, COLUMNS].T * [1, 10, 100] + [0, 5, 0]
+    np.testing.assert_allclose(sampled(stores[0]), expected)
+    np.testing.assert_allclose(sampled(stores[1]), expected[:, [2, 0, 1]])
+
+
+def test_lists_that_do_not_fit_the_bands(tmp_path):
+    for name, value in (("scales", [1.0, 2.0]), ("offsets", ["a", "b", "c"]), ("scales", "x")):
+        array = array_of(pixels_of(bands=3), **{"proj:code": "EPSG:32632", name: value})
+        with pytest.raises(ImageError, match=rf"has {name} .* number for each of its 3 band"):
+            RasterEncoder(stored(tmp_path, array, mode="w")).fit()
+
+
 def tessera_store(folder, zone=True, **scales_how):
     raw = pixels_of(bands=6)
     scales = np.random.RandomState(9).uniform(0.01, 0.1, (SIZE, SIZE)).astype(np.float32)

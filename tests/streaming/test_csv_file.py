@@ -191,3 +191,12 @@ def test_long_rows_come_in_smaller_batches(tmp_path, monkeypatch):
     found = pd.read_csv(tmp_path / "out.csv")
     pd.testing.assert_frame_equal(found.iloc[:, :3], frame)
     np.testing.assert_allclose(found.iloc[:, 3:], SMALL.fit_transform(frame[["lon", "lat"]]))
+
+
+def test_a_first_line_of_delimiters(tmp_path, monkeypatch):
+    """Sixty kilobytes unpack to sixty million columns without a name."""
+    monkeypatch.setattr("skgeo_embed.streaming.csv_file.MOST_COLUMNS", 100)
+    with gzip.open(tmp_path / "in.csv.gz", "wb") as file:
+        file.write(b"lon,lat" + b"," * 99 + b"\n1,2" + b"," * 99 + b"\n")
+    with pytest.raises(ValueError, match=r"in\.csv\.gz names 101 columns, and 100 are the most"):
+        encode_table(SMALL, tmp_path / "in.csv.gz", tmp_path / "out.csv")

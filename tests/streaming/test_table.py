@@ -474,7 +474,7 @@ def interrupted(monkeypatch, after):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-@pytest.mark.parametrize("damage", ["cut", "zeros", "gone", "record"])
+@pytest.mark.parametrize("damage", ["cut", "zeros", "gone", "record", "brackets"])
 def test_damaged_parts_are_made_again(frame, tmp_path, monkeypatch, capsys, suffix, damage):
     """What a loss of power leaves: parts that are cut, blank or missing, records that are."""
     frame.to_csv(tmp_path / "in.csv", index=False)
@@ -491,12 +491,14 @@ def test_damaged_parts_are_made_again(frame, tmp_path, monkeypatch, capsys, suff
         part.unlink()
     elif damage == "record":
         (folder / "progress.json").write_text('{"of": {}, "parts": [3], "first_bad": []}')
+    elif damage == "brackets":  # more than Python's reader of JSON can go into
+        (folder / "progress.json").write_text("[" * 100_000)
     else:
         part.write_bytes(content[:-7] if damage == "cut" else content[:-7] + bytes(7))
     capsys.readouterr()
     encode_table(SMALL, tmp_path / "in.csv", output)
     said = capsys.readouterr().out
-    if damage == "record":
+    if damage in ("record", "brackets"):
         assert "going on" not in said
     else:
         assert "2 part(s) of an earlier run are damaged, and made again" in said

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skgeo_embed._errors import ModelFormatError
+from skgeo_embed._files import beginning_and_end
 from skgeo_embed.models.checks import as_format_error, check_finite
 from skgeo_embed.nn.inference.devices import resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
@@ -22,6 +23,7 @@ LARGEST_ZONE = 2**26  # numbers in the layers of a zone, of which the authors' h
 N_INPUTS = 20 * 20  # cells of a zone
 ZONE_CACHE = 32  # zone networks kept in memory, about 22 MB each
 Layers = list[tuple[Tensor, Tensor]]
+ZoneState = tuple[int, int, str]
 
 
 class ZoneCache:
@@ -33,7 +35,7 @@ class ZoneCache:
         The file of each zone.
     outputs : dict of str to int
         Names of the output layers, and their columns.
-    states : dict of str to (int, int), default=None
+    states : dict of str to tuple, default=None
         Size and time of each file when it was found; None takes them as they are.
     """
 
@@ -41,10 +43,10 @@ class ZoneCache:
         self,
         files: dict[str, Path],
         outputs: dict[str, int],
-        states: dict[str, tuple[int, int]] | None = None,
+        states: dict[str, ZoneState] | None = None,
     ) -> None:
         self._files, self._outputs = files, outputs
-        self._states = states or {zone: size_and_time(path) for zone, path in files.items()}
+        self._states = states or {zone: state_of(path) for zone, path in files.items()}
         self._layers: OrderedDict[str, Layers] = OrderedDict()
         self._lock = ForkSafeLock()
 
@@ -68,12 +70,12 @@ class ZoneCache:
 
     def _read(self, zone: str) -> Layers:
         path = self._files[zone]
-        as_fitted = path.is_file() and size_and_time(path) == self._states[zone]
+        as_fitted = path.is_file() and state_of(path) == self._states[zone]
         layers = read_gps2vec_zone(path, self._outputs) if as_fitted else []
-        if not as_fitted or size_and_time(path) != self._states[zone]:
+        if not as_fitted or state_of(path) != self._states[zone]:
             raise ModelFormatError(
-                f"{path} is not the file any more that the encoder was fitted with (its size or "
-                "its time is another, or it is gone); bring that one back, or fit again."
+                f"{path} is not the file any more that the encoder was fitted with (its size, "
+                "time or content is another, or it is gone); bring that one back, or fit again."
             )
         return layers
 
@@ -81,10 +83,14 @@ class ZoneCache:
         return ZoneCache, (self._files, self._outputs, self._states)
 
 
-def size_and_time(path: Path) -> tuple[int, int]:
-    """Return what tells a file from one that has replaced it; copies may keep both."""
+def state_of(path: Path) -> ZoneState:
+    """Return what tells a file from one that has replaced it, and not from a copy of it.
+
+    Its size, its time and the hash of its beginning and its end: files of zones have one size, and
+    archives keep times.
+    """
     stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns, hashlib.sha256(beginning_and_end(path)).hexdigest()
 
 
 def run_zone(grid: np.ndarray, layers: Layers) -> Tensor:
@@ -174,6 +180,9 @@ def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -
     """Compare the layers' shapes, as the file's header has them, with each other and the output."""
     width = N_INPUTS
     for name, (kernel, bias) in layers.items():
+        odd = [str(values.dtype) for values in (kernel, bias) if values.dtype.kind != "f"]
+        if odd:
+            raise ValueError(f"{name} holds {odd[0]}; weights are floating point")
         if len(bias.shape) != 1 or kernel.shape != (width, len(bias)):
             raise ValueError(
                 f"{name} has a kernel of shape {tuple(kernel.shape)} and biases of shape "
@@ -186,6 +195,8 @@ def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -
             )
         if name not in outputs:
             width = len(bias)
-    size = sum(math.prod(kernel.shape) for kernel, _ in layers.values())
+    # a chunk is unpacked whole, and may be larger than what is read of it
+    claims = [(v.shape, v.chunks or ()) for both in layers.values() for v in both]
+    size = sum(max(map(math.prod, claim)) for claim in claims)
     if size > LARGEST_ZONE:
         raise ValueError(f"its layers claim {size:,} numbers, and {LARGEST_ZONE:,} are the most")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zipfile
@@ -22,6 +23,7 @@ from skgeo_embed.models.third_party.model import warn_of_licence
 
 KEYS = ("locs", "satclip_embeddings", "image_embeddings")
 NUMBERS = 2**24  # read at a time
+LONGEST_HEADER = 2**14  # bytes, of an array
 LARGEST = 2**32  # bytes that a database may take in memory; the authors' take up to 1 GB
 LARGEST_SQUEEZED = 2**24  # bytes of an array, whatever it is compressed to
 MOST_SQUEEZED = 50  # times; larger arrays that compress better hold no features
@@ -162,10 +164,13 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
 
 
 def _read_header(file: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(file)
+    # of so many bytes: numpy reads as long a header as a file claims to have
+    beginning = io.BytesIO(file.read(LONGEST_HEADER))
+    version = np.lib.format.read_magic(beginning)
     if version not in HEADERS:
         raise ValueError(f"{key} is an array of version {version}, not of one of {list(HEADERS)}")
-    shape, fortran, stored = HEADERS[version](file)
+    shape, fortran, stored = HEADERS[version](beginning)
+    file.seek(beginning.tell())
     if stored.hasobject or len(shape) != 2 or stored.kind not in "fiu":
         raise ValueError(f"{key} is {stored} of shape {shape}, not a table of real numbers")
     return shape, fortran, stored

@@ -92,6 +92,7 @@ def degrees_of_geo(X: Any) -> np.ndarray:
     there = ~np.asarray(_missing(geometries))
     values = np.full(len(geometries), None, dtype=object)
     if there.any():
+        _check_plane(geometries.crs)
         try:
             # a height that is missing would make the whole point missing
             fine = _fine_enough(_flat(geometries[there]))
@@ -179,6 +180,15 @@ def degrees_of_shapely(X: Any) -> np.ndarray:
     values[[not comes_from_package(v, "shapely") for v in values]] = None
     values[shapely.is_empty(values)] = None
     return _from_own_systems(values)
+
+
+def _check_plane(crs: Any) -> None:
+    """Refuse systems in which x and y are no place: geocentric and vertical ones."""
+    if crs.is_geocentric or len(crs.axis_info) < 2:
+        raise CoordinateError(
+            f"the geometries' CRS is a {crs.type_name} ({crs.name}), in which x and y are no place "
+            "on a map; transform them to longitude and latitude first (pyproj.Transformer)."
+        )
 
 
 def _from_own_systems(values: np.ndarray) -> np.ndarray:

@@ -224,7 +224,8 @@ def _rows_done(part: Path, state: Path, start_of_rows: int, row_bytes: int) -> i
     try:
         said = int(json.loads(state.read_bytes())["rows_done"])
         in_file = (part.stat().st_size - start_of_rows) // row_bytes
-    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged: all are computed again
+    # none, or damaged: all are computed again
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
     return max(min(said, in_file), 0)
 

@@ -300,7 +300,11 @@ def _cached_reports(key: str, n_files: int) -> list[Any]:
     """Return what is cached about each file, None where nothing is or the cache is damaged."""
     try:
         reports = json.loads((cache_folder("inspections") / f"{key}.json").read_bytes())
-    except (OSError, ValueError):  # `_cache_reports` warns of a folder that cannot be used
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # `_cache_reports` warns of a folder that cannot be used
         reports = None
     whole = isinstance(reports, list) and len(reports) == n_files
     return reports if whole else [None] * n_files
