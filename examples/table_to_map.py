@@ -11,18 +11,17 @@ The table holds the mean temperature of 3,076 weather stations; it ships with th
 
 import matplotlib.pyplot as plt
 import rasterio
-from matplotlib.collections import LineCollection
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import (
     AreaOfApplicability,
-    ResidualInterpolator,
     SatCLIPEncoder,
     SpatialConformalRegressor,
     predict_grid,
 )
-from skgeo_embed.datasets import load_air_temperature, load_coastlines
+from skgeo_embed.datasets import load_air_temperature
 
 # %%
 # A table of places and a target.
@@ -32,10 +31,10 @@ here = stations["lon"].between(-20, 60) & stations["lat"].between(-40, 40)
 X, y = stations[here], temperature[here]
 
 # %%
-# A model of the table: features of the place, a ridge, and the residuals of neighbours; around it,
-# intervals; and the area in which it may be believed.
+# A model of the table: features of the place and a ridge; around it, intervals; and the area in
+# which it may be believed.
 
-model = ResidualInterpolator(make_pipeline(SatCLIPEncoder(n_components=64), Ridge()))
+model = make_pipeline(SatCLIPEncoder(n_components=256), StandardScaler(), Ridge(alpha=100))
 model = SpatialConformalRegressor(model, confidence_level=0.9).fit(X, y)
 area = AreaOfApplicability.from_model(model, X)
 

@@ -21,7 +21,7 @@ from skgeo_embed.encoders.group_statistics import GroupStatistics
 from skgeo_embed.encoders.shared_encodings import encoded_once
 from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.distinct import distinct_places, spread_rows
-from skgeo_embed.places.kinds import PlaceInput, recognise
+from skgeo_embed.places.kinds import PlaceInput, Table, recognise
 from skgeo_embed.places.reading import Coordinates, Reader, axis_in_degrees, read_axis
 
 if TYPE_CHECKING:
@@ -395,9 +395,17 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
 
     def check_columns(self, source: PlaceInput, *, reset: bool) -> None:
         """Remember or compare the columns as scikit-learn does; their order is free."""
+        if reset:  # scikit-learn keeps no names of xarray's variables and numpy's fields
+            self._has_other_names = isinstance(source, Table) and not source.is_compared
         if not source.is_compared:
             self.n_features_in_ = source.n_columns
             return
+        if source.names is None and getattr(self, "_has_other_names", False):
+            warn_caller(
+                f"X does not have valid feature names, but {type(self).__name__} was fitted with "
+                "feature names: its columns are read as longitude and latitude, in this order.",
+                UserWarning,
+            )
         if not reset and not self._saw_columns:  # fit() without data compares with nothing
             return
         known = getattr(self, "feature_names_in_", None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.decomposition import PCA
 
+from skgeo_embed._errors import UsageError
 from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.datasets import load_coastlines
 from skgeo_embed.inspection._earth import (
@@ -310,10 +311,10 @@ class EmbeddingMapDisplay:
 def _column_number(feature: int | str, names: list[str]) -> int:
     if isinstance(feature, str):
         if feature not in names:
-            raise ValueError(f"no column is named {feature!r}; the first is {names[0]!r}.")
+            raise UsageError(f"no column is named {feature!r}; the first is {names[0]!r}.")
         return names.index(feature)
     if not 0 <= feature < len(names):
-        raise ValueError(f"feature must be between 0 and {len(names) - 1}, got {feature!r}")
+        raise UsageError(f"feature must be between 0 and {len(names) - 1}, got {feature!r}")
     return feature
 
 

@@ -74,21 +74,23 @@ def find_lonlat(names: Sequence[Any], lon: Any, lat: Any) -> tuple[int, int] | N
 
 def unclear_columns(names: Sequence[Any], lon: Any, lat: Any, remedy: str) -> str:
     """Say which of longitude and latitude was not recognised among names, and what to do."""
-    problems = []
+    problems: list[str] = []
+    lowered = [str(name).lower() for name in names]
+    if {"x", "y"} <= set(lowered):
+        x, y = (names[lowered.index(axis)] for axis in "xy")
+        remedy = f"if {x!r} and {y!r} are degrees, {remedy}"
     for kind, chosen in (("lon", lon), ("lat", lat)):
         matches = [name for name in names if classify_column(name) == kind]
         if chosen is not None:
             named = sum(_is_named(name, chosen) for name in names)
-            problems += [f"{named} columns are named {chosen!r}"] if named > 1 else []
+            if named > 1:
+                problems.append(f"{named} columns are named {chosen!r}")
+                remedy = "rename one of them"
         elif len(matches) > 1:
             several = ", ".join(map(repr, matches))
             problems.append(f"several columns could be the {WORDS[kind]}: {several}")
         elif not matches:
             problems.append(f"there is no column that is recognised as the {WORDS[kind]}")
-    lowered = [str(name).lower() for name in names]
-    if {"x", "y"} <= set(lowered):
-        x, y = (names[lowered.index(axis)] for axis in "xy")
-        remedy = f"if {x!r} and {y!r} are degrees, {remedy}"
     return f"{'; '.join(problems)}. The columns are {_listed(names)}: {remedy}."
 
 

@@ -54,6 +54,8 @@ def plain_column(values: Any) -> Any:
     import pyarrow as pa
     from pyarrow import compute
 
+    if hasattr(values, "schema"):  # a table of several columns is refused by its shape
+        return plain_column(values.column(0)) if values.num_columns == 1 else values.to_pandas()
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     elif pa.types.is_run_end_encoded(values.type):
@@ -62,12 +64,19 @@ def plain_column(values: Any) -> Any:
 
 
 def without_mask(values: Any) -> Any:
-    """Return a masked array with NaN where it is masked, and anything else as it is."""
+    """Return a masked array with NaN, NaT or None where it is masked, and others as they are."""
     if not isinstance(values, np.ma.MaskedArray):
         return values
-    if not np.ma.getmaskarray(values).any():
-        return np.ma.getdata(values)
-    return np.ma.filled(values.astype(np.float64), np.nan)
+    data, mask = np.ma.getdata(values), np.ma.getmaskarray(values)
+    if values.dtype.names or not mask.any():
+        return data
+    if data.dtype.kind in "mM":
+        return np.where(mask, np.array("NaT", data.dtype), data)
+    if data.dtype.kind in "biuf":
+        return np.where(mask, np.nan, data.astype(np.float64))
+    objects = data.astype(object)
+    objects[mask] = None
+    return objects
 
 
 def first_value(values: Iterable[Any]) -> Any:

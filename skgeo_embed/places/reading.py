@@ -29,7 +29,9 @@ from skgeo_embed.places.units import in_degrees, unit_of
 
 _MAX_ROWS_NAMED = 5
 FEW_WRONG = 0.05  # share of rows up to which these are wrong, and not all columns swapped
+LIMITS = np.array([[-180.0, -90.0], [360.0, 90.0]])  # lowest and highest longitude and latitude
 ROUNDING = 1e-9  # degrees, a tenth of a millimetre
+BARELY = 1e-3  # degrees beyond the range that numbers of few digits may make
 
 
 class Coordinates(NamedTuple):
@@ -300,8 +302,7 @@ def _is_in_range(values: np.ndarray) -> np.ndarray:
 
 def _within_rounding(values: np.ndarray) -> np.ndarray:
     """Bring back what a sum of steps, such as numpy.arange, carried just beyond the range."""
-    limits = np.array([[-180.0, -90.0], [360.0, 90.0]])
-    kept = np.clip(values, *limits)
+    kept = np.clip(values, *LIMITS)
     return np.where(np.abs(values - kept) <= ROUNDING, kept, values)
 
 
@@ -333,12 +334,18 @@ def _out_of_range_message(values: np.ndarray, rows: np.ndarray, first_row: int) 
     """Say which rows are outside longitude [-180, 360] or latitude ±90, and why they may be."""
     bad = values[rows]
     named = ", ".join(
-        f"row {first_row + r}: lon={lon:g}, lat={lat:g}"
+        f"row {first_row + r}: lon={lon:.9g}, lat={lat:.9g}"
         for r, (lon, lat) in zip(rows[:_MAX_ROWS_NAMED], bad, strict=False)
     )
     swapped_ok = (np.abs(bad[:, 0]) <= 90) & (bad[:, 1] >= -180) & (bad[:, 1] <= 360)
     finite = values[np.isfinite(values).all(axis=1)]
-    if (np.abs(bad) > 1000).any(axis=1).mean() > 0.5:
+    beyond = np.abs(bad - np.clip(bad, *LIMITS)).max()
+    if beyond <= BARELY:
+        hint = (
+            f"They are beyond it by at most {beyond:.2g} degrees, which looks like rounding; bring "
+            "them back with numpy.clip."
+        )
+    elif (np.abs(bad) > 1000).any(axis=1).mean() > 0.5:
         hint = (
             "These look like projected coordinates in metres; reproject them to degrees first, "
             "for example with geopandas' to_crs('EPSG:4326') or pyproj."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import GridSearchCV, KFold, check_cv, cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -22,6 +22,7 @@ from skgeo_embed.places.kinds import recognise
 from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import read_places
 from skgeo_embed.prediction.pipeline import as_pandas, spatial_pipeline
+from skgeo_embed.prediction.rows import chosen_folds, folds_in_order, order_of_rows
 
 ALPHAS = np.logspace(-1, 5, 13)
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C of logistic regression
@@ -228,22 +229,26 @@ def _are_classes(y: np.ndarray, estimator: Any) -> bool:
 def _make_folds(
     cv: Any, places: pd.DataFrame, y: np.ndarray, groups: Any, classes: bool
 ) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """Return the training and test rows of each fold of each kind."""
-    splitters = {
-        "random": KFold(N_FOLDS, shuffle=True, random_state=0),
-        "blocks": SpatialBlockKFold(N_FOLDS, block_size="auto"),
-    }
+    """Return the training and test rows of each fold of each kind, which depend on no order."""
+    ranks = np.unique(y, return_inverse=True)[1].reshape(-1, 1)
+    order = order_of_rows(places, ranks, places.to_numpy())
     if cv is not None:
-        splitters = {"score": check_cv(cv, y, classifier=classes)}
-    folds = {kind: list(made.split(places, y, groups)) for kind, made in splitters.items()}
+        folds = {"score": chosen_folds(cv, places, y, groups, classifier=classes)}
+    else:
+        folds = {
+            "random": folds_in_order(KFold(N_FOLDS, shuffle=True, random_state=0), order),
+            "blocks": chosen_folds(SpatialBlockKFold(N_FOLDS, block_size="auto"), places),
+        }
     for kind, pairs in folds.items():
         _check_folds(kind, pairs)
-    return folds
+    # learners make folds of the training rows as they come
+    return {
+        kind: [(order[np.isin(order, train)], test) for train, test in pairs]
+        for kind, pairs in folds.items()
+    }
 
 
 def _check_folds(kind: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    if not pairs:
-        raise ValueError("cv gives no folds.")
     for number, (train, test) in enumerate(pairs, 1):
         if len(train) < N_NEIGHBORS or len(test) < 2:
             raise ValueError(

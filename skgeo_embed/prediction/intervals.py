@@ -19,7 +19,13 @@ from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.prediction.base import PlacesMetaEstimator
-from skgeo_embed.prediction.rows import Fold, chosen_folds, folds_in_order, order_of_rows
+from skgeo_embed.prediction.rows import (
+    Fold,
+    chosen_folds,
+    each_row_once,
+    folds_in_order,
+    order_of_rows,
+)
 
 N_NEAREST = 5
 ROWS_IN_A_BAND = 100  # at least, in a band of remoteness
@@ -156,7 +162,7 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         return [
             fold
             for cv in (self.cv if several else [self.cv])
-            for fold in _complete(chosen_folds(cv, lonlat, y, groups), cv, len(y))
+            for fold in each_row_once(chosen_folds(cv, lonlat, y, groups), len(y))
         ]
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
@@ -211,17 +217,6 @@ class SpatialConformalRegressor(PlacesMetaEstimator):
         half = np.interp(np.log(remoteness), np.log(self.remoteness_km_), self.half_widths_)
         middle = column_or_1d(predictions)
         return np.column_stack([middle - half, middle + half])
-
-
-def _complete(folds: list[Fold], what: Any, n_rows: int) -> list[Fold]:
-    tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, dtype=int)
-    counts = np.bincount(tested, minlength=n_rows)
-    if (counts != 1).any():
-        raise ValueError(
-            f"{what} must put each row into one test fold; row {int((counts != 1).argmax())} "
-            f"is in {counts[counts != 1][0]}."
-        )
-    return folds
 
 
 def _errors(

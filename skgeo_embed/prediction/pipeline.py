@@ -21,9 +21,15 @@ from skgeo_embed.places.kinds import Table, recognise
 from skgeo_embed.places.kinds.frames import XarrayColumns
 from skgeo_embed.places.kinds.geometries import GeoTable, ShapelyGeometries
 from skgeo_embed.places.kinds.h3 import Cells
-from skgeo_embed.places.numbers import plain_column
+from skgeo_embed.places.numbers import (
+    as_array,
+    plain_column,
+    to_float64,
+    to_numpy,
+    without_mask,
+)
 from skgeo_embed.places.reading import area_columns, read_places
-from skgeo_embed.places.units import in_degrees, is_radian
+from skgeo_embed.places.units import in_degrees, is_radian, unit_of
 from skgeo_embed.prediction.base import warn_if_names_are_gone
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.learners import (
@@ -301,16 +307,18 @@ def as_pandas(X: Any) -> pd.DataFrame:
         if isinstance(X, pd.DataFrame):
             return X if flat == names else X.set_axis(flat, axis=1)
         return pd.DataFrame({name: _column(source, i) for i, name in enumerate(flat)})
-    values = X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
-    if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(float), np.nan)
+    values = np.asarray(without_mask(as_array(to_numpy(X), "the values of a table", "")))
     if values.ndim != 2 or values.shape[1] < 2:
         raise CoordinateError(
             "a table without names must be (n, d), longitude and latitude first; got shape "
             f"{values.shape}."
         )
     rest = (f"x{number}" for number in range(2, values.shape[1]))
-    return pd.DataFrame(values, columns=["lon", "lat", *rest])
+    frame = pd.DataFrame(values, columns=["lon", "lat", *rest])
+    unit = unit_of(X)
+    for kind in ("lon", "lat") if unit else ():
+        frame[kind] = in_degrees(to_float64(frame[kind], "coordinates"), unit, kind, "coordinates")
+    return frame
 
 
 def geo_frame(geometries: Any) -> pd.DataFrame:
@@ -331,7 +339,7 @@ def _column(source: Any, position: int) -> Any:
     if isinstance(source, XarrayColumns):
         return source.X.values[:, position]
     values = plain_column(source.X[name])
-    return values if isinstance(values, pd.Series) else np.asarray(values)
+    return values if isinstance(values, pd.Series) else np.asarray(without_mask(values))
 
 
 def flat_name(name: Any) -> str:
@@ -356,6 +364,11 @@ def _values_of(column: pd.Series) -> str:
     if column.isna().all():
         return "nothing"
     kind = _kind(column)
+    if kind == "complex":
+        raise ValueError(
+            f"the column {column.name!r} holds complex numbers; pass their real and imaginary "
+            "parts as two columns."
+        )
     for name, kinds in (("numbers", NUMBERS), ("dates", DATES), ("durations", DURATIONS)):
         if kind in kinds:
             return name

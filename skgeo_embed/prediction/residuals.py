@@ -12,7 +12,12 @@ from sklearn.utils.validation import column_or_1d
 
 from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
-from skgeo_embed.prediction.rows import chosen_folds, folds_in_order, order_of_rows
+from skgeo_embed.prediction.rows import (
+    chosen_folds,
+    each_row_once,
+    folds_in_order,
+    order_of_rows,
+)
 
 
 class ResidualInterpolator(CorrectedEstimator):
@@ -154,7 +159,8 @@ class ResidualInterpolator(CorrectedEstimator):
     def _folds(self, order: np.ndarray, y: np.ndarray, lonlat: np.ndarray, groups: Any) -> Any:
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            return chosen_folds(self.cv, lonlat, y, groups, classifier=classifier)
+            folds = chosen_folds(self.cv, lonlat, y, groups, classifier=classifier)
+            return each_row_once(folds, len(y))
         if classifier:
             n_splits = min(5, int(np.unique(y, return_counts=True)[1].max()))
             if n_splits > 1:

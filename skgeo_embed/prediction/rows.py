@@ -49,11 +49,58 @@ def folds_in_order(splitter: Any, order: np.ndarray, y: np.ndarray | None = None
 
 
 def chosen_folds(
-    cv: Any, places: np.ndarray, y: Any = None, groups: Any = None, *, classifier: bool = False
+    cv: Any, places: Any, y: Any = None, groups: Any = None, *, classifier: bool = False
 ) -> list[Fold]:
-    """Split rows as a user says, by their places, labels or groups, or by the pairs given."""
+    """Split rows as a user says, by their places, labels or groups, or by the pairs given.
+
+    Raises
+    ------
+    ValueError
+        If there are no folds, or one names rows that are not there.
+    """
     splitter = check_cv(cv, y, classifier=classifier)
-    return [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(places, y, groups)]
+    pairs = splitter.split(places, y, groups)
+    folds = [(_row_numbers(a, len(places)), _row_numbers(b, len(places))) for a, b in pairs]
+    if not folds:
+        raise ValueError("cv gives no folds.")
+    return folds
+
+
+def each_row_once(folds: list[Fold], n_rows: int) -> list[Fold]:
+    """Return folds that put each row into one test fold.
+
+    Raises
+    ------
+    ValueError
+        If a row is in none or in several; the message names the first.
+    """
+    counts = np.bincount(np.concatenate([test % n_rows for _, test in folds]), minlength=n_rows)
+    if (counts != 1).any():
+        row = int((counts != 1).argmax())
+        raise ValueError(
+            f"cv must put each row into one test fold; row {row} is in {counts[row]} of "
+            f"{len(folds)}. Choose folds that leave out no row and test none twice, such as KFold."
+        )
+    return folds
+
+
+def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
+    """Return numbers of rows, also of a mask that says which rows are meant."""
+    rows = np.asarray(rows)
+    if rows.dtype.kind == "b" and rows.shape == (n_rows,):
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(
+            f"cv holds a fold of shape {rows.shape} and type {rows.dtype}; a fold is a pair of "
+            f"arrays of row numbers, or of {n_rows} booleans."
+        )
+    if rows.size and not (rows.min() >= -n_rows and rows.max() < n_rows):
+        raise ValueError(
+            f"cv names row {rows[np.abs(rows).argmax()]}, and the table has {n_rows} rows: these "
+            "folds are of another table. Within another estimator, which fits on parts of the "
+            "table, pass a splitter in the place of pairs."
+        )
+    return rows.astype(np.int64)
 
 
 def _columns(X: Any) -> list[np.ndarray]:

@@ -26,6 +26,7 @@ CURVES = re.compile(
 )
 NO_NUMBERS = ("timestamp", "date", "time", "duration", "bool")  # as pyarrow names types
 DEGREES = "EPSG:4326"
+DIGITS_OF_A_CELL = 20  # at most, of a number of 64 bits; hexadecimal bytes have more
 NOT_STATED = object()  # None says that nobody knows
 NESTED = ("list", "large_list", "fixed_size_list", "struct", "map")
 
@@ -115,7 +116,7 @@ class PlacesOfTable:
         first = next(iter(values[values.notna()]), b"")
         time = None if self.time is None else to_numbers(rows[self.time], self.decimal)[0]
         # H3 cells as numbers, in a CSV file; all hexadecimal ones have an f in them
-        if isinstance(first, str) and first.isdigit():
+        if isinstance(first, str) and first.isdigit() and len(first) <= DIGITS_OF_A_CELL:
             numbers = [int(v) if isinstance(v, str) and v.isdigit() else v for v in values]
             values = pd.Series(numbers, dtype=object)
         if Cells.recognise(values) is not None:
@@ -225,10 +226,12 @@ def _system_of(table: TableFile, stated: Any) -> Any:
     import pyproj
 
     try:
-        return pyproj.CRS.from_user_input(stated)
-    except pyproj.exceptions.CRSError as error:
+        system = pyproj.CRS.from_user_input(stated)
+        pyproj.Transformer.from_crs(system, DEGREES)  # a local system cannot be transformed
+        return system
+    except pyproj.exceptions.ProjError as error:
         raise ValueError(
-            f"{table.path} states a CRS of its geometries that cannot be read: {str(error)[:300]}. "
+            f"{table.path} states a CRS of its geometries that cannot be used: {str(error)[:300]}. "
             "Write it with another one (geopandas: set_crs(..., allow_override=True))."
         ) from error
 

@@ -70,7 +70,7 @@ def test_maps_that_cannot_be_drawn(tmp_path, capsys):
     assert "cannot write map.txt2" in capsys.readouterr().err
     assert main(["map", str(tmp_path / "map.gif"), "--like", "1", "2"]) == 2
     assert "choose a .png" in capsys.readouterr().err
-    assert main(["map", str(tmp_path / "map.png"), "--feature", "9999"]) == 1
+    assert main(["map", str(tmp_path / "map.png"), "--feature", "9999"]) == 2
     assert "feature must be between 0 and 767" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -60,3 +62,22 @@ def test_bad_parameters():
         PositionalEncoder("fourier").fit()
     with pytest.raises(ValueError, match="'min_radius' parameter"):
         PositionalEncoder("grid", min_radius=0).fit()
+
+
+@pytest.mark.parametrize("kind", ["fields", "xarray"])
+def test_an_array_after_variables_with_names_is_warned_of(kind):
+    """scikit-learn keeps no names of these, so (lat, lon) was read as (lon, lat) without a word."""
+    lon, lat = np.array([10.0, 11.0]), np.array([50.0, 51.0])
+    if kind == "fields":
+        named = np.rec.fromarrays([lat, lon], names="lat,lon")
+    else:
+        xarray = pytest.importorskip("xarray")
+        named = xarray.Dataset({"lat": ("site", lat), "lon": ("site", lon)})
+    encoder = PositionalEncoder("grid").fit(named)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = encoder.transform(named)
+        PositionalEncoder("grid").fit(np.column_stack([lon, lat])).transform([[1.0, 2.0]])
+    with pytest.warns(UserWarning, match="does not have valid feature names.*in this order"):
+        found = encoder.transform(np.column_stack([lon, lat]))
+    np.testing.assert_array_equal(found, expected)

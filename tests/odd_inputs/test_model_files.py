@@ -93,10 +93,7 @@ BAD_TENSORS = {  # what becomes of the first weight of a file
 
 @every_kind
 @by_name("make", BAD_TENSORS)
-def test_first_weight(kind, make, tmp_path, request):
-    if kind == "CSP" and make in (BAD_TENSORS["integers"], BAD_TENSORS["booleans"]):
-        request.applymarker(pytest.mark.xfail(reason="weights of CSP may be of any number type"))
-
+def test_first_weight(kind, make, tmp_path):
     def change(tensors, first):
         tensors[first] = make(tensors[first])
 

@@ -462,6 +462,21 @@ def test_geometries_that_carry_another_reference_system():
         read_coordinates([shapely.set_srid(plain, 999999)])
 
 
+def test_what_is_barely_out_of_range_is_shown_with_its_digits():
+    """The message said lat=90, and that the columns look swapped."""
+    with pytest.raises(
+        CoordinateError, match=r"lat=90\.0000076\. .* looks like rounding.*clip"
+    ) as e:
+        read_coordinates(np.array([[3, 90.00001]], dtype=np.float32))
+    assert "swapped" not in str(e.value)
+
+
+def test_two_columns_of_the_chosen_name_are_to_be_renamed():
+    frame = pd.DataFrame([[1.0, 2.0, 3.0]], columns=["x", "x", "y"])
+    with pytest.raises(CoordinateError, match=r"2 columns are named 'x'.*: rename one of them\.$"):
+        read_coordinates(frame, lon="x", lat="y")
+
+
 def test_a_single_wrong_latitude_does_not_make_the_columns_swapped():
     places = np.tile([[11.0, 50.0]], (40, 1))
     places[3, 1] = 91

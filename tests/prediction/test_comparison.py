@@ -9,7 +9,13 @@ import polars as pl
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
-from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    LeaveOneOut,
+    StratifiedKFold,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, SplineTransformer, StandardScaler
 
@@ -77,8 +83,10 @@ def test_scores_are_those_of_scikit_learn(table):
     each = [f"{kind}_{number}" for kind in kinds for number in range(1, 6)]
     assert set(found.columns) == {*each, *kinds, "random_std", "blocks_std", "fit_seconds"}
     row = found.loc["SatCLIPEncoder()"]
+    by_place = np.argsort(X["lat"].to_numpy())  # rows are dealt in the order of their places
     for kind, splitter in kinds.items():
-        scores = cross_val_score(model, X[["lon", "lat"]], y, cv=splitter)
+        rows = by_place if kind == "random" else np.arange(N)
+        scores = cross_val_score(model, X[["lon", "lat"]].iloc[rows], y[rows], cv=splitter)
         np.testing.assert_allclose(row[[f"{kind}_{i}" for i in range(1, 6)]], scores, rtol=1e-4)
         np.testing.assert_allclose(row[kind], scores.mean(), rtol=1e-4)
         np.testing.assert_allclose(row[f"{kind}_std"], scores.std(), rtol=1e-3)
@@ -92,7 +100,12 @@ def test_classes_are_scored_by_accuracy(table):
     folds = KFold(3, shuffle=True, random_state=0)
     logistic = GridSearchCV(LogisticRegression(max_iter=1000, tol=1e-3), strengths, cv=folds)
     model = make_pipeline(StandardScaler(), logistic)
-    assert found == pytest.approx(cross_val_score(model, X[["lon", "lat"]], y, cv=3).mean())
+    places, by_place = X[["lon", "lat"]], np.argsort(X["lat"].to_numpy())
+    scores = []
+    for train, test in StratifiedKFold(3).split(places, y):
+        rows = by_place[np.isin(by_place, train)]
+        scores.append(model.fit(places.iloc[rows], y[rows]).score(places.iloc[test], y[test]))
+    assert found == pytest.approx(np.mean(scores))
 
 
 @pytest.mark.parametrize(
@@ -203,6 +216,21 @@ def test_folds_of_every_kind(table):
     by_groups = compare(X, y, LeaveOneRegionOut(buffer_km=50), only=ROWS[:1], groups=regions)
     assert by_groups.iloc[0, 0] == wanted.iloc[0, 0]
     assert compare(X, y, iter(pairs), only=ROWS[:2]).iloc[0, 0] == wanted.iloc[0, 0]
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_the_order_of_the_rows_changes_no_score(table, classes):
+    """Random folds went by row number, and those in which a classifier is tuned."""
+    X, y = table
+    y = np.where(y > np.median(y), "high", "low") if classes else y
+    other = np.random.RandomState(1).permutation(N)
+    scores = [
+        compare(X.iloc[rows], y[rows], None, only=ROWS[:2], each_fold=True).drop(
+            columns="fit_seconds"
+        )
+        for rows in (np.arange(N), other)
+    ]
+    pd.testing.assert_frame_equal(*scores, atol=1e-9)
 
 
 def test_neighbours_are_near_on_the_sphere():

@@ -2,6 +2,7 @@
 
 import datetime
 import pickle
+from collections import namedtuple
 from decimal import Decimal
 
 import geopandas
@@ -207,6 +208,60 @@ def test_masked_values_are_missing(table):
     model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid"))
     expected = model.fit(values, y).predict(values)
     np.testing.assert_allclose(model.fit(filled, y).predict(filled), expected)
+    rows = list(filled)  # each with a mask of its own
+    np.testing.assert_allclose(model.fit(rows, y).predict(rows), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [(float, -9999.0), ("U1", "a"), (object, "a"), ("M8[s]", "1066-10-14"), (int, -9999)],
+)
+def test_masked_fields_are_missing(table, kind, wrong):
+    frame, y = table
+    hidden = np.arange(N) % 3 == 0
+    right = {"f": 2.5, "U": "b", "O": "b", "M": "2020-01-01", "i": 7}[np.dtype(kind).kind]
+    values = np.array([right] * N, dtype=kind)
+    values[1::3] = {"f": 4.5, "U": "a", "O": "a", "M": "2021-01-01", "i": 9}[np.dtype(kind).kind]
+    plain = pd.DataFrame({"lon": frame["LNG"], "lat": frame["Latitude"], "value": values})
+    plain["value"] = plain["value"].astype(object).mask(hidden, None)
+    if np.dtype(kind).kind in "ifM":
+        plain["value"] = plain["value"].astype("M8[s]" if kind == "M8[s]" else float)
+    values[hidden] = wrong
+    fields = [("lon", float), ("lat", float), ("value", kind)]
+    masked = np.ma.masked_array(np.zeros(N, dtype=fields))
+    masked["lon"], masked["lat"] = plain["lon"], plain["lat"]
+    masked["value"] = np.ma.masked_array(values, hidden)
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid")).fit(plain, y + 9 * hidden)
+    np.testing.assert_allclose(model.predict(masked), model.predict(plain), atol=1e-9)
+
+
+def test_an_array_in_radians_is_converted(table):
+    frame, y = table
+    places = frame[["LNG", "Latitude"]].to_numpy()
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid")).fit(places, y)
+    angles = xarray.DataArray(np.deg2rad(places), dims=("site", "axis"), attrs={"units": "radian"})
+    np.testing.assert_allclose(model.predict(angles), model.predict(places))
+
+
+def test_rows_with_names_of_their_own_and_tensors_that_are_trained(table):
+    torch = pytest.importorskip("torch")
+    frame, y = table
+    places = frame[["LNG", "Latitude"]].to_numpy()
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid")).fit(places, y)
+    Site = namedtuple("Site", ["lat", "lon"])
+    with pytest.raises(CoordinateError, match=r"list of Site .*use pandas\.DataFrame"):
+        model.predict([Site(lat, lon) for lon, lat in places])
+    tensor = torch.tensor(places.copy(), requires_grad=True)
+    np.testing.assert_allclose(model.predict(tensor), model.predict(places))
+
+
+def test_complex_numbers_are_refused_in_fit_and_after_it(table):
+    frame, y = table
+    numbers = frame[["LNG", "Latitude", "rooms"]].rename(columns={"LNG": "lon", "Latitude": "lat"})
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder("grid"))
+    for held in (model.fit(numbers, y).predict, lambda X: model.fit(X, y)):
+        with pytest.raises(ValueError, match="column 'rooms' holds complex numbers"):
+            held(numbers.assign(rooms=numbers["rooms"] * 1j))
 
 
 def test_rare_classes_among_many_rows():

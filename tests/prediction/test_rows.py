@@ -15,6 +15,7 @@ from skgeo_embed import (
     AreaOfApplicability,
     ResidualInterpolator,
     SpatialConformalRegressor,
+    compare_encoders,
     spatial_pipeline,
 )
 from skgeo_embed.model_selection import LeaveOneRegionOut, SpatialBlockKFold
@@ -78,6 +79,9 @@ def test_labels_of_every_kind():
         read_labels(pa.chunked_array([pa.array(["a", None, "b"]).dictionary_encode()]))
     with pytest.raises(ValueError, match="first: row 2"):
         read_labels(pd.Series([1, 2, None], dtype="Int64"))
+    assert read_labels(pa.table({"y": [1.0, 2.0]})).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match=r"shape \(2, 2\)"):
+        read_labels(pa.table({"y": [1.0, 2.0], "z": [1.0, 2.0]}))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -139,6 +143,52 @@ def test_folds_as_pairs_and_by_regions(name):
     )
     with pytest.raises(ValueError, match="groups is missing"):
         outcome(LeaveOneRegionOut())
+
+
+FOLDS_TAKEN = {
+    "residuals": lambda cv: ResidualInterpolator(NEAREST, cv=cv).fit(PLACES, Y).residuals_,
+    "intervals": lambda cv: SpatialConformalRegressor(NEAREST, cv=cv).fit(PLACES, Y).half_widths_,
+    "area": lambda cv: AreaOfApplicability(cv=cv).fit(PLACES).train_dissimilarity_,
+    "comparison": lambda cv: compare_encoders(
+        PLACES,
+        Y,
+        cv,
+        encoders={
+            "SatCLIPEncoder(untrained=True)": None,
+            "SatCLIPEncoder()": None,
+            'SatCLIPEncoder(layer="content")': None,
+            "spatial_pipeline()": None,
+        },
+        verbose=False,
+    )["score"],
+}
+
+
+@pytest.mark.parametrize("name", FOLDS_TAKEN)
+def test_pairs_of_masks_and_of_another_table(name):
+    pairs = list(KFold(4).split(PLACES))
+    rows = np.arange(len(PLACES))
+    masks = [(np.isin(rows, train), np.isin(rows, test)) for train, test in pairs]
+    np.testing.assert_array_equal(FOLDS_TAKEN[name](masks), FOLDS_TAKEN[name](pairs))
+    with pytest.raises(ValueError, match="names row 199, and the table has 120 rows"):
+        FOLDS_TAKEN[name](list(KFold(4).split(np.zeros(200))))
+    with pytest.raises(ValueError, match="a fold is a pair of arrays of row numbers"):
+        FOLDS_TAKEN[name]([(train * 0.5, test * 0.5) for train, test in pairs])
+
+
+@pytest.mark.parametrize("name", ["residuals", "intervals"])
+def test_folds_that_test_a_row_twice_or_never_are_named(name):
+    pairs = list(KFold(4).split(PLACES))
+    with pytest.raises(ValueError, match=r"row 90 is in 0 of 3\. Choose folds"):
+        FOLDS_TAKEN[name](pairs[:3])
+    with pytest.raises(ValueError, match=r"row 0 is in 2 of 8\. Choose folds"):
+        FOLDS_TAKEN[name](pairs * 2)
+
+
+def test_pairs_within_another_estimator_say_what_to_do():
+    inner = ResidualInterpolator(NEAREST, cv=list(KFold(4).split(PLACES)))
+    with pytest.raises(ValueError, match=r"the table has 96 rows.*pass a splitter"):
+        SpatialConformalRegressor(inner).fit(PLACES, Y)
 
 
 def test_groups_reach_an_estimator_inside():

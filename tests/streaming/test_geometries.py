@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
+import pyproj
 import pytest
 import shapely
 
@@ -50,6 +51,14 @@ CURVES = {
 def test_curves_are_named(tmp_path, kind):
     with pytest.raises(CoordinateError, match=r"column 'shape' holds curves.*ST_CurveToLine"):
         encoded(tmp_path, [CURVES[kind]])
+
+
+def test_hexadecimal_bytes_may_have_no_letter(tmp_path):
+    """They were taken for an H3 cell in decimal digits."""
+    digits = shapely.to_wkb(shapely.Point(139, 35), hex=True)
+    assert digits.isdigit()
+    found = encoded(tmp_path, [digits, digits])
+    np.testing.assert_allclose(found[:1], SMALL.fit_transform([[139, 35]]))
 
 
 @pytest.mark.parametrize("srid", [3857, 4301, 32632])
@@ -120,7 +129,12 @@ def test_geoparquet_that_says_nothing_clear(tmp_path, geo, geometry):
         encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.parquet", geometry=geometry)
 
 
-@pytest.mark.parametrize("crs", [b'"nowhere"', b"7.5", b"{}", b'{"type": "ProjectedCRS"}'])
+LOCAL = pyproj.CRS('LOCAL_CS["site", UNIT["metre", 1]]').to_json().encode()
+
+
+@pytest.mark.parametrize(
+    "crs", [b'"nowhere"', b"7.5", b"{}", b'{"type": "ProjectedCRS"}', LOCAL], ids=range(5)
+)
 def test_geoparquet_of_a_system_that_is_none(tmp_path, crs):
     geo = b'{"primary_column": "geometry", "columns": {"geometry": {"crs": %s}}}' % crs
     write_geo(tmp_path / "in.parquet", geo)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ DECIDED_BY = {  # options that the run sets itself: the pretrainer's argument fo
 }
 DEFAULTS = {"devices": 1, "enable_model_summary": False, "num_sanity_val_steps": 0}
 LIMITS = ("limit_train_batches", "overfit_batches")  # of an epoch's batches
-PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
+PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed")
 
 
 def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -> dict[str, Any]:
@@ -36,9 +38,11 @@ def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -
     Raises
     ------
     ValueError
-        If another argument decides an option, or a device or precision does not suit coordinates.
+        If there is no such option, another argument decides it, or a device or precision does not
+        suit coordinates.
     """
     given = dict(options or {})
+    _check_names(given)
     for name, argument in DECIDED_BY.items():
         if name in given:
             raise ValueError(
@@ -49,10 +53,11 @@ def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -
             "trainer_options['limit_train_batches']=0 leaves nothing to train on; pass a number of "
             "batches, or a fraction of them."
         )
-    precision = str(given.setdefault("precision", "32-true"))
+    given["precision"] = precision = str(given.get("precision", "32-true"))
     if precision not in PRECISIONS:
         raise ValueError(
-            f"trainer_options['precision']={precision!r} would round the coordinates; pass one of "
+            f"trainer_options['precision']={precision!r} cannot be used: images have 32 bits, and "
+            "half precision alone would round the coordinates; pass one of "
             f"{', '.join(map(repr, PRECISIONS))}."
         )
     given["accelerator"] = _accelerator(given.get("accelerator", "auto"))
@@ -61,9 +66,32 @@ def checked_options(options: dict[str, Any] | None, folder: str | Path | None) -
     return {**DEFAULTS, **given}
 
 
+def _check_names(given: dict[str, Any]) -> None:
+    known = set(signature(lightning.Trainer).parameters)
+    for name in given.keys() - known:
+        near = get_close_matches(str(name), known, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"trainer_options[{name!r}] is no option of Lightning's Trainer{meant}")
+
+
 def _own_callbacks(given: Any) -> list[lightning.Callback]:
     """Return copies of a user's callbacks, because callbacks have a state."""
+    if not isinstance(given, (lightning.Callback, list, tuple)):
+        raise ValueError(
+            f"trainer_options['callbacks'] must be callbacks in a list, got {given!r}."
+        )
     callbacks = [given] if isinstance(given, lightning.Callback) else list(given)
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise ValueError(
+                f"trainer_options['callbacks'] holds the class {callback.__name__}; pass an "
+                f"object, such as {callback.__name__}(...)."
+            )
+        if not isinstance(callback, lightning.Callback):
+            raise ValueError(
+                f"trainer_options['callbacks'] holds {callback!r}, which is no callback of "
+                "lightning.pytorch."
+            )
     if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
         raise ValueError(
             "trainer_options['callbacks'] holds a GradientAccumulationScheduler; a contrastive "

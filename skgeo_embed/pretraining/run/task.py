@@ -92,7 +92,8 @@ class ContrastiveTask(lightning.LightningModule):
         self._sums: dict[str, Tensor] = {}  # over the epoch's steps, and their number
         self._sums_epoch = -1
         self._epochs, self._batches = 0, 0
-        self._measured: tuple[int, dict[str, float]] = -1, {}  # at which step, and what
+        self._measured: tuple[int, dict[str, float]] = -1, {}  # after which step, and what
+        self._of_step: dict[str, Tensor] = {}  # what the step under way adds to the sums
         self._loss = torch.zeros(())
         self._validation: list[tuple[Tensor, ...]] = []
 
@@ -104,6 +105,7 @@ class ContrastiveTask(lightning.LightningModule):
             "sums": sums,
             "sums_epoch": self._sums_epoch,
             "position": self.position(),
+            "measured": self._measured,
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -112,6 +114,7 @@ class ContrastiveTask(lightning.LightningModule):
         self._sums = dict(state.get("sums", {}))
         self._sums_epoch = state.get("sums_epoch", -1)
         self._epochs, self._batches = state.get("position") or self._position_by_history()
+        self._measured = state.get("measured", (-1, {}))
 
     def _position_by_history(self) -> tuple[int, int]:
         """Return the position in a checkpoint of an earlier version, which does not say it."""
@@ -130,12 +133,12 @@ class ContrastiveTask(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Remember the weights before the first step, and complete the history.
 
-        A user's callback may have written the checkpoint after the last step of an epoch, before
-        its validation; the epoch then has a row without it.
+        A user's callback may have written the checkpoint after the last step of an epoch: after its
+        validation, or before, and then its row does not have one.
         """
         self.good_weights = self._weights()
         if self._sums and self._sums_epoch == len(self.rows) == self._epochs - 1:
-            self._add_row(self._sums_epoch, {})
+            self._add_row(self._sums_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step's draws by its number, so that a resumed run repeats them."""
@@ -156,18 +159,20 @@ class ContrastiveTask(lightning.LightningModule):
             embedded = self._embed(batch["image"], batch["point"])
         images, places, *hidden = embedded
         loss = gathered_contrastive_loss(images, places, self.model.logit_scale)
-        self._add_to_epoch("train_loss", loss)
+        self._of_step = {"train_loss": loss}
         if self.episodes is not None:
             targets = self._auxiliary_targets(batch)
             error = self.episodes(hidden[0], targets, self.targets.weights, batch["point"])  # type: ignore[union-attr]
-            self._add_to_epoch("train_auxiliary", error)
+            self._of_step["train_auxiliary"] = error
             loss = loss + self.recipe.auxiliary_weight * error
         self._loss = loss.detach()
-        self._count_batch()
         return loss
 
-    def _count_batch(self) -> None:
-        """Move on in the data; callbacks write checkpoints before this module's later hooks."""
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        """Do a step, and count it: callbacks may write a checkpoint before and after it."""
+        super().optimizer_step(*args, **options)
+        for name, value in self._of_step.items():
+            self._add_to_epoch(name, value)
         self._batches += 1
         if self._batches >= self.trainer.num_training_batches:
             self._epochs, self._batches = self._epochs + 1, 0
@@ -244,8 +249,8 @@ class ContrastiveTask(lightning.LightningModule):
         if self._epochs <= self.current_epoch:
             return
         self.good_weights = self._weights()
-        step, metrics = self._measured
-        row = self._add_row(self.current_epoch, metrics if step == self.global_step else {})
+        has_row = len(self.rows) > self.current_epoch  # since `on_train_start`
+        row = self.rows[-1] if has_row else self._add_row(self.current_epoch)
         losses = [r["val_loss"] for r in self.rows if "val_loss" in r]
         if "val_loss" in row and row["val_loss"] <= min(losses):
             self.best_weights = self.good_weights
@@ -253,10 +258,12 @@ class ContrastiveTask(lightning.LightningModule):
             shown = (f"{name} {row[name]:{form}}" for name, form in FORMATS.items() if name in row)
             print(f"epoch {self.current_epoch + 1}/{self.trainer.max_epochs}: {', '.join(shown)}")
 
-    def _add_row(self, epoch: int, metrics: dict[str, float]) -> dict[str, float]:
-        """Add an epoch to the history, with what was measured at its last step."""
+    def _add_row(self, epoch: int) -> dict[str, float]:
+        """Add an epoch to the history, with what was measured after its last step."""
         row: dict[str, float] = {"epoch": epoch}
-        row |= {name: self._mean(name) for name in self._sums} | metrics
+        row |= {name: self._mean(name) for name in self._sums}
+        step, metrics = self._measured
+        row |= metrics if step == self.global_step else {}
         row["temperature"] = self.model.temperature
         row["learning_rate"] = self._learning_rate()
         self.rows.append(row)
@@ -298,10 +305,12 @@ class ContrastiveTask(lightning.LightningModule):
         }
 
     def _uncount_cut_epoch(self, checkpoint: dict[str, Any]) -> None:
-        """Say that an epoch has yet to be completed if a callback has cut it short."""
+        """Say that an epoch has yet to begin, or to be completed if a callback has cut it short."""
         if "loops" not in checkpoint:  # weights alone
             return
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        for counts in (progress["current"], progress["total"]):
+            counts["ready"] = counts["started"]  # Lightning would pass over the epoch
         if progress["current"]["processed"] > self._epochs:
             for counts in (progress["current"], progress["total"]):
                 counts["processed"] = counts["completed"] = counts["ready"] - 1

@@ -50,7 +50,7 @@ def test_several_machines_need_a_seed(pairs, monkeypatch):
         ({"recipe__learning_rate": 0.5}, r"learning_rate: 0\.001 then, 0\.5 now"),
         ({"random_state": 1}, "seed: "),
         ({"val_split": "blocks"}, "val_split: 'random' then"),
-        ({"trainer_options": {"precision": "64-true"}}, "precision: "),
+        ({"trainer_options": {"precision": "bf16-mixed"}}, "precision: "),
     ],
 )
 def test_what_must_match(pairs, tmp_path, change, message):

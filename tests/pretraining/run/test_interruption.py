@@ -238,6 +238,34 @@ def test_a_users_checkpoint_between_an_epochs_last_step_and_its_validation(pairs
     pd.testing.assert_series_equal(resumed["train_loss"], whole["train_loss"])
 
 
+@pytest.mark.parametrize("options", [{}, {"check_val_every_n_epoch": 2}])
+def test_a_users_checkpoint_after_a_validation_counts_its_epoch_once(pairs, tmp_path, options):
+    own = ModelCheckpoint(tmp_path, filename="{step}", save_on_train_epoch_end=False, save_top_k=-1)
+    whole = small_pretrainer(trainer_options={**options, "callbacks": [own]}).fit(*pairs)
+    resumed = small_pretrainer(resume=tmp_path / "step=12.ckpt", trainer_options=options)
+    pd.testing.assert_frame_equal(resumed.fit(*pairs).history_, whole.history_)
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+@pytest.mark.parametrize(
+    "hook", ["on_before_backward", "on_before_optimizer_step", "on_train_epoch_start"]
+)
+def test_a_users_checkpoint_within_a_step_or_before_an_epoch_loses_nothing(pairs, tmp_path, hook):
+    def save(trainer, *_):
+        if trainer.global_step == 12:
+            trainer.save_checkpoint(tmp_path / "own.ckpt")
+
+    callback = lightning.Callback()
+    setattr(callback, hook, save)
+    # no batch norm: the forward pass of the step changes its statistics
+    tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
+    words = {"vision_tower": tower}
+    whole = small_pretrainer(**words, trainer_options={"callbacks": [callback]}).fit(*pairs)
+    resumed = small_pretrainer(**words, resume=tmp_path / "own.ckpt").fit(*pairs)
+    pd.testing.assert_frame_equal(resumed.history_, whole.history_)
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
 def test_one_process_that_is_interrupted_stops_all(tmp_path):
     saved = []
     strategy = SimpleNamespace(reduce_boolean_decision=lambda asked, all: True)

@@ -66,6 +66,18 @@ def test_options_that_have_defaults_can_be_set(pairs):
     assert torch.equal(weights_of(found), weights_of(expected))
 
 
+def test_precision_may_be_a_number_where_gradients_are_clipped(pairs):
+    weights = [
+        weights_of(
+            small_pretrainer(
+                max_epochs=1, trainer_options={"precision": given, "gradient_clip_val": 1.0}
+            ).fit(*pairs)
+        )
+        for given in (32, "32-true")
+    ]
+    assert torch.equal(*weights)
+
+
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
 def test_gradients_are_clipped_in_mixed_precision(pairs, algorithm):
     # no convolution: see below
@@ -93,11 +105,16 @@ def test_gradients_are_clipped_in_mixed_precision(pairs, algorithm):
         ({"max_epochs": 3}, "use the argument max_epochs"),
         ({"accumulate_grad_batches": 3}, "use the argument micro_batch_size"),
         ({"precision": "16-true"}, "would round the coordinates"),
+        ({"precision": 64}, "images have 32 bits.*pass one of '32-true'"),  # torch fails within fit
         ({"accelerator": "mps"}, "float64, which MPS does not have"),
         ({"logger": "mine"}, r"'logger'\] must be one of"),
         ({"min_steps": 3}, "use the argument max_epochs"),
         ({"limit_train_batches": 0}, "nothing to train on"),
         ({"callbacks": GradientAccumulationScheduler({0: 2})}, "use the argument micro_batch_size"),
+        ({"max_time_s": 3}, r"'max_time_s'\] is no option of Lightning's Trainer.*'max_time'"),
+        ({"callbacks": [EarlyStopping]}, "holds the class EarlyStopping; pass an object"),
+        ({"callbacks": "EarlyStopping"}, "must be callbacks.*got 'EarlyStopping'"),
+        ({"callbacks": [len]}, "holds .*len.*, which is no callback"),
         (
             {"callbacks": [EarlyStopping("val_loss"), OpenFile()]},
             "OpenFile cannot be copied.*`setup`",
