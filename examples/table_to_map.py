@@ -61,7 +61,8 @@ predict_grid(
 with rasterio.open("africa.tif") as file:
     names, bands, extent = file.descriptions, file.read(masked=True), file.bounds
     print(f"{file.width} × {file.height} cells of {file.res[0] / 1000:g} km, {file.crs}")
-    print(", ".join(f"{name} ({unit or '0 or 1'})" for name, unit in zip(names, file.units)))
+    units = zip(names, file.units, strict=True)
+    print(", ".join(f"{name} ({unit or '0 or 1'})" for name, unit in units))
     print(file.tags()["software"])
 
 # %%
@@ -74,9 +75,8 @@ figure, axes = plt.subplots(1, 2, figsize=(12, 6), layout="constrained")
 shown = ((value, "RdYlBu_r", "Mean temperature (°C)"), ((upper - lower) / 2, "Purples", "± (°C)"))
 for axis, (band, colours, label) in zip(axes, shown, strict=True):
     image = axis.imshow(band, extent=box, cmap=colours)
-    axis.contourf(
-        applicable == 0, levels=[0.5, 1], colors="none", hatches=["////"], extent=box, origin="upper"
-    )
+    hatched = {"levels": [0.5, 1], "colors": "none", "hatches": ["////"], "origin": "upper"}
+    axis.contourf(applicable == 0, extent=box, **hatched)
     axis.set(xticks=[], yticks=[], facecolor="#e8ecef")
     figure.colorbar(image, ax=axis, label=label, shrink=0.8)
 axes[0].set_title("Temperature; hatched: unlike the stations", loc="left")

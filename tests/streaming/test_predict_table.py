@@ -172,6 +172,3 @@ def test_geometries_are_kept(tmp_path):
         assert found.geometry.geom_type.eq("Polygon").all()
     with pytest.raises(FileExistsError, match="exists; pass overwrite=True"):
         predict_table(model, tmp_path / "areas.gpkg", tmp_path / "predicted.gpkg")
-    TABLE.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(ValueError, match=r"was fitted on a GeoDataFrame, .* name a file of geom"):
-        predict_table(model, tmp_path / "t.csv", tmp_path / "o.csv")

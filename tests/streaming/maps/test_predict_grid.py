@@ -431,13 +431,6 @@ def test_values_beyond_float32(tmp_path):
     )
 
 
-def test_several_processes_give_the_same_map(tmp_path):
-    options = {"resolution": 1, "verbose": False}
-    predict_grid(MODEL, tmp_path / "one.tif", **options)
-    predict_grid(MODEL, tmp_path / "two.tif", n_jobs=2, **options)
-    assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "two.tif").read_bytes()
-
-
 NEAREST = KNeighborsRegressor(3).fit(PLACES, TARGET)  # nothing of torch, so that a fork is safe
 KILLED = {"resolution": 7.5, "verbose": False}  # 48 × 24 cells
 
@@ -666,3 +659,22 @@ def test_no_warning_where_all_is_covered(slope):
             resolution=1,
             covariates={"slope": slope, "year": 2024},
         )
+
+
+def test_several_processes_give_the_same_map(eight_blocks, tmp_path):
+    predict_grid(NEAREST, tmp_path / "one.tif", **KILLED)
+    predict_grid(NEAREST, tmp_path / "two.tif", n_jobs=2, **KILLED)
+    assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "two.tif").read_bytes()
+
+
+def test_a_dask_cluster_computes_blocks(eight_blocks, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    import joblib
+
+    predict_grid(NEAREST, tmp_path / "here.tif", **KILLED)
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster), joblib.parallel_config("dask"):
+        predict_grid(NEAREST, tmp_path / "there.tif", n_jobs=2, **KILLED)
+    assert (tmp_path / "here.tif").read_bytes() == (tmp_path / "there.tif").read_bytes()
