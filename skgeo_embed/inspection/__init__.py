@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from skgeo_embed.inspection._embedding_map import EmbeddingMapDisplay
+from skgeo_embed.inspection._encoder_page import write_encoder_page
 from skgeo_embed.inspection._geolocation import GeolocationDisplay
+from skgeo_embed.inspection._map_page import write_map_page
 from skgeo_embed.inspection._similarity_map import SimilarityMapDisplay
 from skgeo_embed.inspection._spatial_error import SpatialErrorDisplay
 from skgeo_embed.inspection._training_curve import TrainingCurveDisplay
@@ -14,4 +16,6 @@ __all__ = [
     "SimilarityMapDisplay",
     "SpatialErrorDisplay",
     "TrainingCurveDisplay",
+    "write_encoder_page",
+    "write_map_page",
 ]
