@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._sphere import GOLDEN_TURN, golden_spiral
 from skgeo_embed.datasets import land_mask, load_coastlines
+from skgeo_embed.datasets._land import places_on_land
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.streaming.grid import grid_axes
 
@@ -88,8 +89,7 @@ def sphere_sample(n_points: int, *, land_only: bool) -> np.ndarray:
     places = golden_spiral(n_points, first=0.5, turn=1 - GOLDEN_TURN)
     if not land_only:
         return places
-    on_land = [land_mask([x], [y])[0, 0] for x, y in places]
-    return places[np.asarray(on_land)]
+    return places[places_on_land(places)]
 
 
 def encode_places(encoder: Any, lonlat: np.ndarray) -> np.ndarray:

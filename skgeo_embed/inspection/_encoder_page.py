@@ -246,7 +246,7 @@ def _content(
         "frame": frame.numbers(),
         "rows": rows,
         "columns": columns,
-        "digits": digits_of(height),
+        "digits": digits_of(height) - 1,
         "palette": palette,
         "low": LOWEST,
         "steps": STEPS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
@@ -14,6 +14,7 @@ from skgeo_embed.inspection._page.frame import Frame, degrees_frame, projected_f
 from skgeo_embed.rasters.geotiff import check_geotiff, opened_raster
 
 MAP_BYTES = 4_000_000  # of all bands of a page, before they are compressed
+BYTES = 4  # of a value
 NO_CLASS = 65_535  # in a band of classes, where the map has no value
 VERDICT = "applicable"
 VERDICT_CLASSES = ["outside the area of applicability", "inside the area of applicability"]
@@ -89,7 +90,7 @@ def _from_dataset(dataset: Any) -> PageMap:
             )
     x, y = (_evenly_spaced(dataset[name].to_numpy(), name) for name in (across, down))
     attributes = {name: {**grid.encoding, **grid.attrs} for name, grid in grids.items()}
-    step = _step(len(y), len(x), list(attributes.values()))
+    step = _step(len(y), len(x), len(grids))
     rows, columns = (_kept(len(axis), step) for axis in (y, x))
     if y[0] < y[-1]:
         rows = rows[::-1]
@@ -115,7 +116,7 @@ def _from_geotiff(path: str) -> PageMap:
             {**file.tags(band), "units": file.tags(band).get("units") or file.units[band - 1]}
             for band in file.indexes
         ]
-        step = _step(file.height, file.width, attributes)
+        step = _step(file.height, file.width, file.count)
         rows, columns = (_kept(n, step) for n in file.shape)
         values = _read_cells(file, rows, columns)
         names = [name or f"band {n}" for n, name in enumerate(file.descriptions, start=1)]
@@ -153,11 +154,10 @@ def _evenly_spaced(centres: np.ndarray, name: str) -> np.ndarray:
     return centres.astype(float)
 
 
-def _step(height: int, width: int, attributes: Sequence[Mapping[str, Any]]) -> int:
+def _step(height: int, width: int, n_bands: int) -> int:
     """Return which cells are kept, every first, second, … so that the page is not too large."""
-    cell = sum(2 if _has_classes(one) else 4 for one in attributes)
     step = 1
-    while -(-height // step) * -(-width // step) * cell > MAP_BYTES:
+    while -(-height // step) * -(-width // step) * n_bands * BYTES > MAP_BYTES:
         step += 1
     return step
 
@@ -176,10 +176,6 @@ def _frame(
     return degrees_frame(edges) if crs is None else projected_frame(edges, crs)
 
 
-def _has_classes(attributes: Mapping[str, Any]) -> bool:
-    return "flag_values" in attributes
-
-
 def _with_nan(values: np.ndarray, attributes: Mapping[str, Any]) -> np.ndarray:
     nodata = attributes.get("_FillValue", attributes.get("nodata"))
     values = np.asarray(values, dtype=np.float64)
@@ -191,7 +187,7 @@ def _band(name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> Band:
     unit = str(attributes.get("units") or "")
     if name == VERDICT:
         codes, classes = [0, 1], VERDICT_CLASSES
-    elif _has_classes(attributes):
+    elif "flag_values" in attributes:
         codes, classes = _codes(attributes["flag_values"]), _class_names(attributes)
         if len(codes) != len(classes):
             raise ValueError(

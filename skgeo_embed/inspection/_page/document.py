@@ -84,8 +84,8 @@ def new_figure(frame: Frame) -> Any:
 
 
 def digits_of(cell: float) -> int:
-    """Return how many digits after the point tell one cell from the next."""
-    return int(np.clip(1 - np.floor(np.log10(cell)), 0, 6))
+    """Return how many digits after the point say where the centres of cells are."""
+    return int(np.clip(2 - np.floor(np.log10(cell)), 0, 6))
 
 
 def finite_or_none(values: np.ndarray) -> list[Any]:

@@ -98,7 +98,7 @@ openPlot().then(() => {
     showLayer();
   });
   drawBar(content.palette, content.low, 1);
-  page.plot.on_event("tap", choosePlace);
+  for (const event of ["tap", "doubletap"]) page.plot.on_event(event, choosePlace);
   page.plot.on_event("mousemove", readSimilarity);
   showLayer();
   document.body.dataset.ready = "yes";

@@ -113,7 +113,7 @@ function drawReadout() {
   }
   const table = element("table");
   table.append(...rows);
-  const parts = [element("p", placeText(at), "small"), table];
+  const parts = [element("p", placeText(at), "small place"), table];
   if (verdict === 0) {
     parts.push(element("p", "Outside the area of applicability: the model has seen nothing like this "
       + "place, so do not rely on its prediction here.", "warning"));
@@ -140,8 +140,7 @@ openPlot().then(() => {
   byId("points").addEventListener("change", () => {
     for (const name of ["halo", "labels"]) model(name).visible = byId("points").checked;
   });
-  page.plot.on_event("mousemove", point);
-  page.plot.on_event("tap", point);
+  for (const event of ["mousemove", "tap", "doubletap"]) page.plot.on_event(event, point);
   choose(0);
   document.body.dataset.ready = "yes";
 });

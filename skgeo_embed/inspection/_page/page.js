@@ -35,29 +35,24 @@ function degreesText(lon, lat, digits) {
   return `${one(lat, "S", "N")}, ${one(turned, "W", "E")}`;
 }
 
-// Show the box of the map's units whole, with the scale that is true in its middle.
-function show(west, south, east, north) {
-  const plot = page.plot, stretch = content.frame.stretch;
-  const width = plot.inner_width, height = plot.inner_height;
+// Show the whole map, with the scale that is true in its middle.
+function showAll() {
+  const { west, south, east, north, stretch } = content.frame;
+  const { inner_width: width, inner_height: height } = page.plot;
   if (!(width > 0 && height > 0)) return;
   const unit = Math.max((east - west) / stretch / width, (north - south) / height);
-  const x = (west + east) / 2, y = (south + north) / 2;
-  const dx = unit * stretch * width / 2, dy = unit * height / 2;
-  plot.x_range.setv({ start: x - dx, end: x + dx });
-  plot.y_range.setv({ start: y - dy, end: y + dy });
+  spread((west + east) / 2, (south + north) / 2, unit * stretch * width, unit * height);
 }
 
-function showAll() {
-  const { west, south, east, north } = content.frame;
-  show(west, south, east, north);
+function spread(x, y, width, height) {
+  page.plot.x_range.setv({ start: x - width / 2, end: x + width / 2 });
+  page.plot.y_range.setv({ start: y - height / 2, end: y + height / 2 });
 }
 
-function zoom(factor) {
+// Make both axes so many times as long, about their middle.
+function lengthen(across, along) {
   const { x_range: x, y_range: y } = page.plot;
-  const across = (x.end - x.start) / factor / 2, along = (y.end - y.start) / factor / 2;
-  const column = (x.start + x.end) / 2, row = (y.start + y.end) / 2;
-  x.setv({ start: column - across, end: column + across });
-  y.setv({ start: row - along, end: row + along });
+  spread((x.start + x.end) / 2, (y.start + y.end) / 2, (x.end - x.start) * across, (y.end - y.start) * along);
 }
 
 // The row and column of a grid that fills the map, at a point of the map; null outside it.
@@ -80,16 +75,24 @@ async function openPlot() {
   page.document = Bokeh.documents[0];
   page.plot = model("map");
   for (const note of content.notes) byId("notes").append(element("p", note));
-  byId("in").addEventListener("click", () => zoom(2));
-  byId("out").addEventListener("click", () => zoom(0.5));
+  byId("in").addEventListener("click", () => lengthen(0.5, 0.5));
+  byId("out").addEventListener("click", () => lengthen(2, 2));
   byId("whole").addEventListener("click", showAll);
   showAll();
+  let size = [page.plot.inner_width, page.plot.inner_height];
   for (const side of ["inner_width", "inner_height"]) {
     page.plot.properties[side].change.connect(() => {
-      const { x_range: x, y_range: y } = page.plot;
-      show(x.start, y.start, x.end, y.end);
+      keepScale(size);
+      size = [page.plot.inner_width, page.plot.inner_height];
     });
   }
+}
+
+// The frame has another size, of the window or of the labels of the axes: the scale stays.
+function keepScale([width, height]) {
+  const { inner_width, inner_height } = page.plot;
+  if (Math.min(width, height, inner_width, inner_height) > 0) lengthen(inner_width / width, inner_height / height);
+  else showAll();
 }
 
 function gradient(palette) { return `linear-gradient(to right, ${palette.join(",")})`; }
