@@ -166,7 +166,7 @@ class _Compared:
     def __init__(
         self, encoder: Any, lon: np.ndarray, lat: np.ndarray, shown: np.ndarray, sample: np.ndarray
     ) -> None:
-        strongest = PCA(min(N_COMPARED, *sample.shape), svd_solver="full").fit(sample)
+        strongest = PCA(min(N_COMPARED, *sample.shape), svd_solver="covariance_eigh").fit(sample)
         self.share = float(strongest.explained_variance_ratio_.sum())
         self.shape = shown.shape
         self.cells = np.flatnonzero(shown).astype(np.uint32)

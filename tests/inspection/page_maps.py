@@ -84,9 +84,7 @@ def as_geotiff(dataset, path):
         dtype="float32",
         nodata=np.nan,
         crs=dataset["spatial_ref"].attrs["crs_wkt"] if "spatial_ref" in dataset else "EPSG:4326",
-        transform=rasterio.Affine(
-            step_x, 0, x[0] - step_x / 2, 0, step_y, y[0] - step_y / 2
-        ),
+        transform=rasterio.Affine(step_x, 0, x[0] - step_x / 2, 0, step_y, y[0] - step_y / 2),
     ) as file:
         for band, (name, grid) in enumerate(dataset.data_vars.items(), start=1):
             values = grid.to_numpy().astype(np.float32)

@@ -95,7 +95,7 @@ def test_a_large_map_is_thinned_to_its_own_values(tmp_path, monkeypatch):
 def test_a_page_has_a_few_megabytes_whatever_the_map(tmp_path):
     noise = np.random.RandomState(0).randn(2000, 1500)
     grid = xr.Dataset(
-        {name: (("lat", "lon"), noise) for name in ("prediction", "lower", "upper")},
+        dict.fromkeys(("prediction", "lower", "upper"), (("lat", "lon"), noise)),
         coords={"lat": 60 - np.arange(2000) / 100, "lon": np.arange(1500) / 100},
     )
     page = write_map_page(grid, tmp_path / "map.html")
@@ -141,17 +141,21 @@ def test_labels_outside_the_map_are_left_out_and_many_are_drawn_from(tmp_path, m
 
 
 def test_a_map_in_a_crs_of_degrees_and_of_feet():
-    grid = heights().drop_vars("spatial_ref").assign_coords(
-        x=np.arange(30) / 10, y=50 - np.arange(20) / 10, spatial_ref=spatial_ref("EPSG:4258")
+    grid = (
+        heights()
+        .drop_vars("spatial_ref")
+        .assign_coords(
+            x=np.arange(30) / 10, y=50 - np.arange(20) / 10, spatial_ref=spatial_ref("EPSG:4258")
+        )
     )
     assert read_map(grid).frame.crs is None
-    with pytest.raises(ValueError, match="the unit of .* is US survey foot"):
+    with pytest.raises(ValueError, match=r"the unit of .* is US survey foot"):
         read_map(heights().assign_coords(spatial_ref=spatial_ref("EPSG:2263")))
 
 
 def test_bad_maps(tmp_path):
     grid = temperatures()
-    with pytest.raises(TypeError, match="Dataset or the path of a GeoTIFF.*got a ndarray"):
+    with pytest.raises(TypeError, match=r"Dataset or the path of a GeoTIFF.*got a ndarray"):
         read_map(np.zeros((3, 3)))
     with pytest.raises(ValueError, match=r"no variable with the dimensions \(lat, lon\)"):
         read_map(grid[["prediction"]].expand_dims("time"))
@@ -184,8 +188,15 @@ def test_a_geotiff_that_is_turned_or_has_no_crs(tmp_path):
     ):
         path = tmp_path / f"{name}.tif"
         with rasterio.open(
-            path, "w", driver="GTiff", width=4, height=4, count=1, dtype="float32",
-            crs=crs, transform=transform,
+            path,
+            "w",
+            driver="GTiff",
+            width=4,
+            height=4,
+            count=1,
+            dtype="float32",
+            crs=crs,
+            transform=transform,
         ) as file:
             file.write(np.zeros((1, 4, 4), dtype=np.float32))
         with pytest.raises(ValueError, match=r"no CRS|do not run from west to east"):

@@ -46,7 +46,7 @@ class Page:
             self.faults.append(f"asked for {request.url}")
 
     def _note_message(self, message):
-        if message.type in ("error", "warning"):
+        if message.type == "error":
             self.faults.append(message.text)
 
     def at(self, x, y):
@@ -57,9 +57,7 @@ class Page:
         self.tab.mouse.move(*self.at(x, y))
         self.tab.evaluate(DRAWN)
         lines = self.tab.locator("#values tr").all()
-        return {
-            line.locator("th").inner_text(): line.locator("td").inner_text() for line in lines
-        }
+        return {line.locator("th").inner_text(): line.locator("td").inner_text() for line in lines}
 
     def text(self, selector):
         return self.tab.locator(selector).inner_text()
@@ -119,7 +117,9 @@ def test_values_under_the_pointer_are_the_rasters(opened, tmp_path):
         # a point of the cell that is not its centre
         shown = page.point(here.lon + 0.15, here.lat - 0.2)
         for label, name in (
-            ("July temperature", "prediction"), ("lower bound", "lower"), ("upper bound", "upper"),
+            ("July temperature", "prediction"),
+            ("lower bound", "lower"),
+            ("upper bound", "upper"),
         ):
             assert _number(shown[label]) == pytest.approx(float(here[name]), rel=5e-5)
         lat, lon = re.match(r"([\d.]+)° N, ([\d.]+)° [EW]", page.text("#values .place")).groups()
@@ -273,7 +273,9 @@ def test_a_telephone(opened, tmp_path):
     page.tab.wait_for_selector("#values td")
     text = page.text("#values tr.shown td")
     assert _number(text) == pytest.approx(float(here["prediction"]), rel=5e-5)
-    values, plot = (page.tab.locator(one).bounding_box() for one in ("#values td >> nth=0", "#plot"))
+    values, plot = (
+        page.tab.locator(one).bounding_box() for one in ("#values td >> nth=0", "#plot")
+    )
     assert plot["y"] + plot["height"] <= values["y"] < 850
 
 
