@@ -31,6 +31,7 @@ CLASS, PROBABILITY, DISSIMILARITY = "class", "probability_", "dissimilarity"
 VERDICT_COLOURS = ["#d55e00", "#56b4e9"]
 # told apart by colour-blind readers (Okabe and Ito, "Color Universal Design", 2008)
 CLASS_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
+NO_BREAK = "\u00a0"  # between a number and its unit
 TRANSPARENT = "rgba(0,0,0,0)"
 VEIL = "rgba(232,236,239,0.75)"  # over cells outside the area of applicability
 _BODY = """<main>
@@ -200,7 +201,7 @@ def _numbers_and_words(column: pd.Series, band: Band) -> tuple[np.ndarray, list[
             numbers = column.to_numpy(dtype=float, na_value=np.nan)
         except (TypeError, ValueError) as error:
             raise ValueError(f"the labels of {band.label!r} are not numbers: {error}") from error
-        words = [f"{value:.5g} {band.unit}".strip() for value in numbers]
+        words = [f"{value:.5g}{NO_BREAK}{band.unit}".strip() for value in numbers]
     else:
         number_of = {name: number for number, name in enumerate(band.classes)}
         words = [str(value) for value in column]

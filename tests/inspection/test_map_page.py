@@ -119,7 +119,7 @@ def test_several_outputs_have_labels_and_bounds_each(tmp_path):
     content = content_of(page)
     assert [band["labelled"] for band in content["bands"]] == [True, False, True, False]
     assert content["bands"][0]["low"] == content["bands"][1]["low"] != content["bands"][2]["low"]
-    assert content["labels"]["texts"] == [["20 °C", "-3.5 °C"]]
+    assert content["labels"]["texts"] == [["20\u00a0°C", "-3.5\u00a0°C"]]
     with pytest.raises(ValueError, match=r"y has 1 column\(s\), and the map has 2 output\(s\)"):
         write_map_page(grid, tmp_path / "other.html", coords=[[0, 55]], y=[20.0])
 
@@ -128,7 +128,7 @@ def test_labels_outside_the_map_are_left_out_and_many_are_drawn_from(tmp_path, m
     page = write_map_page(
         temperatures(), tmp_path / "a.html", coords=[[0, 55], [100, 0], [-5, 56]], y=[1, 2, np.nan]
     )
-    assert content_of(page)["labels"]["texts"] == [["1 °C"], ["no value"]]
+    assert content_of(page)["labels"]["texts"] == [["1\u00a0°C"], ["no value"]]
     monkeypatch.setattr("skgeo_embed.inspection._map_page.MOST_LABELS", 10)
     coords = np.column_stack([np.linspace(-9, 1, 40), np.full(40, 55)])
     content = content_of(

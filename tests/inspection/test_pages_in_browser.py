@@ -184,7 +184,7 @@ def test_labels_are_read_and_coloured_like_the_map(opened, tmp_path):
         write_map_page(grid, tmp_path / "map.html", coords=[[-4.25, 55.25]], y=[34.0]),
     )
     ends = np.nanquantile([grid[name] for name in ("prediction", "lower", "upper")], (0.01, 0.99))
-    assert page.point(-4.25, 55.25)["label"] == "34 °C"
+    assert page.point(-4.25, 55.25)["label"] == "34\u00a0°C"
     assert np.abs(page.colour(-4.25, 55.25) - _colour_of(34.0, ends)).max() <= 4
     assert "label" not in page.point(0.25, 55.25)
     page.tab.uncheck("#points")
@@ -253,7 +253,7 @@ def test_a_thinned_map_across_the_antimeridian(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(bands, "MAP_BYTES", 16 * 8 * 8)
     grid = temperatures(west=176.0, north=-10.0, shape=(24, 24), step=0.5)
     page = opened(write_map_page(grid, tmp_path / "map.html", coords=[[-178.0, -15]], y=[3.0]))
-    assert page.point(182, -15)["label"] == "3 °C"
+    assert page.point(182, -15)["label"] == "3\u00a0°C"
     here = grid.isel(lat=13, lon=19)  # the middle one of 3 × 3
     shown = page.point(here.lon - 0.6, here.lat + 0.6)["July temperature"]
     assert _number(shown) == pytest.approx(float(here["prediction"]), rel=5e-5)

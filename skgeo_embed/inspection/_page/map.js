@@ -12,7 +12,7 @@ function valueOf(band, at) {
 function textOf(band, value) {
   if (value === null) return "no value";
   if (bands[band].classes) return bands[band].classes[value];
-  return bands[band].unit ? `${shortNumber(value)} ${bands[band].unit}` : shortNumber(value);
+  return bands[band].unit ? `${shortNumber(value)}\u00a0${bands[band].unit}` : shortNumber(value);
 }
 
 function choose(number) {

@@ -29,8 +29,8 @@ function shortNumber(value) {
 function degreesText(lon, lat, digits) {
   const turned = ((((lon + 180) % 360) + 360) % 360) - 180;
   const one = (value, negative, positive) => {
-    const rounded = Math.abs(value).toFixed(digits);
-    return `${rounded}° ${Number(rounded) === 0 ? "" : value < 0 ? negative : positive}`.trim();
+    const rounded = Number(Math.abs(value).toFixed(digits));
+    return `${rounded}° ${rounded === 0 ? "" : value < 0 ? negative : positive}`.trim();
   };
   return `${one(lat, "S", "N")}, ${one(turned, "W", "E")}`;
 }
