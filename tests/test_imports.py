@@ -42,6 +42,7 @@ LAZY = {
     "safetensors",
     "huggingface_hub",
     "matplotlib",
+    "bokeh",
     "PIL",
     "dask",
     "geopandas",

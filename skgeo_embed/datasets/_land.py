@@ -48,18 +48,19 @@ def land_mask(lon: Any, lat: Any) -> np.ndarray:
            [False, False,  True]])
     """
     longitudes, latitudes = read_axis(lon, "lon"), read_axis(lat, "lat")
+    return np.array([_land_along(latitude, longitudes) for latitude in latitudes])
+
+
+def _land_along(latitude: float, longitudes: Any) -> Any:
+    # a point is inside where the line to the west crosses an odd number of edges
     starts, ends = _edges()
-    mask = np.empty((len(latitudes), len(longitudes)), dtype=bool)
-    for row, latitude in enumerate(latitudes):
-        # a point is inside where the line to the west crosses an odd number of edges
-        crossed = (starts[:, 1] <= latitude) != (ends[:, 1] <= latitude)
-        (x0, y0), (x1, y1) = starts[crossed].T, ends[crossed].T
-        crossings = np.sort(x0 + (latitude - y0) / (y1 - y0) * (x1 - x0))
-        mask[row] = np.searchsorted(crossings, longitudes, side="right") % 2 == 1
-    return mask
+    crossed = np.flatnonzero((starts[:, 1] <= latitude) != (ends[:, 1] <= latitude))
+    (x0, y0), (x1, y1) = starts[crossed].T, ends[crossed].T
+    crossings = np.sort(x0 + (latitude - y0) / (y1 - y0) * (x1 - x0))
+    return np.searchsorted(crossings, longitudes, side="right") % 2 == 1
 
 
-def is_on_land(lonlat: np.ndarray) -> np.ndarray:
+def places_on_land(lonlat: np.ndarray) -> np.ndarray:
     """Say which places lie on land, (n,) bool, of degrees with longitude in [-180, 180)."""
     starts, ends = _edges()
     low, high = (choose(starts[:, 1], ends[:, 1]) for choose in (np.minimum, np.maximum))

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._region import Region
 from skgeo_embed._sphere import GOLDEN_TURN, golden_spiral
 from skgeo_embed.datasets import land_mask, load_coastlines
+from skgeo_embed.datasets._land import places_on_land
 from skgeo_embed.places.reading import read_coordinates
 from skgeo_embed.streaming.grid import grid_axes
 
@@ -59,6 +61,43 @@ def map_axes(ax: Axes | None, region: Sequence[float]) -> tuple[Axes, Figure]:
     return ax, root_figure(ax)
 
 
+def map_panels(
+    axes: Any, kinds: Sequence[str], region: Sequence[float]
+) -> tuple[np.ndarray, Figure]:
+    """Return one axes for each kind, new ones if `axes` is None, and their figure."""
+    plt = import_pyplot()
+    if axes is None:
+        width, height = figure_size(region)
+        rows, columns = (len(kinds) + 1) // 2, min(len(kinds), 2)
+        size = columns * min(width, 7), rows * min(height, 4.2)
+        _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+    if len(axes) < len(kinds):
+        raise ValueError(f"{len(kinds)} kinds need {len(kinds)} axes, got {len(axes)}.")
+    for unused in axes[len(kinds) :]:
+        unused.set_visible(False)
+    return axes[: len(kinds)], root_figure(axes[0])
+
+
+def region_around(lonlat: np.ndarray) -> Region:
+    """Return a region around all places; across the antimeridian if that is shorter."""
+    lon = np.sort(lonlat[:, 0] % 360)
+    gaps = np.diff(np.append(lon, lon[0] + 360))
+    start = (int(gaps.argmax()) + 1) % len(lon)
+    width = 360 - gaps.max()
+    south, north = lonlat[:, 1].min(), lonlat[:, 1].max()
+    margin = max(0.04 * max(width, north - south), 1e-3)
+    south, north = max(south - margin, -90.0), min(north + margin, 90.0)
+    if width + 2 * margin >= 300:
+        return -180.0, south, 180.0, north
+    west = lon[start] - margin
+    if west > 180 or west + width + 2 * margin > 360:
+        west -= 360
+    if west < -180:
+        west, width = -180.0, width + west + 180
+    return float(west), float(south), float(west + width + 2 * margin), float(north)
+
+
 def model_name(encoder: Any) -> str:
     """Return the name of an encoder's model, or of its class."""
     return str(getattr(encoder, "encoder_info_", {}).get("name", type(encoder).__name__))
@@ -88,8 +127,7 @@ def sphere_sample(n_points: int, *, land_only: bool) -> np.ndarray:
     places = golden_spiral(n_points, first=0.5, turn=1 - GOLDEN_TURN)
     if not land_only:
         return places
-    on_land = [land_mask([x], [y])[0, 0] for x, y in places]
-    return places[np.asarray(on_land)]
+    return places[places_on_land(places)]
 
 
 def encode_places(encoder: Any, lonlat: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ class EmbeddingMapDisplay:
         column = None if feature is None else _column_number(feature, names)
         lon, lat = grid_axes(region, resolution)
         if column is None:
-            colours = _Colours(sample_features(encoder, land_only=land_only))
+            colours = Colours(sample_features(encoder, land_only=land_only))
             values = np.empty((len(lat), len(lon), 3))
             for rows, features in grid_blocks(encoder, lon, lat):
                 values[rows] = colours.paint(features)
@@ -204,7 +204,7 @@ class EmbeddingMapDisplay:
                 f"{known.sum()} and {embeddings.shape[2]}; draw one column by feature="
             )
         values = np.full((*known.shape, 3), np.nan)
-        values[known] = _Colours(embeddings[known]).paint(embeddings[known])
+        values[known] = Colours(embeddings[known]).paint(embeddings[known])
         return cls(values, region, title=title).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> EmbeddingMapDisplay:
@@ -318,7 +318,7 @@ def _column_number(feature: int | str, names: list[str]) -> int:
     return feature
 
 
-class _Colours:
+class Colours:
     """Three principal components as red, green and blue.
 
     They are in the order of explained variance. The sign of each makes its largest loading

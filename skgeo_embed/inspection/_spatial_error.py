@@ -10,17 +10,15 @@ from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from skgeo_embed._region import Region
 from skgeo_embed._sphere import EARTH_RADIUS_KM, great_circle_km
 from skgeo_embed.inspection._earth import (
     BLUE,
     ORANGE,
     draw_frame,
     draw_land,
-    figure_size,
-    import_pyplot,
     in_degrees,
-    root_figure,
+    map_panels,
+    region_around,
     within,
 )
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
@@ -220,22 +218,8 @@ class SpatialErrorDisplay:
         self : SpatialErrorDisplay
             With `axes_` and `figure_`.
         """
-        plt = import_pyplot()
         kinds = self._kinds(kind)
-        region = _region(self.lonlat)
-        if axes is None:
-            width, height = figure_size(region)
-            rows = (len(kinds) + 1) // 2
-            columns = min(len(kinds), 2)
-            size = columns * min(width, 7), rows * min(height, 4.2)
-            _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-        self.axes_ = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-        if len(self.axes_) < len(kinds):
-            raise ValueError(f"{len(kinds)} kinds need {len(kinds)} axes, got {len(self.axes_)}.")
-        self.figure_ = root_figure(self.axes_[0])
-        for unused in self.axes_[len(kinds) :]:
-            unused.set_visible(False)
-        self.axes_ = self.axes_[: len(kinds)]
+        self.axes_, self.figure_ = map_panels(axes, kinds, region_around(self.lonlat))
         draw = {
             "map": self._draw_map,
             "blocks": self._draw_blocks,
@@ -269,7 +253,7 @@ class SpatialErrorDisplay:
         return len(np.unique(self.lonlat, axis=0))
 
     def _draw_map(self, ax: Axes) -> None:
-        region = _region(self.lonlat)
+        region = region_around(self.lonlat)
         order = np.argsort(np.abs(self.errors))  # the largest on top
         size = np.clip(4000 / len(order), 4, 40)
         draw_land(ax, region)
@@ -288,7 +272,7 @@ class SpatialErrorDisplay:
         self._colour_bar(ax, shown, self.errors)
 
     def _draw_blocks(self, ax: Axes) -> None:
-        region = _region(self.lonlat)
+        region = region_around(self.lonlat)
         splitter = SpatialBlockKFold(2, block_size=self.block_size)  # type: ignore[arg-type]
         _, member, counts = np.unique(
             splitter.blocks(self.lonlat), return_inverse=True, return_counts=True
@@ -368,25 +352,6 @@ def _diverging(values: np.ndarray) -> dict[str, Any]:
     """Return colours for both signs, safe for colour-blind readers, up to the 98 % quantile."""
     limit = float(np.quantile(np.abs(values), 0.98)) or 1.0
     return {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
-
-
-def _region(lonlat: np.ndarray) -> Region:
-    """Return a region around all places; across the antimeridian if that is shorter."""
-    lon = np.sort(lonlat[:, 0] % 360)
-    gaps = np.diff(np.append(lon, lon[0] + 360))
-    start = (int(gaps.argmax()) + 1) % len(lon)
-    width = 360 - gaps.max()
-    south, north = lonlat[:, 1].min(), lonlat[:, 1].max()
-    margin = max(0.04 * max(width, north - south), 1e-3)
-    south, north = max(south - margin, -90.0), min(north + margin, 90.0)
-    if width + 2 * margin >= 300:
-        return -180.0, south, 180.0, north
-    west = lon[start] - margin
-    if west > 180 or west + width + 2 * margin > 360:
-        west -= 360
-    if west < -180:
-        west, width = -180.0, width + west + 180
-    return float(west), float(south), float(west + width + 2 * margin), float(north)
 
 
 def _bands(distance: np.ndarray) -> list[np.ndarray]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from skgeo_embed.datasets import land_mask, load_air_temperature, load_coastlines
-from skgeo_embed.datasets._land import is_on_land
+from skgeo_embed.datasets._land import places_on_land
 
 
 def test_continents_and_oceans():
@@ -37,6 +37,14 @@ def test_stations_are_on_land():
     assert np.mean(on_land) > 0.85  # the rest: islands, capes
 
 
+def test_places_are_on_land_where_the_mask_says_so():
+    lon, lat = np.arange(-179, 180, 7.3), np.arange(-90, 91, 4.5)
+    grid = np.stack(np.meshgrid(lon, lat), axis=-1)
+    on_land = places_on_land(grid.reshape(-1, 2))
+    np.testing.assert_array_equal(on_land, land_mask(lon, lat).ravel())
+    assert places_on_land(np.empty((0, 2))).shape == (0,)
+
+
 def test_coastlines_do_not_follow_the_frame():
     for line in load_coastlines():
         assert line.shape[1] == 2
@@ -50,5 +58,5 @@ def test_places_are_on_land_where_a_mask_says_so():
     lonlat = np.column_stack([np.tile(lon, len(lat)), np.repeat(lat, len(lon))])
     order = np.random.default_rng(0).permutation(len(lonlat))
     found = np.empty(len(lonlat), dtype=bool)
-    found[order] = is_on_land(lonlat[order])
+    found[order] = places_on_land(lonlat[order])
     np.testing.assert_array_equal(found.reshape(len(lat), len(lon)), land_mask(lon, lat))

@@ -53,9 +53,9 @@ class Mask:
         if self._kind == "all" or not on_earth.any():
             return on_earth
         if self._kind == "land":
-            from skgeo_embed.datasets._land import is_on_land
+            from skgeo_embed.datasets._land import places_on_land
 
-            on_earth[on_earth] = is_on_land(lonlat[on_earth])
+            on_earth[on_earth] = places_on_land(lonlat[on_earth])
             return on_earth
         if self._kind == "raster":
             values = self._source.values(lonlat[on_earth])
