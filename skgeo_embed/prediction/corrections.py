@@ -17,6 +17,7 @@ SHRINKAGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # weight of "no correction"
 MIN_DISTANCE_KM = 1e-3
 REACHES = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0, np.inf)  # in the same unit
 QUERIES = 16_384  # at a time
+PLACES_IN_CHOICE = 10_000  # of a larger table so many choose how neighbours count
 
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -58,16 +59,9 @@ class KnownPlaces:
         columns = (np.bincount(self.place, column, len(self.lonlat)) for column in values.T)
         return np.column_stack(list(columns))
 
-    def mean(self, values: np.ndarray) -> float:
-        """Average a value of each place over all rows."""
-        return float(np.average(values, weights=self.counts))
-
     def tell_more_than_chance(self, gain: np.ndarray) -> bool:
         """Say whether the mean of the places' gains exceeds its standard error."""
-        if len(gain) < 2:
-            return False
-        spread = (gain - self.mean(gain)) * self.counts / self.counts.mean()
-        return self.mean(gain) > spread.std() / np.sqrt(len(gain))
+        return _tells_more_than_chance(gain, self.counts)
 
 
 class NeighborCorrection:
@@ -185,27 +179,32 @@ class NeighborCorrection:
     def _choose(self) -> Weighting | None:
         """Choose the weighting of least squared error; None if its gain may be chance."""
         known = self._known
-        distance = known.distance / known.spacing_km
-        alone = (known.residuals**2).sum(axis=1)
+        some = _some_places(len(known.lonlat))
+        distance = known.distance[some] / known.spacing_km
+        residuals, predicted, counts = (
+            values[some] for values in (known.residuals, known.predicted, known.counts)
+        )
+        alone = (residuals**2).sum(axis=1)
         best, least, gain = None, np.inf, np.zeros(1)
         for n_neighbors in N_NEIGHBORS:
             if n_neighbors > distance.shape[1]:
                 break
-            nearest = known.neighbor[:, :n_neighbors]
+            nearest = known.neighbor[some, :n_neighbors]
             around, expected = known.residuals[nearest], known.predicted[nearest]
             for softening in SOFTENINGS:
                 weights = 1 / (distance[:, :n_neighbors] + softening)
                 residual = _mean(weights, around)
-                apart = known.predicted - _mean(weights, expected)
+                apart = predicted - _mean(weights, expected)
                 for shrinkage in SHRINKAGES:
                     hold = _hold(weights, shrinkage)
-                    left, pull = known.residuals - hold * residual, hold * apart
-                    label_share = _least_squares_share(left, pull, known.counts)
+                    left, pull = residuals - hold * residual, hold * apart
+                    label_share = _least_squares_share(left, pull, counts)
                     error = ((left + label_share * pull) ** 2).sum(axis=1)
-                    if known.mean(error) < least:
+                    mean = float(np.average(error, weights=counts))
+                    if mean < least:
                         best = Weighting(n_neighbors, softening, shrinkage, label_share)
-                        least, gain = known.mean(error), alone - error
-        return best if known.tell_more_than_chance(gain) else None
+                        least, gain = mean, alone - error
+        return best if _tells_more_than_chance(gain, counts) else None
 
 
 class SurfaceCorrection:
@@ -239,6 +238,22 @@ class SurfaceCorrection:
 
     def _points(self, lonlat: np.ndarray) -> np.ndarray:
         return unit_vectors(lonlat) * (EARTH_RADIUS_KM / self._spacing_km)
+
+
+def _tells_more_than_chance(gain: np.ndarray, counts: np.ndarray) -> bool:
+    """Say whether the mean of some places' gains, over their rows, exceeds its standard error."""
+    if len(gain) < 2:
+        return False
+    mean = np.average(gain, weights=counts)
+    spread = (gain - mean) * counts / counts.mean()
+    return bool(mean > spread.std() / np.sqrt(len(gain)))
+
+
+def _some_places(n_places: int) -> np.ndarray:
+    """Draw places of a large table, or take all of a small one."""
+    if n_places <= PLACES_IN_CHOICE:
+        return np.arange(n_places)
+    return np.sort(np.random.RandomState(0).permutation(n_places)[:PLACES_IN_CHOICE])
 
 
 def _within(distance: np.ndarray, reach: float) -> np.ndarray:

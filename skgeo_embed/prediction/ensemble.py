@@ -8,6 +8,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.optimize import nnls
 from sklearn.base import clone, is_classifier
+from sklearn.ensemble._forest import BaseForest
+from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import column_or_1d
@@ -19,6 +21,9 @@ from skgeo_embed.prediction.ridge_path import RidgePath
 from skgeo_embed.prediction.rows import Fold, order_of_rows
 
 N_SPLITS = 3
+ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
+TREES_IN_FOLDS = 20  # where a forest has more
+LEAVES_IN_FOLDS = 15  # where boosted trees have more
 EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
 
@@ -102,15 +107,17 @@ class SpatialEnsemble(CorrectedEstimator):
         target = self._read_target(y)
         order = order_of_rows(X, target, lonlat)
         X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
-        folds = self._folds(y, lonlat)
-        held_out = {kind: self._hold_out(X, y, some) for kind, some in folds.items()}
-        shares = _choose_shares(target, list(held_out.values()))
-        blends = {kind: np.tensordot(shares, found, 1) for kind, found in held_out.items()}
-        self._correction = NeighborCorrection(KnownPlaces(lonlat, target, blends["random"]))
-        if "blocks" in folds:
-            self._correction.limit_reach(
-                lonlat, target, blends["random"], blends["blocks"], folds["blocks"]
-            )
+        held_out = [(target, self._hold_out(X, y, self._random_folds(y)))]
+        some = _some_rows(len(y))
+        blocks = self._block_folds(y[some], lonlat[some])
+        if blocks:
+            there = _safe_indexing(X, some)
+            held_out.append((target[some], self._hold_out(there, y[some], blocks)))
+        shares = _choose_shares(held_out)
+        near, *far = (np.tensordot(shares, found, 1) for _, found in held_out)
+        self._correction = NeighborCorrection(KnownPlaces(lonlat, target, near))
+        if blocks:
+            self._correction.limit_reach(lonlat[some], target[some], near[some], far[0], blocks)
         self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
         names = [name for name, _ in self.learners]
         fitted = Parallel(n_jobs=self.n_jobs)(
@@ -139,16 +146,20 @@ class SpatialEnsemble(CorrectedEstimator):
             found = f"{twice[0]!r} twice" if twice else "none"
             raise ValueError(f"learners must be at least one, with different names; got {found}.")
 
-    def _folds(self, y: np.ndarray, lonlat: np.ndarray) -> dict[str, list[Fold]]:
-        """Return folds of both kinds, or random ones alone if places or classes are too few."""
-        numbers = np.unique(y, return_inverse=True)[1] if is_classifier(self._leading) else None
-        folds = {"random": _random_folds(len(y), numbers)}
+    def _random_folds(self, y: np.ndarray) -> list[Fold]:
+        return _random_folds(len(y), self._numbers(y))
+
+    def _block_folds(self, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
+        """Return folds of blocks; none if places or classes are too few."""
         splitter = SpatialBlockKFold(N_SPLITS, block_size="auto")
-        if len(np.unique(splitter.blocks(lonlat))) >= N_SPLITS:
-            blocks = list(splitter.split(lonlat))
-            if numbers is None or all(np.ptp(numbers[train]) for train, _ in blocks):
-                folds["blocks"] = blocks
-        return folds
+        if len(np.unique(splitter.blocks(lonlat))) < N_SPLITS:
+            return []
+        folds, numbers = list(splitter.split(lonlat)), self._numbers(y)
+        known = numbers is None or all(np.ptp(numbers[train]) for train, _ in folds)
+        return folds if known else []
+
+    def _numbers(self, y: np.ndarray) -> np.ndarray | None:
+        return np.unique(y, return_inverse=True)[1] if is_classifier(self._leading) else None
 
     def _hold_out(self, X: Any, y: np.ndarray, folds: list[Fold]) -> np.ndarray:
         """Predict held-out rows with each candidate, (candidates, n, columns)."""
@@ -172,8 +183,19 @@ def _fit(model: Any, X: Any, y: np.ndarray) -> Any:
 def _fit_and_predict(
     model: Any, X: Any, y: np.ndarray, train: np.ndarray, test: np.ndarray, classes: Any
 ) -> np.ndarray:
-    fitted = _fit(model, _safe_indexing(X, train), y[train])
+    fitted = _fit(_lighter(model), _safe_indexing(X, train), y[train])
     return _candidates(fitted, _safe_indexing(X, test), classes)
+
+
+def _lighter(model: Any) -> Any:
+    """Return a copy with fewer or smaller trees, which suffice to weigh learners."""
+    copy = clone(model)
+    last = copy[-1] if isinstance(copy, Pipeline) else copy
+    if isinstance(last, BaseForest):
+        last.set_params(n_estimators=min(last.n_estimators, TREES_IN_FOLDS))
+    elif isinstance(last, BaseHistGradientBoosting) and last.max_leaf_nodes is not None:
+        last.set_params(max_leaf_nodes=min(last.max_leaf_nodes, LEAVES_IN_FOLDS))
+    return copy
 
 
 def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
@@ -196,6 +218,13 @@ def _n_candidates(model: Any) -> int:
     return len(last.alphas) if isinstance(last, RidgePath) else 1
 
 
+def _some_rows(n_rows: int) -> np.ndarray:
+    """Draw rows of a large table, or take all of a small one."""
+    if n_rows <= ROWS_IN_BLOCKS:
+        return np.arange(n_rows)
+    return np.sort(np.random.RandomState(0).permutation(n_rows)[:ROWS_IN_BLOCKS])
+
+
 def _random_folds(n_rows: int, classes: np.ndarray | None) -> list[Fold]:
     """Deal rows to random folds, about as many of each class to each."""
     order = np.random.RandomState(0).permutation(n_rows)
@@ -207,14 +236,15 @@ def _random_folds(n_rows: int, classes: np.ndarray | None) -> list[Fold]:
     return [(rows[fold != k], rows[fold == k]) for k in range(min(N_SPLITS, n_rows))]
 
 
-def _choose_shares(target: np.ndarray, held_out: list[np.ndarray]) -> np.ndarray:
+def _choose_shares(held_out: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Choose shares of the candidates, none negative and 1 in sum, of least error in all folds.
 
-    Errors of a kind count relative to those of its best candidate.
+    Each kind of folds has targets and the candidates' predictions; its errors count relative to
+    those of its best candidate.
     """
-    n_candidates = len(held_out[0])
+    n_candidates = len(held_out[0][1])
     gram = np.zeros((n_candidates, n_candidates))
-    for found in held_out:
+    for target, found in held_out:
         errors = (target - found).reshape(n_candidates, -1)
         products = errors @ errors.T  # with shares of sum 1, the blend's error is their product
         gram += products / max(products.diagonal().min(), 1e-300)

@@ -27,6 +27,8 @@ STRENGTHS = (0.01, 1.0)  # of logistic regression, the inverse of its penalty
 BOOSTING: dict[str, Any] = {
     "early_stopping": False,
     "l2_regularization": 1.0,  # without it boosting diverges where a class is rare
+    "max_features": 0.3,  # of the columns at each split: twice as fast, and predicts better
+    "max_bins": 64,
     "random_state": 0,
 }
 FOREST: dict[str, Any] = {
