@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skgeo_embed.inspection._embedding_map import EmbeddingMapDisplay
+from skgeo_embed.inspection._fold_distances import FoldDistancesDisplay
 from skgeo_embed.inspection._geolocation import GeolocationDisplay
 from skgeo_embed.inspection._similarity_map import SimilarityMapDisplay
 from skgeo_embed.inspection._spatial_error import SpatialErrorDisplay
@@ -10,6 +11,7 @@ from skgeo_embed.inspection._training_curve import TrainingCurveDisplay
 
 __all__ = [
     "EmbeddingMapDisplay",
+    "FoldDistancesDisplay",
     "GeolocationDisplay",
     "SimilarityMapDisplay",
     "SpatialErrorDisplay",

@@ -99,17 +99,15 @@ def autocorrelation_range(coords: Any, y: Any) -> float:
 
     Examples
     --------
-    >>> from sklearn.linear_model import Ridge
-    >>> from sklearn.model_selection import cross_val_predict
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from skgeo_embed import SatCLIPEncoder
-    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> import numpy as np
     >>> from skgeo_embed.model_selection import autocorrelation_range
-    >>> X, y = load_air_temperature(return_X_y=True)
-    >>> model = make_pipeline(SatCLIPEncoder(n_components=64), Ridge())
-    >>> residuals = y - cross_val_predict(model, X, y)
-    >>> 100 < autocorrelation_range(X, residuals) < 5000
+    >>> rng = np.random.default_rng(0)
+    >>> places = rng.uniform([5, 45], [15, 55], (800, 2))
+    >>> patches = np.sin(3 * places[:, 0]) + np.sin(3 * places[:, 1])
+    >>> 50 < autocorrelation_range(places, patches) < 150
     True
+    >>> autocorrelation_range(places, rng.normal(size=800))
+    0.0
     """
     found = fit_variogram(coords, y)
     if not found.levels_off:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+
+from skgeo_embed.places.numbers import plain_column
 
 NUMBERS = {"boolean", "decimal", "floating", "integer", "mixed-integer-float"}
 DATES = {"date", "datetime", "datetime64", "period"}
@@ -57,3 +61,58 @@ def year_cycles(dates: pd.Series) -> pd.DataFrame:
     waves = [wave(turns * angle) for turns in (1, 2) for wave in (np.sin, np.cos)]
     columns = [dates.dt.month.astype(float), *waves]
     return pd.concat(columns, axis=1, keys=YEAR_PARTS)
+
+
+def find_times(X: Any, times: Any, name: Any, n_rows: int) -> pd.Series:
+    """Return the dates or numbers of rows: those given, the named column, or the one of dates.
+
+    Raises
+    ------
+    ValueError
+        If there are none or several columns of dates, times are missing or neither dates nor
+        numbers, or there are not as many as rows.
+    """
+    if times is None:
+        times = _time_column(X, name)
+    column = _as_series(times)
+    if len(column) != n_rows:
+        raise ValueError(f"times has {len(column)} rows, X has {n_rows}.")
+    rows = np.flatnonzero(column.isna())
+    if len(rows):
+        raise ValueError(
+            f"times are missing in {len(rows)} row(s) (first: row {rows[0]}); drop these rows."
+        )
+    kind = values_of(column)
+    if kind == "dates":
+        return dates_of(column)
+    if kind != "numbers":
+        raise ValueError(
+            f"times must be dates or numbers, got {kind}, such as {column.iloc[0]!r}; convert them "
+            "with pandas.to_datetime."
+        )
+    return column.astype("float64")
+
+
+def _time_column(X: Any, name: Any) -> Any:
+    columns = list(getattr(X, "columns", ()))
+    if name is not None:
+        if name not in columns:
+            found = f"it has {', '.join(map(repr, columns))}" if columns else "it has no names"
+            raise ValueError(f"X has no column {name!r}; {found}. Pass times beside X.")
+        return X[name]
+    dates = [other for other in columns if values_of(_as_series(X[other])) == "dates"]
+    if len(dates) != 1:
+        found = f"columns of dates are {', '.join(map(repr, dates))}" if dates else "X has no dates"
+        raise ValueError(
+            f"{found}; name the column with time=..., or pass times beside X (cross-validation "
+            "functions hand them on after set_split_request(times=True)). Where neither is "
+            "possible, as inside another estimator, pass the folds: cv=list(splitter.split(X))."
+        )
+    return X[dates[0]]
+
+
+def _as_series(values: Any) -> pd.Series:
+    values = plain_column(values)
+    if isinstance(values, pd.Series):
+        return values.reset_index(drop=True)
+    return pd.Series(values if isinstance(values, pd.Index) else np.asarray(values))
