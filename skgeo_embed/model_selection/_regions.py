@@ -161,7 +161,7 @@ def _numbers_of_regions(regions: Any, lonlat: np.ndarray) -> np.ndarray:
     polygons = read_areas(areas).areas
     tree = shapely.STRtree(polygons)
     number = np.full(len(lonlat), len(areas))
-    for turn in (0, 360, -360):  # polygons may go on beyond the antimeridian
+    for turn in (0, 360):  # polygons may go on beyond the antimeridian
         row, polygon = tree.query(
             shapely.points(lonlat + np.array([turn, 0])), predicate="intersects"
         )

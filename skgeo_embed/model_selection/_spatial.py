@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 from skgeo_embed._errors import warn_caller
 from skgeo_embed._sphere import KM_PER_DEGREE
 from skgeo_embed.model_selection._base import BufferedSplitter, KFoldSplitter, Split
-from skgeo_embed.model_selection._variogram import autocorrelation_range
+from skgeo_embed.model_selection._variogram import fit_variogram
 from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates, read_coordinates
 
@@ -180,7 +180,7 @@ class SpatialBlockKFold(BufferedSplitter, KFoldSplitter):
         by_range = self.block_size == "autocorrelation"
         if by_range and y is None:
             raise ValueError('block_size="autocorrelation" needs y, the values of the rows.')
-        km = autocorrelation_range(lonlat, y) if by_range else span(lonlat) / 10 * KM_PER_DEGREE
+        km = fit_variogram(lonlat, y).range_km if by_range else span(lonlat) / 10 * KM_PER_DEGREE
         degrees = wanted = float(np.clip(km / KM_PER_DEGREE, SMALLEST, 180))
         block = number_blocks(lonlat, degrees, equal_area=True)
         enough = min(BLOCKS_A_FOLD * self.n_splits, len(np.unique(lonlat, axis=0)))

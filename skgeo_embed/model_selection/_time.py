@@ -201,6 +201,12 @@ class SpatioTemporalKFold(SpatialBlockKFold):
             )
         return future
 
+    def _too_few_blocks(self, found: int) -> str:
+        return (
+            f"the rows of the future lie in {found} block(s) of {self.block_size_km_:.3g} km, but "
+            f"n_splits={self.n_splits}; choose a smaller block_size, or a smaller n_splits."
+        )
+
     def _first_of_future(self, times: pd.Series) -> Any:
         are_numbers = times.dtype.kind == "f"
         if isinstance(self.future, Real):
