@@ -11,7 +11,12 @@ from sklearn.model_selection import KFold
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._sphere import great_circle_km
 from skgeo_embed.model_selection import NearestNeighborDistanceKFold
-from skgeo_embed.model_selection._nearest import MOST_UNITS, fold_distances
+from skgeo_embed.model_selection._nearest import (
+    MOST_UNITS,
+    _LabelledPlaces,
+    _merged_clusters,
+    fold_distances,
+)
 from skgeo_embed.model_selection._prediction_places import read_prediction_places
 
 REGION = (5.0, -4.5, 14.0, 4.5)
@@ -78,12 +83,13 @@ def test_rows_of_one_place_stay_together():
             assert not set(map(tuple, lonlat[train])) & set(map(tuple, lonlat[test]))
 
 
-def test_a_cluster_with_half_of_the_rows_gets_no_company():
-    lonlat = np.vstack([np.random.default_rng(0).normal([7, 0], 0.01, (100, 2)), uniform(120)])
-    splitter = NearestNeighborDistanceKFold(3, predict_at=REGION)
-    sizes = [len(test) for _, test in splitter.split(lonlat)]
-    assert max(sizes) <= 110
-    assert min(sizes) > 0
+def test_a_cluster_with_most_of_the_rows_is_divided():
+    dense = np.random.default_rng(0).normal([7, 0], 0.01, (140, 2))
+    lonlat = np.vstack([dense, uniform(80)])
+    candidates = dict(_merged_clusters(_LabelledPlaces(lonlat), 3))
+    assert len(candidates) > 10
+    assert max(np.bincount(fold).max() for fold in candidates.values()) <= 110
+    assert min(np.bincount(fold, minlength=3).min() for fold in candidates.values()) > 0
 
 
 def test_of_very_many_places_cells_are_clustered():

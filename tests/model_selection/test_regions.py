@@ -37,7 +37,8 @@ def test_rows_outside_of_all_polygons_are_in_the_nearest():
 
 
 def test_polygons_across_the_antimeridian():
-    regions = [box(170, -20, 190, 0), box(-160, -20, -100, 0)]
+    """The first holds a place of which the outline of the second is nearer."""
+    regions = [box(170, -20, 190, 0), box(-174.5, -11, -100, -9)]
     places = [[-175, -10], [175, -10], [-120, -10]]
     assert held_out(LeaveOneRegionOut(regions=regions), places) == [[0, 1], [2]]
 

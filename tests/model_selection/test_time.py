@@ -37,6 +37,11 @@ def test_neither_the_places_nor_the_times_of_a_test_are_in_training(table):
     assert max(sizes) - min(sizes) <= 24
 
 
+def test_places_of_a_test_have_no_row_in_training(table):
+    for train, test in SpatioTemporalKFold(4, future="2022-07-01").split(table):
+        assert not set(table["lon"][train]) & set(table["lon"][test])
+
+
 def test_a_share_of_the_distinct_times():
     day = np.repeat([3, 1, 2, 3], [1, 26, 2, 1])  # most rows are of the first day
     rows = pd.DataFrame({"lon": np.arange(30.0), "lat": 50.0, "day": day})

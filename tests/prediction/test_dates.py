@@ -81,6 +81,7 @@ def test_cycles_close_at_the_end_of_the_year():
     assert found["month"].tolist() == [12, 1, 12, 7]
     np.testing.assert_allclose(found["cos1"], [1, 1, 1, -1], atol=2e-3)
     np.testing.assert_allclose(found["sin1"][:3], [0, 0, 0], atol=0.01)
+    assert found["sin1"][2] < 0 < found["sin1"][1]  # the 366th day ends a leap year
     np.testing.assert_allclose(found["cos2"], [1, 1, 1, 1], atol=2e-3)
 
 
