@@ -44,3 +44,17 @@ def golden_spiral(n_points: int, *, first: float = 0.0, turn: float = GOLDEN_TUR
     lon = ((first + index) * turn % 1) * 360 - 180
     lat = np.rad2deg(np.arcsin(1 - (2 * index + 1) / n_points))
     return np.column_stack([lon, lat])
+
+
+def nearest_km(places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Measure the great-circle distance from each place, (n, 2) degrees, to the nearest other."""
+    from scipy.spatial import cKDTree
+
+    # a tree that is not balanced is built several times as fast
+    tree = cKDTree(unit_vectors(others), balanced_tree=False, compact_nodes=False)
+    return arc_km(tree.query(unit_vectors(places))[0])
+
+
+def arc_km(chord: np.ndarray) -> np.ndarray:
+    """Turn straight distances between points of the unit sphere into great-circle distances."""
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2, 0, 1))

@@ -26,6 +26,17 @@ class TimedTransformer(CoordinateTransformer):
     _time_parameter: ClassVar[str]
     _time_range: ClassVar[tuple[float, float]]
 
+    @property
+    def time_column(self) -> str | None:
+        """Name of the column of X that holds the time; None if one number holds for all rows."""
+        time = getattr(self, self._time_parameter)
+        return time if isinstance(time, str) else None
+
+    @property
+    def time_part(self) -> str:
+        """Return what the time is: "month" or "year"."""
+        return self._time_parameter
+
     def _make_reader(self) -> Reader:
         time = getattr(self, self._time_parameter)
         lowest, highest = self._time_range

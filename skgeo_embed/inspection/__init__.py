@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skgeo_embed.inspection._embedding_map import EmbeddingMapDisplay
 from skgeo_embed.inspection._encoder_page import write_encoder_page
+from skgeo_embed.inspection._fold_distances import FoldDistancesDisplay
 from skgeo_embed.inspection._geolocation import GeolocationDisplay
 from skgeo_embed.inspection._map_page import write_map_page
 from skgeo_embed.inspection._probability_map import ProbabilityMapDisplay
@@ -14,6 +15,7 @@ from skgeo_embed.inspection._training_curve import TrainingCurveDisplay
 
 __all__ = [
     "EmbeddingMapDisplay",
+    "FoldDistancesDisplay",
     "GeolocationDisplay",
     "ProbabilityMapDisplay",
     "SimilarityMapDisplay",

@@ -10,7 +10,7 @@ from sklearn.neighbors import BallTree
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from skgeo_embed._sphere import EARTH_RADIUS_KM, great_circle_km
+from skgeo_embed._sphere import great_circle_km, nearest_km
 from skgeo_embed.inspection._earth import (
     BLUE,
     ORANGE,
@@ -298,8 +298,7 @@ class SpatialErrorDisplay:
 
     def _draw_distance(self, ax: Axes) -> None:
         assert self.train_lonlat is not None
-        tree = BallTree(np.deg2rad(self.train_lonlat[:, ::-1]), metric="haversine")
-        distance = tree.query(np.deg2rad(self.lonlat[:, ::-1]), k=1)[0][:, 0] * EARTH_RADIUS_KM
+        distance = nearest_km(self.lonlat, self.train_lonlat)
         distance = np.maximum(distance, 0.1 * max(np.median(distance), 1e-3))  # the axis is log
         size = np.abs(self.errors)
         bands = _bands(distance)

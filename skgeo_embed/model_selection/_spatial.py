@@ -1,57 +1,28 @@
-"""Cross-validation by blocks of the Earth's surface and by regions."""
+"""Cross-validation by blocks of the Earth's surface."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from inspect import signature
-from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
-from sklearn.model_selection import BaseCrossValidator
-from sklearn.neighbors import BallTree
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import _num_samples
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import type_of_target
 
-from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
+from skgeo_embed._errors import warn_caller
+from skgeo_embed._sphere import KM_PER_DEGREE
+from skgeo_embed.model_selection._base import BufferedSplitter, KFoldSplitter, Split
+from skgeo_embed.model_selection._variogram import fit_variogram
 from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates, read_places
 
-Split = tuple[np.ndarray, np.ndarray]
 SMALLEST = 1e-6  # side of a block, in degrees or km
+BLOCKS_A_FOLD = 3  # wanted where the size is chosen here
 
 
-class SpatialSplitter(BaseCrossValidator):
-    """Base of the splitters: a buffer between test and training points."""
-
-    buffer_km: float
-
-    @property
-    def needs_places(self) -> bool:
-        """Whether folds depend on longitude and latitude."""
-        return True
-
-    def _without_buffer(self, train: np.ndarray, test: np.ndarray, lonlat: np.ndarray) -> Split:
-        """Drop the training points that lie within `buffer_km` of a test point."""
-        if self.buffer_km:
-            radians = np.deg2rad(lonlat[:, ::-1])  # haversine takes (lat, lon)
-            tree = BallTree(radians[test], metric="haversine")
-            distance = tree.query(radians[train], k=1)[0][:, 0] * EARTH_RADIUS_KM
-            train = train[distance > self.buffer_km]
-            if not len(train):
-                raise ValueError(
-                    f"buffer_km={self.buffer_km} leaves no training point: all lie that close to a "
-                    "test point; choose a smaller buffer."
-                )
-        return train, test
-
-    def _check_buffer(self) -> None:
-        if not isinstance(self.buffer_km, Real) or not self.buffer_km >= 0:
-            raise ValueError(f"buffer_km must be a number of at least 0, got {self.buffer_km!r}.")
-
-
-class SpatialBlockKFold(SpatialSplitter):
+class SpatialBlockKFold(BufferedSplitter, KFoldSplitter):
     """K folds of whole blocks of the Earth's surface.
 
     Points near each other are alike. So a test point among training points measures how well a
@@ -63,9 +34,12 @@ class SpatialBlockKFold(SpatialSplitter):
     ----------
     n_splits : int, default=5
         Number of folds.
-    block_size : float or "auto", default=10.0
-        Side of a block, in `unit`. "auto" is a tenth of the extent of the places, or less if that
-        makes fewer than three blocks for each fold, and blocks have nearly equal areas.
+    block_size : float, "auto" or "autocorrelation", default=10.0
+        Side of a block, in `unit`. "auto" is a tenth of the extent of the places.
+        "autocorrelation" is the distance beyond which values of y are no longer alike, by
+        :func:`autocorrelation_range`. Both are less if that makes fewer than three blocks for each
+        fold, and make blocks of nearly equal areas. For the range of a model's residuals pass
+        ``block_size=autocorrelation_range(coords, residuals), unit="km"``.
     unit : {"degrees", "km"}, default="degrees"
         Unit of `block_size`; 1° of latitude is 111.2 km.
     equal_area : bool, default=False
@@ -78,6 +52,13 @@ class SpatialBlockKFold(SpatialSplitter):
         Deal the blocks in random order; otherwise the fullest first, which balances folds best.
     random_state : int, RandomState instance or None, default=None
         Seeds the order, if `shuffle`.
+    stratify : bool, default=False
+        Deal the blocks so that folds have equally many rows of each class of y too.
+
+    Attributes
+    ----------
+    block_size_km_ : float
+        Side of a block in the latest `split`, in km.
 
     Notes
     -----
@@ -109,12 +90,13 @@ class SpatialBlockKFold(SpatialSplitter):
         self,
         n_splits: int = 5,
         *,
-        block_size: float | Literal["auto"] = 10.0,
+        block_size: float | Literal["auto", "autocorrelation"] = 10.0,
         unit: Literal["degrees", "km"] = "degrees",
         equal_area: bool = False,
         buffer_km: float = 0.0,
         shuffle: bool = False,
         random_state: int | np.random.RandomState | None = None,
+        stratify: bool = False,
     ) -> None:
         self.n_splits = n_splits
         self.block_size = block_size
@@ -123,23 +105,7 @@ class SpatialBlockKFold(SpatialSplitter):
         self.buffer_km = buffer_km
         self.shuffle = shuffle
         self.random_state = random_state
-
-    def get_n_splits(
-        self, X: Any = None, y: Any = None, groups: Any = None, coords: Any = None
-    ) -> int:
-        """Return the number of folds.
-
-        Parameters
-        ----------
-        X, y, groups, coords : object
-            Not used; searches hand on what they hand to `split`.
-
-        Returns
-        -------
-        n_splits : int
-            Number of folds.
-        """
-        return self.n_splits
+        self.stratify = stratify
 
     def split(
         self, X: Any, y: Any = None, groups: Any = None, coords: Any = None
@@ -150,7 +116,9 @@ class SpatialBlockKFold(SpatialSplitter):
         ----------
         X : array-like of shape (n, 2), or a frame with columns of longitude and latitude
             The data; degrees.
-        y, groups : object
+        y : array-like of shape (n,), default=None
+            Values of the rows, for ``block_size="autocorrelation"``, or classes, for `stratify`.
+        groups : object
             Not used.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the rows, if X does not hold them.
@@ -165,81 +133,125 @@ class SpatialBlockKFold(SpatialSplitter):
         CoordinateError
             If there are no coordinates, or they cannot be read.
         ValueError
-            If there are fewer blocks than folds, or a parameter is out of range.
+            If there are fewer blocks than folds, y is needed and not given, or a parameter is out
+            of range.
         """
         self._check_parameters()
         lonlat = find_coordinates(X, coords)
-        folds = self._deal(self.blocks(lonlat))
+        folds = self._deal(self.blocks(lonlat, y), self._classes(y, len(lonlat)))
         rows = np.arange(len(lonlat))
         for fold in range(self.n_splits):
             test = folds == fold
             yield self._without_buffer(rows[~test], rows[test], lonlat)
 
-    def blocks(self, coords: Any) -> np.ndarray:
+    def blocks(self, coords: Any, y: Any = None) -> np.ndarray:
         """Number the block of each place.
 
         Parameters
         ----------
         coords : array-like of shape (n, 2)
             Longitude and latitude in degrees.
+        y : array-like of shape (n,), default=None
+            Values or classes of the rows, for ``block_size="autocorrelation"``.
 
         Returns
         -------
         block : ndarray of shape (n,), int
             Equal for places in one block. A pole lies in one block whatever its longitude, and both
             notations of the antimeridian lie in one block.
+
+        Raises
+        ------
+        ValueError
+            If y is needed and not given.
         """
         self._check_parameters()
         lonlat = read_places(coords, wide=True).lonlat
-        if self.block_size != "auto":
+        if isinstance(self.block_size, str):
+            degrees, block = self._fitted_blocks(lonlat, y)
+        else:
             degrees = self.block_size / (KM_PER_DEGREE if self.unit == "km" else 1)
-            return _number_blocks(lonlat, degrees, self.equal_area or self.unit == "km")
-        degrees = _span(lonlat) / 10
-        block = _number_blocks(lonlat, degrees, equal_area=True)
-        wanted = min(3 * self.n_splits, len(np.unique(lonlat, axis=0)))
-        while degrees > 2 * SMALLEST and len(np.unique(block)) < wanted:
-            degrees /= 2
-            block = _number_blocks(lonlat, degrees, equal_area=True)
+            block = number_blocks(lonlat, degrees, self.equal_area or self.unit == "km")
+        self.block_size_km_ = degrees * KM_PER_DEGREE
         return block
 
-    def _deal(self, block: np.ndarray) -> np.ndarray:
-        """Return the fold of each row: each block goes to the fold with the fewest rows so far."""
-        _, member, counts = np.unique(block, return_inverse=True, return_counts=True)
-        if len(counts) < self.n_splits:
-            if self.block_size == "auto":
-                raise ValueError(
-                    f"the rows lie at {len(counts)} place(s), too few for n_splits={self.n_splits}."
-                )
-            raise ValueError(
-                f"the points lie in {len(counts)} block(s) of {self.block_size} {self.unit}, but "
-                f'n_splits={self.n_splits}; choose a smaller block_size ("auto" fits it to the '
-                "points), or a smaller n_splits."
+    def _fitted_blocks(self, lonlat: np.ndarray, y: Any) -> tuple[float, np.ndarray]:
+        """Return the size in degrees that fits the places or values, and the block of each row."""
+        by_range = self.block_size == "autocorrelation"
+        if by_range and y is None:
+            raise ValueError('block_size="autocorrelation" needs y, the values of the rows.')
+        km = fit_variogram(lonlat, y).range_km if by_range else span(lonlat) / 10 * KM_PER_DEGREE
+        degrees = wanted = float(np.clip(km / KM_PER_DEGREE, SMALLEST, 180))
+        block = number_blocks(lonlat, degrees, equal_area=True)
+        enough = min(BLOCKS_A_FOLD * self.n_splits, len(np.unique(lonlat, axis=0)))
+        while degrees > 2 * SMALLEST and len(np.unique(block)) < enough:
+            degrees /= 1.2 if by_range else 2
+            block = number_blocks(lonlat, degrees, equal_area=True)
+        if by_range and degrees < wanted:
+            warn_caller(
+                f"values are alike up to {km:.0f} km, and blocks of that size are fewer than "
+                f"{enough}; blocks of {degrees * KM_PER_DEGREE:.0f} km are used. Take fewer folds, "
+                "or the range of a model's residuals.",
+                UserWarning,
             )
-        order = np.argsort(-counts, kind="stable")
+        return degrees, block
+
+    def _classes(self, y: Any, n_rows: int) -> np.ndarray:
+        """Return the number of each row's class; 0 for all rows if classes do not matter."""
+        if not self.stratify:
+            return np.zeros(n_rows, dtype=int)
+        if y is None:
+            raise ValueError("stratify=True needs y, the classes of the rows.")
+        values = column_or_1d(plain_column(y))
+        if type_of_target(values) not in ("binary", "multiclass"):
+            raise ValueError("stratify=True needs classes, and y holds numbers that are none.")
+        if len(values) != n_rows:
+            raise ValueError(f"y has {len(values)} rows, X has {n_rows}.")
+        return np.unique(values, return_inverse=True)[1]
+
+    def _deal(self, block: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return the fold of each row: each block goes where it keeps folds most alike."""
+        names, member = np.unique(block, return_inverse=True)
+        if len(names) < self.n_splits:
+            raise ValueError(self._too_few_blocks(len(names)))
+        rows = np.zeros((len(names), classes.max() + 1))  # of each block and class
+        np.add.at(rows, (member, classes), 1)
+        order = np.argsort(-rows.sum(axis=1), kind="stable")
         if self.shuffle:
-            order = check_random_state(self.random_state).permutation(len(counts))
-        sizes, fold = np.zeros(self.n_splits, dtype=int), np.empty(len(counts), dtype=int)
+            order = check_random_state(self.random_state).permutation(len(names))
+        held, fold = np.zeros((self.n_splits, rows.shape[1])), np.empty(len(names), dtype=int)
+        share = rows / rows.sum(axis=0)  # so that rare classes count as much as others
         for index in order:
-            fold[index] = sizes.argmin()
-            sizes[fold[index]] += counts[index]
+            fold[index] = (held * share[index]).sum(axis=1).argmin()
+            held[fold[index]] += share[index]
         return fold[member]
+
+    def _too_few_blocks(self, found: int) -> str:
+        if isinstance(self.block_size, str):
+            return f"the rows lie at {found} place(s), too few for n_splits={self.n_splits}."
+        return (
+            f"the points lie in {found} block(s) of {self.block_size} {self.unit}, but "
+            f'n_splits={self.n_splits}; choose a smaller block_size ("auto" fits it to the '
+            "points), or a smaller n_splits."
+        )
 
     def _check_parameters(self) -> None:
         self._check_buffer()
-        if not isinstance(self.n_splits, Integral) or self.n_splits < 2:
-            raise ValueError(f"n_splits must be an integer of at least 2, got {self.n_splits!r}.")
+        self._check_n_splits()
         if self.unit not in ("degrees", "km"):
             raise ValueError(f'unit must be "degrees" or "km", got {self.unit!r}.')
         largest = 180 * (KM_PER_DEGREE if self.unit == "km" else 1)
         size = self.block_size
-        if size != "auto" and not (isinstance(size, Real) and SMALLEST <= size <= largest):
+        chosen_here = isinstance(size, str) and size in ("auto", "autocorrelation")
+        if not chosen_here and not (isinstance(size, Real) and SMALLEST <= size <= largest):
             raise ValueError(
-                f'block_size must be "auto", or at least 1e-6 and at most {largest:.0f} '
+                'block_size must be "auto", "autocorrelation", or at least 1e-6 and at most '
+                f"{largest:.0f} "
                 f"{self.unit}, got {size!r}."
             )
 
 
-def _number_blocks(lonlat: np.ndarray, degrees: float, equal_area: bool) -> np.ndarray:
+def number_blocks(lonlat: np.ndarray, degrees: float, equal_area: bool) -> np.ndarray:
     lon, lat = lonlat.T
     n_bands = max(1, round(180 / degrees))
     band = np.minimum(((lat + 90) / 180 * n_bands).astype(np.int64), n_bands - 1)
@@ -255,122 +267,12 @@ def _number_blocks(lonlat: np.ndarray, degrees: float, equal_area: bool) -> np.n
     return band * stride + (share * n_columns).astype(np.int64)
 
 
-def _span(lonlat: np.ndarray) -> float:
+def span(lonlat: np.ndarray) -> float:
     """Return the extent of the places in degrees of a great circle, east-west or north-south."""
     lon, lat = np.sort(lonlat[:, 0] % 360), lonlat[:, 1]
     gap = np.diff(np.append(lon, lon[0] + 360)).max()  # the rest of the circle holds all places
     width = (360 - gap) * np.cos(np.deg2rad((lat.min() + lat.max()) / 2))
     return float(max(width, np.ptp(lat), 10 * SMALLEST))
-
-
-class LeaveOneRegionOut(SpatialSplitter):
-    """One fold for each region, such as a country or a continent, as the test set.
-
-    Parameters
-    ----------
-    buffer_km : float, default=0.0
-        Training points within this great-circle distance of the region's points are left out.
-        It needs coordinates, as in :class:`SpatialBlockKFold`.
-
-    Examples
-    --------
-    >>> from skgeo_embed.model_selection import LeaveOneRegionOut
-    >>> coords = [[7.4, 46.9], [8.5, 47.4], [2.3, 48.9], [13.4, 52.5]]
-    >>> regions = ["CH", "CH", "FR", "DE"]
-    >>> for train, test in LeaveOneRegionOut(buffer_km=500).split(coords, groups=regions):
-    ...     print(train, test)
-    [3] [0 1]
-    [0 1 2] [3]
-    [3] [2]
-    """
-
-    # as scikit-learn's own splitters by groups: they are routed without being asked for
-    __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
-
-    def __init__(self, *, buffer_km: float = 0.0) -> None:
-        self.buffer_km = buffer_km
-
-    @property
-    def needs_places(self) -> bool:
-        """Whether folds depend on longitude and latitude: only if there is a buffer."""
-        return bool(self.buffer_km)
-
-    def get_n_splits(
-        self, X: Any = None, y: Any = None, groups: Any = None, coords: Any = None
-    ) -> int:
-        """Return the number of regions.
-
-        Parameters
-        ----------
-        X, y, coords : object
-            Not used; searches hand on what they hand to `split`.
-        groups : array-like of shape (n,)
-            The region of each row.
-
-        Returns
-        -------
-        n_splits : int
-            Number of regions.
-        """
-        return len(np.unique(_read_regions(groups)))
-
-    def split(
-        self, X: Any, y: Any = None, groups: Any = None, coords: Any = None
-    ) -> Iterator[Split]:
-        """Yield the training and test rows of each region, in the order of their names.
-
-        Parameters
-        ----------
-        X : array-like
-            The data.
-        y : object
-            Not used.
-        groups : array-like of shape (n,)
-            The region of each row.
-        coords : array-like of shape (n, 2), default=None
-            Longitude and latitude of the rows, if there is a buffer and X does not hold them.
-
-        Yields
-        ------
-        train, test : ndarray of int
-            Row numbers.
-
-        Raises
-        ------
-        ValueError
-            If `groups` is missing, or names one region only.
-        """
-        self._check_buffer()
-        regions = _read_regions(groups)
-        if X is not None and _num_samples(X) != len(regions):
-            raise ValueError(f"groups has {len(regions)} rows, X has {_num_samples(X)}.")
-        names = np.unique(regions)
-        if len(names) < 2:
-            raise ValueError(f"there is one region, {str(names[0])!r}; at least 2 are needed.")
-        lonlat = find_coordinates(X, coords) if self.buffer_km else np.empty((len(regions), 2))
-        rows = np.arange(len(regions))
-        for name in names:
-            test = regions == name
-            yield self._without_buffer(rows[~test], rows[test], lonlat)
-
-
-def _read_regions(groups: Any) -> np.ndarray:
-    if groups is None:
-        raise ValueError("groups is missing; pass the region of each row.")
-    groups = plain_column(groups)
-    values = np.ma.getdata(groups) if isinstance(groups, np.ma.MaskedArray) else np.asarray(groups)
-    if values.ndim != 1:
-        raise ValueError(f"groups must be one region for each row, (n,), got shape {values.shape}.")
-    missing = pd.isna(values) | (values == "") if values.dtype.kind in "OU" else pd.isna(values)
-    if isinstance(groups, np.ma.MaskedArray):
-        missing = missing | np.ma.getmaskarray(groups)
-    if np.any(missing):
-        rows = np.flatnonzero(missing)
-        raise ValueError(
-            f"groups are missing (NaN, None or masked) in {len(rows)} row(s) (first: row {rows[0]})"
-            "; name these regions, or drop the rows."
-        )
-    return values.astype(str) if values.dtype.kind == "O" else values
 
 
 def taken_by(method: Any, **arguments: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._fitting import whole_fit
-from skgeo_embed.model_selection._spatial import SpatialSplitter
+from skgeo_embed.model_selection._base import SpatialSplitter
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.places.reading import find_coordinates
 from skgeo_embed.prediction.ensemble import SpatialEnsemble

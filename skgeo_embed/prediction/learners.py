@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skgeo_embed.prediction.ridge_path import RidgePath
+from skgeo_embed.prediction.trend import TrendRegressor
 
 N_FOR_FEW = 64  # of a linear model that cannot memorise places
 N_FOR_TREES = 20  # they split one column at a time: few columns, among which place and others
@@ -44,8 +45,8 @@ def regressors(few: Any) -> list[tuple[str, BaseEstimator]]:
     linear = ColumnTransformer([("columns", "passthrough", linear_columns)])
     return [
         ("linear", make_pipeline(linear, RidgePath())),
-        ("boosting", _on_tree_columns(few, HistGradientBoostingRegressor(**BOOSTING))),
-        ("trees", _on_tree_columns(few, ExtraTreesRegressor(**FOREST))),
+        ("boosting", _with_trend(few, HistGradientBoostingRegressor(**BOOSTING))),
+        ("trees", _with_trend(few, ExtraTreesRegressor(**FOREST))),
     ]
 
 
@@ -76,6 +77,10 @@ def _on_tree_columns(few: Any, trees: BaseEstimator) -> Pipeline:
     return make_pipeline(columns, trees)
 
 
+def _with_trend(few: Any, trees: BaseEstimator) -> TrendRegressor:
+    return TrendRegressor(_on_tree_columns(few, trees), linear_columns, day_columns)
+
+
 def _first(few: Any, count: int) -> FunctionTransformer:
     return FunctionTransformer(few, kw_args={"count": count})
 
@@ -103,6 +108,12 @@ def linear_columns(X: pd.DataFrame) -> list[str]:
 def other_columns(X: pd.DataFrame) -> list[str]:
     """Name the columns of the table itself."""
     return [name for name in linear_columns(X) if not name.startswith("encoder__")]
+
+
+def day_columns(X: pd.DataFrame) -> list[str]:
+    """Name the columns of dates in days."""
+    marked = "dates__missingindicator_"
+    return [name for name in map(str, X) if name.startswith("dates__") and marked not in name]
 
 
 def tree_columns(X: pd.DataFrame) -> list[str]:

@@ -29,6 +29,7 @@ from skgeo_embed.places.numbers import (
     without_mask,
 )
 from skgeo_embed.places.reading import area_columns, read_places
+from skgeo_embed.places.times import values_of
 from skgeo_embed.places.units import in_degrees, is_radian, unit_of
 from skgeo_embed.prediction.base import warn_if_names_are_gone
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
@@ -39,10 +40,25 @@ from skgeo_embed.prediction.learners import (
     regressors,
 )
 from skgeo_embed.prediction.residuals import ResidualInterpolator
+from skgeo_embed.prediction.table_columns import (
+    AREA,
+    PLACE,
+    category_name,
+    date_columns,
+    lonlat_names,
+    named_lonlat,
+    named_place_and_time,
+    number_columns,
+    numbers_of,
+    place_and_time_names,
+    season_columns,
+    season_names,
+    seasons_of,
+    text_columns,
+    text_of,
+)
 
 N_COMPONENTS = 256
-PLACE = ["(longitude)", "(latitude)"]  # no column of a table has such a name
-AREA = "(area)"
 NAME_THEM = "name them with spatial_pipeline(lon=..., lat=...), or rename them to 'lon' and 'lat'"
 MOST_CATEGORIES = 40
 
@@ -61,9 +77,10 @@ def spatial_pipeline(
 
     - "table" converts the table to a pandas frame;
     - "features" is a ColumnTransformer: longitude and latitude, the encoder's features, what the
-      place looks like (``layer="content"``), numbers (dates in days, booleans as 0 and 1, missing
-      values replaced by the median and marked in a further column), and categories as columns of 0
-      and 1, with the rare ones in one column;
+      place looks like (``layer="content"``), numbers (booleans as 0 and 1, missing values replaced
+      by the median and marked in a further column), dates (in days, which can hold a trend, and if
+      they cover a year the month and two cycles of the year), and categories as columns of 0 and 1,
+      with the rare ones in one column;
     - "model" is a :class:`~skgeo_embed.prediction.ensemble.SpatialEnsemble`: a linear model on the
       encoder's mixed columns, gradient boosting and extra trees on the columns of content. Their
       weights, the strength of the linear model, and how far neighbours are followed are chosen on
@@ -76,7 +93,8 @@ def spatial_pipeline(
         :class:`~skgeo_embed.ResidualInterpolator`.
     encoder : transformer of places, default=None
         None is the bundled :class:`~skgeo_embed.SatCLIPEncoder` with its content columns. Trees
-        read the first 20 columns of another encoder.
+        read the first 20 columns of another encoder. One that takes a month or a year, such as
+        ``ClimplicitEncoder(month="sold")``, may name a column of dates.
     lon, lat : str, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
@@ -112,10 +130,12 @@ def spatial_pipeline(
             f'estimator must be "regressor", "classifier" or an estimator, got {estimator!r}.'
         )
     mixed = SatCLIPEncoder(n_components=N_COMPONENTS) if encoder is None else encoder
-    place = FunctionTransformer(named_lonlat, feature_names_out=_lonlat_names)
+    place = FunctionTransformer(named_lonlat, feature_names_out=lonlat_names)
     where = PlaceColumns()
     as_numbers = FunctionTransformer(numbers_of, feature_names_out="one-to-one")
     fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    as_seasons = FunctionTransformer(seasons_of, feature_names_out=season_names)
+    fill_seasons = SimpleImputer(strategy="median", keep_empty_features=True)
     as_text = FunctionTransformer(text_of, feature_names_out="one-to-one")
     one_hot = OneHotEncoder(
         handle_unknown="infrequent_if_exist",
@@ -127,9 +147,11 @@ def spatial_pipeline(
     features = FeatureTable(
         [
             ("place", place, PLACE),
-            ("encoder", make_pipeline(where, mixed), [*PLACE, AREA]),
+            ("encoder", *_encoded(mixed, where)),
             *(content if encoder is None and not own else []),
             ("numbers", make_pipeline(as_numbers, fill), number_columns),
+            ("dates", make_pipeline(as_numbers, fill), date_columns),
+            ("seasons", make_pipeline(as_seasons, fill_seasons), season_columns),
             ("categories", make_pipeline(as_text, one_hot), text_columns),
         ],
         verbose_feature_names_out=True,
@@ -144,34 +166,20 @@ def spatial_pipeline(
     return Pipeline([("table", TableReader(lon, lat)), ("features", features), ("model", model)])
 
 
-def named_lonlat(X: pd.DataFrame) -> pd.DataFrame:
-    """Give the two columns of the place their usual names."""
-    return X.set_axis(["lon", "lat"], axis=1)
-
-
-def number_columns(X: pd.DataFrame) -> list[Any]:
-    """Name the other columns that are numbers, booleans, dates or durations."""
-    return [name for name in X if name not in (*PLACE, AREA) and _is_numeric(X[name])]
-
-
-def text_columns(X: pd.DataFrame) -> list[Any]:
-    """Name the columns that are neither the place nor numbers."""
-    return [name for name in X if name not in (*PLACE, AREA) and not _is_numeric(X[name])]
-
-
-def numbers_of(X: pd.DataFrame) -> pd.DataFrame:
-    """Convert columns to float64: dates and durations to days, booleans to 0 and 1."""
-    return X.apply(_numbers)
-
-
-def text_of(X: pd.DataFrame) -> pd.DataFrame:
-    """Convert columns to text; missing values are a category too, and 1.0 is the category 1."""
-    return X.apply(lambda column: column.astype(object).map(_word).astype(object))
-
-
-def category_name(column: str, category: Any) -> str:
-    """Name the column of a category."""
-    return f"{column}={category}"
+def _encoded(encoder: Any, place: Any) -> tuple[Pipeline, list[Any]]:
+    """Return the step that encodes, and the columns it reads: the place, and a time if it asks."""
+    first = encoder
+    while isinstance(first, Pipeline):
+        first = first.steps[0][1]
+    time = getattr(first, "time_column", None)
+    if time is None:
+        return make_pipeline(place, encoder), [*PLACE, AREA]
+    with_time = FunctionTransformer(
+        named_place_and_time,
+        kw_args={"part": first.time_part},
+        feature_names_out=place_and_time_names,
+    )
+    return make_pipeline(with_time, encoder), [*PLACE, flat_name(time)]
 
 
 class FeatureTable(ColumnTransformer):
@@ -201,7 +209,7 @@ class PlaceColumns(  # type: ignore[call-arg]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the two columns."""
-        return np.asarray(_lonlat_names(self, input_features), dtype=object)
+        return np.asarray(lonlat_names(self, input_features), dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -236,7 +244,7 @@ class TableReader(  # type: ignore[call-arg]
         frame = as_pandas(X)
         taken = self._place_columns(frame)
         self.columns_ = [name for name in frame if name not in taken]
-        self.kinds_ = {name: _values_of(frame[name]) for name in self.columns_}
+        self.kinds_ = {name: values_of(frame[name]) for name in self.columns_}
         return self
 
     def transform(self, X: Any) -> pd.DataFrame:
@@ -252,7 +260,7 @@ class TableReader(  # type: ignore[call-arg]
                 f"with; it has {', '.join(map(repr, frame))}."
             )
         for name, kind in self.kinds_.items():
-            _check_values(name, kind, _values_of(frame[name]))
+            _check_values(name, kind, values_of(frame[name]))
         lon, lat = self._lonlat
         read = read_places(frame, lon=lon, lat=lat, wide=True, remedy=NAME_THEM)
         places = pd.DataFrame(read.lonlat, columns=PLACE, index=frame.index)
@@ -347,34 +355,6 @@ def flat_name(name: Any) -> str:
     return ".".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
-def _kind(column: pd.Series) -> str:
-    """Return pandas' word for the values of a column, whatever its dtype."""
-    if not isinstance(column.dtype, np.dtype):
-        column = column.astype(object)
-    return pd.api.types.infer_dtype(column, skipna=True)
-
-
-NUMBERS = {"boolean", "decimal", "floating", "integer", "mixed-integer-float"}
-DATES = {"date", "datetime", "datetime64", "period"}
-DURATIONS = {"timedelta", "timedelta64"}
-
-
-def _values_of(column: pd.Series) -> str:
-    """Return what a column holds: "numbers", "dates", "durations", "words" or "nothing"."""
-    if column.isna().all():
-        return "nothing"
-    kind = _kind(column)
-    if kind == "complex":
-        raise ValueError(
-            f"the column {column.name!r} holds complex numbers; pass their real and imaginary "
-            "parts as two columns."
-        )
-    for name, kinds in (("numbers", NUMBERS), ("dates", DATES), ("durations", DURATIONS)):
-        if kind in kinds:
-            return name
-    return "words"
-
-
 def _check_values(name: Any, fitted: str, found: str) -> None:
     """Refuse a column that held values of one kind in `fit` and holds another kind now."""
     both = {fitted, found}
@@ -384,40 +364,3 @@ def _check_values(name: Any, fitted: str, found: str) -> None:
         f"the column {name!r} held {fitted} in fit, and now holds {found}; convert it to {fitted}, "
         "or fit again."
     )
-
-
-def _is_numeric(column: pd.Series) -> bool:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return False
-    return _values_of(column) != "words"
-
-
-def _numbers(column: pd.Series) -> pd.Series:
-    kind = _kind(column)
-    if kind == "period":
-        column, kind = column.dt.to_timestamp(), "datetime64"
-    if not isinstance(column.dtype, np.dtype):
-        column = column.astype(object)
-    try:
-        if kind in DATES:
-            column = pd.to_datetime(column, utc=True) - pd.Timestamp(0, tz="UTC")
-        elif kind in DURATIONS:
-            column = pd.to_timedelta(column)
-        else:
-            return pd.to_numeric(column.where(column.notna(), np.nan)).astype("float64")
-        return column.dt.total_seconds() / 86_400
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"the column {column.name!r} held numbers in fit, and now holds something else: {error}"
-        ) from error
-
-
-def _word(value: Any) -> str:
-    if pd.isna(value):
-        return "missing"
-    whole = isinstance(value, (float, np.floating)) and value.is_integer()
-    return str(int(value)) if whole else str(value)
-
-
-def _lonlat_names(transformer: Any, names: Any) -> list[str]:
-    return ["lon", "lat"]

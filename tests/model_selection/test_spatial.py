@@ -138,7 +138,7 @@ def test_blocks_of_any_place(places):
     ("params", "expected"),
     [
         ({"n_splits": 1}, "n_splits must be"),
-        ({"block_size": 0}, r'block_size must be "auto", or at least 1e-6'),
+        ({"block_size": 0}, 'block_size must be "auto", "autocorrelation", or at least 1e-6'),
         ({"block_size": 200}, "at most 180 degrees"),
         ({"unit": "miles"}, "unit must be"),
         ({"buffer_km": -1}, "buffer_km must be"),

@@ -21,7 +21,13 @@ from sklearn.pipeline import Pipeline
 
 from skgeo_embed import PositionalEncoder, SatCLIPEncoder, spatial_pipeline
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.prediction.pipeline import as_pandas, number_columns, numbers_of, text_of
+from skgeo_embed.prediction.pipeline import as_pandas
+from skgeo_embed.prediction.table_columns import (
+    date_columns,
+    number_columns,
+    numbers_of,
+    text_of,
+)
 
 N = 120
 
@@ -62,7 +68,7 @@ def test_a_mixed_table_goes_in_as_it_is(table, fitted):
     assert fitted.score(frame, y) > 0.8
     names = fitted["features"].get_feature_names_out().tolist()
     assert names[:3] == ["place__lon", "place__lat", "encoder__satclip000"]
-    assert {"numbers__sold", "numbers__garden", "numbers__missingindicator_area"} <= set(names)
+    assert {"dates__sold", "numbers__garden", "numbers__missingindicator_area"} <= set(names)
     assert {"numbers__mixed", "numbers__lat_error", "categories__agent=missing"} <= set(names)
     features = fitted[:2].transform(frame)
     assert features.index.equals(frame.index)
@@ -301,7 +307,8 @@ def test_numbers_and_words():
             ),
         }
     )
-    assert number_columns(objects) == list(objects)
+    assert number_columns(objects) == ["decimal"]
+    assert date_columns(objects) == ["date", "zones", "month", "arrow"]
     found = numbers_of(objects).to_numpy()
     np.testing.assert_allclose(found, [[1, 1.5, 1, 0, 2], [np.nan, np.nan, 0.625, 31, np.nan]])
     with pytest.raises(ValueError, match="the column 'a' held numbers in fit"):
