@@ -190,11 +190,11 @@ def _fit_and_predict(
 def _lighter(model: Any) -> Any:
     """Return a copy with fewer or smaller trees, which suffice to weigh learners."""
     copy = clone(model)
-    last = copy[-1] if isinstance(copy, Pipeline) else copy
-    if isinstance(last, BaseForest):
-        last.set_params(n_estimators=min(last.n_estimators, TREES_IN_FOLDS))
-    elif isinstance(last, BaseHistGradientBoosting) and last.max_leaf_nodes is not None:
-        last.set_params(max_leaf_nodes=min(last.max_leaf_nodes, LEAVES_IN_FOLDS))
+    for part in (copy, *copy.get_params().values()):
+        if isinstance(part, BaseForest):
+            part.set_params(n_estimators=min(part.n_estimators, TREES_IN_FOLDS))
+        elif isinstance(part, BaseHistGradientBoosting) and part.max_leaf_nodes is not None:
+            part.set_params(max_leaf_nodes=min(part.max_leaf_nodes, LEAVES_IN_FOLDS))
     return copy
 
 

@@ -36,10 +36,8 @@ def read_labels(values: Any, what: str = "y") -> np.ndarray:
 
 def order_of_rows(X: Any, target: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
     """Sort rows by place, target and other columns, so that their given order does not matter."""
-    order = np.lexsort([*target.T, *lonlat.T])
-    keys = np.column_stack([lonlat, target])[order]
-    if (keys[1:] != keys[:-1]).any(axis=1).all():
-        return order
+    if lonlat.size and len(np.unique(lonlat, axis=0)) == len(lonlat):
+        return np.lexsort(lonlat.T)  # other columns, of which there may be hundreds, tell no more
     return np.lexsort([*_columns(X), *target.T, *lonlat.T])
 
 

@@ -200,11 +200,9 @@ def test_the_area_of_a_spatial_pipeline_is_that_of_its_leading_learner():
     table["rooms"] = np.arange(80) % 5
     model = spatial_pipeline().fit(table, table["lat"] + 3 * table["rooms"])
     area = AreaOfApplicability.from_model(model, table)
-    learners = dict(model[-1].learners_)
-    widths = {
-        name: learners[name][:-1].transform(model[:-1].transform(table)).shape[1]
-        for name in ("linear", "trees")
-    }
-    assert area.n_features_in_ in widths.values()
+    learners, table_of_model = dict(model[-1].learners_), model[:-1].transform(table)
+    steps = learners["linear"][:-1], learners["trees"].estimator_[:-1]
+    widths = [step.transform(table_of_model).shape[1] for step in steps]
+    assert area.n_features_in_ in widths
     other = table.assign(rooms=1000)
     assert (area.dissimilarity(other) > area.dissimilarity(table)).all()
