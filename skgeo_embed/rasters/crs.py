@@ -38,13 +38,13 @@ def check_crs(crs: str, path: str) -> None:
     from pyproj import CRS
     from pyproj.exceptions import ProjError
 
-    system = CRS.from_user_input(crs)
-    if system.is_geocentric or len(system.axis_info) < 2:
-        raise ImageError(
-            f"{path} has a CRS that is neither one of longitude and latitude nor that of a map: a "
-            f"{system.type_name} ({system.name})."
-        )
     try:
+        system = CRS.from_user_input(crs)
+        if system.is_geocentric or len(system.axis_info) < 2:
+            raise ImageError(
+                f"{path} has a CRS that is neither one of longitude and latitude nor that of a map:"
+                f" a {system.type_name} ({system.name})."
+            )
         transformer(crs, "forward")
     except ProjError as error:
         raise ImageError(
