@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.dummy import DummyRegressor
-from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingRegressor,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -14,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed._errors import CoordinateError
+from skgeo_embed.prediction import ensemble
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.ridge_path import RidgePath
 
@@ -171,3 +176,44 @@ class OnTheSphere(SpatialEnsemble):
 )
 def test_common_checks(estimator, check):
     check(estimator)
+
+
+def test_folds_have_lighter_trees_and_the_fit_whole_ones(monkeypatch):
+    seen = []
+    for forest in (ExtraTreesRegressor, HistGradientBoostingRegressor):
+        fit = forest.fit
+
+        def noted(self, X, y, fit=fit, **options):
+            size = getattr(self, "n_estimators", None) or self.max_leaf_nodes
+            seen.append((type(self).__name__[:5], size, len(X)))
+            return fit(self, X, y, **options)
+
+        monkeypatch.setattr(forest, "fit", noted)
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.uniform(0, 30, 90), rng.uniform(30, 60, 90)])
+    learners = [
+        ("trees", ExtraTreesRegressor(30, random_state=0)),
+        ("boosting", make_pipeline(StandardScaler(), HistGradientBoostingRegressor())),
+    ]
+    SpatialEnsemble(learners).fit(X, X[:, 1])
+    assert {size for name, size, n in seen if name == "Extra" and n < 90} == {20}
+    assert {size for name, size, n in seen if name == "HistG" and n < 90} == {15}
+    assert [size for _, size, n in seen if n == 90] == [30, 31]
+
+
+def test_blocks_of_a_large_table_are_a_sample(monkeypatch):
+    monkeypatch.setattr(ensemble, "ROWS_IN_BLOCKS", 60)
+    sizes = []
+    fit = Ridge.fit
+    monkeypatch.setattr(
+        Ridge, "fit", lambda self, X, y, **k: sizes.append(len(X)) or fit(self, X, y, **k)
+    )
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.uniform(0, 30, 150), rng.uniform(30, 60, 150)])
+    y = X[:, 1] + np.sin(X[:, 0])
+    model = SpatialEnsemble([("linear", Ridge())]).fit(X, y)
+    assert sizes[:3] == [100, 100, 100]  # random folds hold out every row
+    assert sum(sizes[3:6]) == 120  # two thirds of 60, three times
+    assert sizes[6:] == [150]
+    again = SpatialEnsemble([("linear", Ridge())]).fit(X[::-1], y[::-1])
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
