@@ -16,7 +16,7 @@ from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
-from skgeo_embed.prediction.rows import Fold, order_of_rows
+from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
 
 N_SPLITS = 3
 EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
@@ -142,7 +142,7 @@ class SpatialEnsemble(CorrectedEstimator):
     def _folds(self, y: np.ndarray, lonlat: np.ndarray) -> dict[str, list[Fold]]:
         """Return folds of both kinds, or random ones alone if places or classes are too few."""
         numbers = np.unique(y, return_inverse=True)[1] if is_classifier(self._leading) else None
-        folds = {"random": _random_folds(len(y), numbers)}
+        folds = {"random": deal_rows(len(y), N_SPLITS, numbers)}
         splitter = SpatialBlockKFold(N_SPLITS, block_size="auto")
         if len(np.unique(splitter.blocks(lonlat))) >= N_SPLITS:
             blocks = list(splitter.split(lonlat))
@@ -194,17 +194,6 @@ def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
 def _n_candidates(model: Any) -> int:
     last = model[-1] if isinstance(model, Pipeline) else model
     return len(last.alphas) if isinstance(last, RidgePath) else 1
-
-
-def _random_folds(n_rows: int, classes: np.ndarray | None) -> list[Fold]:
-    """Deal rows to random folds, about as many of each class to each."""
-    order = np.random.RandomState(0).permutation(n_rows)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    fold = np.empty(n_rows, dtype=int)
-    fold[order] = np.arange(n_rows) % N_SPLITS
-    rows = np.arange(n_rows)
-    return [(rows[fold != k], rows[fold == k]) for k in range(min(N_SPLITS, n_rows))]
 
 
 def _choose_shares(target: np.ndarray, held_out: list[np.ndarray]) -> np.ndarray:
