@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skgeo_embed.inspection._coverage import CoverageDisplay, coverage_by
 from skgeo_embed.inspection._embedding_map import EmbeddingMapDisplay
 from skgeo_embed.inspection._geolocation import GeolocationDisplay
 from skgeo_embed.inspection._similarity_map import SimilarityMapDisplay
@@ -9,9 +10,11 @@ from skgeo_embed.inspection._spatial_error import SpatialErrorDisplay
 from skgeo_embed.inspection._training_curve import TrainingCurveDisplay
 
 __all__ = [
+    "CoverageDisplay",
     "EmbeddingMapDisplay",
     "GeolocationDisplay",
     "SimilarityMapDisplay",
     "SpatialErrorDisplay",
     "TrainingCurveDisplay",
+    "coverage_by",
 ]
