@@ -77,11 +77,9 @@ def coverage_by(
     --------
     >>> from skgeo_embed.inspection import coverage_by
     >>> intervals = [[0.0, 1.0], [0.0, 1.0], [0.0, 3.0], [2.0, 3.0]]
-    >>> coverage_by([0.5, 2.0, 2.0, 2.5], intervals, ["a", "a", "b", "b"])[["rows", "coverage"]]
-           rows  coverage
-    group
-    a         2       0.5
-    b         2       1.0
+    >>> table = coverage_by([0.5, 2.0, 2.0, 2.5], intervals, ["a", "a", "b", "b"])
+    >>> table["coverage"].to_dict()
+    {'a': 0.5, 'b': 1.0}
     """
     hit, size = _hits(y_true, predicted, classes)
     name, group, columns = _groups(by, len(hit), coords, train_coords, block_size)

@@ -23,6 +23,7 @@ from skgeo_embed.prediction.calibration import (
     least_units,
 )
 from skgeo_embed.prediction.rows import Fold, chosen_folds, folds_in_order, order_of_rows
+from skgeo_embed.prediction.weights import weighted_fit_arguments
 
 
 class SpatialConformal(PlacesMetaEstimator):
@@ -74,20 +75,20 @@ class SpatialConformal(PlacesMetaEstimator):
         level, n_rows = self.confidence_level, len(y)
         if n_rows < least_units(level):
             raise ValueError(_too_few(level, n_rows, "rows"))
-        folds = self._folds(X, y, lonlat, groups)
+        weights, folds = self._row_weights, self._folds(X, y, lonlat, groups)
         errors = Parallel(n_jobs=self.n_jobs)(
-            delayed(_held_out_errors)(self, X, y, coords, groups, *fold) for fold in folds
+            delayed(_held_out_errors)(self, X, y, coords, groups, weights, *fold) for fold in folds
         )
         tested = np.concatenate([test for _, test in folds])
         measured = [Remoteness(lonlat[train]).measure(lonlat[test]) for train, test in folds]
         remoteness, known = (np.concatenate(parts) for parts in zip(*measured, strict=True))
         place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
         unit = np.where(known, tested, n_rows + place[tested])
-        weight = np.ones(len(tested))
+        weight = np.ones(len(tested)) if weights is None else weights[tested]
         held = HeldOut(np.concatenate(errors), remoteness, lonlat[tested], unit, weight)
         self._calibrate(held, known, int(place.max()) + 1)
         self._known = Remoteness(lonlat)
-        self.estimator_ = _fit(self._learner(y), X, y, coords, groups)
+        self.estimator_ = _fit(self._learner(y), X, y, coords, groups, weights)
 
     def _calibrate(self, held: HeldOut, known: np.ndarray, n_places: int) -> None:
         """Learn bounds at new places, and at known ones if enough held-out rows lie at those."""
@@ -178,17 +179,21 @@ def _held_out_errors(
     y: np.ndarray,
     coords: Any,
     groups: Any,
+    weights: np.ndarray | None,
     train: np.ndarray,
     test: np.ndarray,
 ) -> np.ndarray:
-    some = _rows_of(coords, train), _rows_of(groups, train)
+    some = (_rows_of(part, train) for part in (coords, groups, weights))
     model = _fit(conformal._learner(y[train]), _safe_indexing(X, train), y[train], *some)
     return conformal._errors(model, _safe_indexing(X, test), y[test], _rows_of(coords, test))
 
 
-def _fit(estimator: Any, X: Any, y: np.ndarray, coords: Any, groups: Any) -> Any:
+def _fit(
+    estimator: Any, X: Any, y: np.ndarray, coords: Any, groups: Any, weights: np.ndarray | None
+) -> Any:
     model = clone(estimator)
-    return model.fit(X, y, **taken_by(model.fit, coords=coords, groups=groups))
+    given = taken_by(model.fit, coords=coords, groups=groups)
+    return model.fit(X, y, **given, **weighted_fit_arguments(model, weights))
 
 
 def _rows_of(values: Any, rows: np.ndarray) -> Any:

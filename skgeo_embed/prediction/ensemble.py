@@ -17,6 +17,7 @@ from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
 from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
+from skgeo_embed.prediction.weights import weighted_fit_arguments
 
 N_SPLITS = 3
 EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
@@ -102,19 +103,22 @@ class SpatialEnsemble(CorrectedEstimator):
         target = self._read_target(y)
         order = order_of_rows(X, target, lonlat)
         X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
+        weights = None if self._row_weights is None else self._row_weights[order]
         folds = self._folds(y, lonlat)
-        held_out = {kind: self._hold_out(X, y, some) for kind, some in folds.items()}
-        shares = _choose_shares(target, list(held_out.values()))
+        held_out = {kind: self._hold_out(X, y, weights, some) for kind, some in folds.items()}
+        shares = _choose_shares(target, list(held_out.values()), weights)
         blends = {kind: np.tensordot(shares, found, 1) for kind, found in held_out.items()}
-        self._correction = NeighborCorrection(KnownPlaces(lonlat, target, blends["random"]))
+        self._correction = NeighborCorrection(
+            KnownPlaces(lonlat, target, blends["random"], weights)
+        )
         if "blocks" in folds:
             self._correction.limit_reach(
-                lonlat, target, blends["random"], blends["blocks"], folds["blocks"]
+                lonlat, target, blends["random"], blends["blocks"], folds["blocks"], weights
             )
         self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
         names = [name for name, _ in self.learners]
         fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit)(model, X, y) for _, model in self.learners
+            delayed(_fit)(model, X, y, weights) for _, model in self.learners
         )
         self.learners_ = list(zip(names, fitted, strict=True))
         sizes = [_n_candidates(model) for model in fitted]
@@ -150,12 +154,14 @@ class SpatialEnsemble(CorrectedEstimator):
                 folds["blocks"] = blocks
         return folds
 
-    def _hold_out(self, X: Any, y: np.ndarray, folds: list[Fold]) -> np.ndarray:
+    def _hold_out(
+        self, X: Any, y: np.ndarray, weights: np.ndarray | None, folds: list[Fold]
+    ) -> np.ndarray:
         """Predict held-out rows with each candidate, (candidates, n, columns)."""
         classes = getattr(self, "classes_", None)
         jobs = [(model, fold) for fold in folds for _, model in self.learners]
         found = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_and_predict)(model, X, y, *fold, classes) for model, fold in jobs
+            delayed(_fit_and_predict)(model, X, y, weights, *fold, classes) for model, fold in jobs
         )
         n_learners = len(self.learners)
         rows = [np.concatenate(found[i : i + n_learners]) for i in range(0, len(found), n_learners)]
@@ -165,14 +171,21 @@ class SpatialEnsemble(CorrectedEstimator):
         return whole
 
 
-def _fit(model: Any, X: Any, y: np.ndarray) -> Any:
-    return clone(model).fit(X, y)
+def _fit(model: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Any:
+    return clone(model).fit(X, y, **weighted_fit_arguments(model, weights))
 
 
 def _fit_and_predict(
-    model: Any, X: Any, y: np.ndarray, train: np.ndarray, test: np.ndarray, classes: Any
+    model: Any,
+    X: Any,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: Any,
 ) -> np.ndarray:
-    fitted = _fit(model, _safe_indexing(X, train), y[train])
+    some = None if weights is None else weights[train]
+    fitted = _fit(model, _safe_indexing(X, train), y[train], some)
     return _candidates(fitted, _safe_indexing(X, test), classes)
 
 
@@ -196,7 +209,9 @@ def _n_candidates(model: Any) -> int:
     return len(last.alphas) if isinstance(last, RidgePath) else 1
 
 
-def _choose_shares(target: np.ndarray, held_out: list[np.ndarray]) -> np.ndarray:
+def _choose_shares(
+    target: np.ndarray, held_out: list[np.ndarray], weights: np.ndarray | None
+) -> np.ndarray:
     """Choose shares of the candidates, none negative and 1 in sum, of least error in all folds.
 
     Errors of a kind count relative to those of its best candidate.
@@ -204,7 +219,10 @@ def _choose_shares(target: np.ndarray, held_out: list[np.ndarray]) -> np.ndarray
     n_candidates = len(held_out[0])
     gram = np.zeros((n_candidates, n_candidates))
     for found in held_out:
-        errors = (target - found).reshape(n_candidates, -1)
+        errors = target - found
+        if weights is not None:
+            errors *= np.sqrt(weights)[:, None]
+        errors = errors.reshape(n_candidates, -1)
         products = errors @ errors.T  # with shares of sum 1, the blend's error is their product
         gram += products / max(products.diagonal().min(), 1e-300)
     gram += EQUAL_SHARES * np.eye(n_candidates)
