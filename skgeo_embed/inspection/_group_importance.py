@@ -144,11 +144,11 @@ def _is_spatial_pipeline(model: Any) -> bool:
 def _default_groups(table: pd.DataFrame, last: Any) -> dict[str, list[Any]]:
     if not (isinstance(last, CorrectedEstimator) and "place__lon" in table):
         others = TableReader().fit(table).columns_
-        groups = {"place": [name for name in table if name not in others]}
-        return groups | ({"other columns": others} if others else {})
+        here = [name for name in table if name not in others]
+        return {"place": here} | ({"other columns": others} if others else {})
     place = [name for name in map(str, table) if name.startswith(OF_PLACE)]
     others = [name for name in map(str, table) if name not in place]
-    groups = {"place": place, NEIGHBOURS: ["place__lon", "place__lat"]}
+    groups: dict[str, list[Any]] = {"place": place, NEIGHBOURS: ["place__lon", "place__lat"]}
     groups |= {"other columns": others} if others else {}
     for name in place:
         if name.startswith(CONTENT):

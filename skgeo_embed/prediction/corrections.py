@@ -246,7 +246,8 @@ class SurfaceCorrection:
         )
         gain = (residuals**2 - left**2).reshape(len(points), -1).sum(axis=1)
         if known.tell_more_than_chance(gain):
-            self.regressor = clone(regressor).fit(points, residuals)
+            self.regressor = clone(regressor)
+            self.regressor.fit(points, residuals)  # PyKrige's returns nothing
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return the correction to add to the predictions (n, k) of places."""

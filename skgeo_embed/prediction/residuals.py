@@ -45,7 +45,8 @@ class ResidualInterpolator(CorrectedEstimator):
         ridge.
     interpolator : regressor, default=None
         Regressor that interpolates residuals in place of neighbours, such as
-        :class:`~sklearn.gaussian_process.GaussianProcessRegressor` (up to a few thousand rows). It
+        :class:`~sklearn.gaussian_process.GaussianProcessRegressor` or
+        ``pykrige.rk.Krige(method="ordinary3d")`` (up to a few thousand rows). It
         is fitted on points of a sphere, (n, 3), in units of the typical distance between places,
         and used if it predicts the residuals of held-out folds.
     cv : int, splitter, iterable of pairs or None, default=None
