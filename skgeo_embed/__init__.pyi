@@ -58,6 +58,7 @@ from .prediction.comparison import compare_encoders as compare_encoders
 from .prediction.intervals import SpatialConformalRegressor as SpatialConformalRegressor
 from .prediction.pipeline import spatial_pipeline as spatial_pipeline
 from .prediction.residuals import ResidualInterpolator as ResidualInterpolator
+from .prediction.sets import SpatialConformalClassifier as SpatialConformalClassifier
 from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
 from .pretraining.recipe import Recipe as Recipe
 from .streaming.grid import encode_grid as encode_grid

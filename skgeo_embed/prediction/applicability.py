@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,19 +9,20 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._fitting import whole_fit
 from skgeo_embed.model_selection._base import SpatialSplitter
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.places.reading import find_coordinates
-from skgeo_embed.prediction.ensemble import SpatialEnsemble
+from skgeo_embed.prediction.error_profile import ErrorProfile
+from skgeo_embed.prediction.inner_models import features_of_model, importance_of, last_step
 from skgeo_embed.prediction.rows import Fold, chosen_folds, order_of_rows
 
 SAME = 1e-6  # mean distances, between rows that differ by rounding
+QUERIES = 4096  # at a time
 PAIRED_ROWS = 5000  # the mean distance of more rows is estimated from a sample of so many
 
 
@@ -163,7 +163,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         array([ 1, -1])
         """
         features = features_of_model(model, X)
-        importance = _importance_of(_last_step(model), features)
+        importance = importance_of(last_step(model), features)
         lonlat = find_coordinates(X, coords)
         return cls(importance=importance, cv=cv)._fit_features(features, lonlat, groups, model)
 
@@ -196,6 +196,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             twin.threshold_ = float(of_places[of_places <= high + 1.5 * (high - low)].max())
             twin.offset_ = -twin.threshold_
             twin._nearest = NearestNeighbors(n_neighbors=1).fit(scaled)
+            twin._place = place
         return self
 
     def dissimilarity(self, X: Any) -> np.ndarray:
@@ -211,11 +212,101 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         index : ndarray of shape (n,)
             0 for a training row, 1 at the mean distance between training rows.
         """
+        distance, _ = self._nearest.kneighbors(self._read(X))
+        return distance[:, 0] / self.mean_distance_
+
+    def local_density(self, X: Any) -> np.ndarray:
+        """Count the training places that are like each row.
+
+        It is the local point density [1]_: the number of places with a training row whose
+        dissimilarity to the row is at most the threshold. A row inside the area has at least one;
+        with few, its prediction rests on few.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        density : ndarray of shape (n,), int
+            Places, 0 outside the area.
+
+        References
+        ----------
+        .. [1] F. Schumacher, C. Knoth, M. Ludwig, H. Meyer (2025). "Estimation of local training
+           data point densities to support the assessment of spatial prediction uncertainty".
+           Geoscientific Model Development 18. doi 10.5194/gmd-18-10185-2025.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skgeo_embed import AreaOfApplicability
+        >>> area = AreaOfApplicability().fit(np.arange(10.0)[:, None])
+        >>> area.local_density([[4.5], [0.0], [60.0]]).tolist()
+        [2, 2, 0]
+        """
+        rows = self._read(X)
+        radius = self.threshold_ * self.mean_distance_ * (1 + 1e-9)
+        density = np.empty(len(rows), dtype=int)
+        for start in range(0, len(rows), QUERIES):
+            part = slice(start, start + QUERIES)
+            near = self._nearest.radius_neighbors(rows[part], radius, return_distance=False)
+            density[part] = [len(np.unique(self._place[some])) for some in near]
+        return density
+
+    def error_profile(self, errors: Any) -> ErrorProfile:
+        """Learn what error to expect at each dissimilarity index.
+
+        Parameters
+        ----------
+        errors : array-like of shape (n,)
+            Errors of the training rows in the model's cross-validation, in the order of `fit`:
+            prediction less truth. Use the folds of `cv`, so that the index of a row says how
+            unlike the training rows of its fold were.
+
+        Returns
+        -------
+        profile : ErrorProfile
+            ``profile.predict(area.dissimilarity(X))`` is the error to expect.
+
+        Raises
+        ------
+        ValueError
+            If there is not one finite error for each training row.
+
+        Examples
+        --------
+        >>> from sklearn.linear_model import Ridge
+        >>> from sklearn.model_selection import cross_val_predict
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from skgeo_embed import AreaOfApplicability, SatCLIPEncoder
+        >>> from skgeo_embed.datasets import load_air_temperature
+        >>> from skgeo_embed.model_selection import SpatialBlockKFold
+        >>> X, y = load_air_temperature(return_X_y=True)
+        >>> X, y = X[::8], y[::8]
+        >>> model, cv = make_pipeline(SatCLIPEncoder(n_components=64), Ridge()), SpatialBlockKFold()
+        >>> area = AreaOfApplicability.from_model(model.fit(X, y), X, cv=cv)
+        >>> profile = area.error_profile(cross_val_predict(model, X, y, cv=cv) - y)
+        >>> low, high = profile.predict([0.05, 0.3])
+        >>> bool(low <= high)
+        True
+        """
+        check_is_fitted(self)
+        errors = column_or_1d(without_mask(errors), dtype=np.float64)
+        if errors.shape != self._place.shape or not np.isfinite(errors).all():
+            raise ValueError(
+                f"errors must be one finite number for each of the {len(self._place)} training "
+                f"rows; got {len(errors)}, of which {int((~np.isfinite(errors)).sum())} are not "
+                "finite."
+            )
+        return ErrorProfile(self.train_dissimilarity_, errors, self._place)
+
+    def _read(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         X = X if self._model is None else features_of_model(self._model, X)
         features = validate_data(self, without_mask(X), dtype=np.float64, reset=False)
-        distance, _ = self._nearest.kneighbors(self._scale(features))
-        return distance[:, 0] / self.mean_distance_
+        return self._scale(features)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return minus the dissimilarity index: the higher, the more like the training data.
@@ -315,53 +406,6 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         folds = KFold(min(5, len(places)), shuffle=True, random_state=0).split(places)
         tested = [np.isin(place, places[test]) for _, test in folds]
         return [(rows[~test], rows[test]) for test in tested]
-
-
-def features_of_model(model: Any, X: Any) -> np.ndarray:
-    """Return the features that the last step of a fitted model reads, (n, d)."""
-    table = X
-    for outer in _from_outside_in(model):
-        if isinstance(outer, Pipeline):
-            table = outer[:-1].transform(table)
-    return np.asarray(table, dtype=np.float64)
-
-
-def _last_step(model: Any) -> Any:
-    *_, last = _from_outside_in(model)
-    return last
-
-
-def _from_outside_in(model: Any) -> Iterator[Any]:
-    """Yield a fitted model and the models in it that predict; the innermost comes last."""
-    while model is not None:
-        yield model
-        if isinstance(model, Pipeline):
-            model = model.steps[-1][1]
-        elif isinstance(model, SpatialEnsemble):
-            model = _leading_learner(model)
-        else:
-            names = ("best_estimator_", "estimator_", "regressor_")
-            model = next((vars(model)[name] for name in names if name in vars(model)), None)
-
-
-def _leading_learner(ensemble: SpatialEnsemble) -> Any:
-    """Return the learner with the largest share, of those that say how much each feature counts."""
-    shares = {
-        name: ensemble.shares_[name].sum()
-        for name, learner in ensemble.learners_
-        if any(hasattr(_last_step(learner), word) for word in ("feature_importances_", "coef_"))
-    }
-    return dict(ensemble.learners_)[max(shares, key=shares.get)] if shares else None  # type: ignore[arg-type]
-
-
-def _importance_of(estimator: Any, features: np.ndarray) -> np.ndarray | None:
-    """Return how much each feature counts; None if the estimator does not say."""
-    weights = getattr(estimator, "feature_importances_", None)
-    if weights is None and hasattr(estimator, "coef_"):
-        weights = np.abs(np.atleast_2d(estimator.coef_)).mean(axis=0) * features.std(axis=0)
-    if weights is None or np.shape(weights) != features.shape[1:] or not np.any(weights):
-        return None
-    return np.asarray(weights, dtype=np.float64)
 
 
 def _or_nothing(lonlat: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from skgeo_embed.places.kinds import recognise
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.places.reading import find_coordinates, read_coordinates
 from skgeo_embed.prediction.rows import read_labels
+from skgeo_embed.prediction.weights import read_weights
 
 
 class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
@@ -31,13 +32,16 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
     estimator_: Any
     lon: str | int | None
     lat: str | int | None
+    _row_weights: np.ndarray | None  # during fit
 
     @property
     def _leading(self) -> Any:
         """Return the estimator that decides whether this is a regressor or a classifier."""
         return self.estimator
 
-    def fit(self, X: Any, y: Any, coords: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, coords: Any = None, groups: Any = None, sample_weight: Any = None
+    ) -> Self:
         """Fit on a table with places.
 
         Parameters
@@ -51,6 +55,10 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         groups : array-like of shape (n,), default=None
             Group of each row, for a `cv` that splits by groups, such as
             :class:`~skgeo_embed.model_selection.LeaveOneRegionOut`.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows, not negative. They are passed on to the estimators inside, in folds
+            too, and count wherever errors of rows are compared. In a
+            :func:`~skgeo_embed.spatial_pipeline` pass ``model__sample_weight``.
 
         Returns
         -------
@@ -62,7 +70,7 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
         CoordinateError
             If there are no coordinates, or they cannot be read.
         TypeError
-            If what is fitted is of a kind that this estimator cannot use.
+            If what is fitted is of a kind that this estimator cannot use, or takes no weights.
         ValueError
             If there are fewer than 2 rows, labels are missing or masked, or a parameter cannot be
             used.
@@ -75,12 +83,14 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
                 raise ValueError(
                     f"{type(self).__name__} needs at least 2 rows, got n_samples={len(y)}."
                 )
+            twin._row_weights = read_weights(sample_weight, len(y))
             twin._columns = self.lon, self.lat
             twin._beside = coords is not None
             twin._names = None
             lonlat = twin._places(X, coords)
             twin._names = None if twin._beside else recognise(X).names
             twin._fit_rows(X, y, lonlat, coords, groups)
+            del twin._row_weights
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(twin.estimator_, name):
                     setattr(twin, name, getattr(twin.estimator_, name))

@@ -36,13 +36,24 @@ class KnownPlaces:
     """Distinct training places, with means over the rows of each.
 
     Targets and out-of-fold predictions have shape (n, k): one column, or one for each class.
+    Rows count by their weights; rows without any are left out.
     """
 
-    def __init__(self, lonlat: np.ndarray, target: np.ndarray, predicted: np.ndarray) -> None:
-        self.lonlat, place, self.counts = np.unique(
-            lonlat, axis=0, return_inverse=True, return_counts=True
-        )
+    def __init__(
+        self,
+        lonlat: np.ndarray,
+        target: np.ndarray,
+        predicted: np.ndarray,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        self.weights = np.ones(len(lonlat)) if weights is None else weights
+        if not self.weights.all():
+            kept = self.weights > 0
+            lonlat, target, predicted = lonlat[kept], target[kept], predicted[kept]
+            self.weights = self.weights[kept]
+        self.lonlat, place = np.unique(lonlat, axis=0, return_inverse=True)
         self.place = place.ravel()  # of each row; numpy 2.0 gave it a second axis
+        self.counts = np.bincount(self.place, self.weights)
         self.row_residuals = target - predicted
         self.residuals = self.sums(self.row_residuals) / self.counts[:, None]
         self.predicted = self.sums(predicted) / self.counts[:, None]
@@ -55,8 +66,9 @@ class KnownPlaces:
         self.spacing_km = max(spacing, MIN_DISTANCE_KM)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sum values over the rows of each place, (n_places, k)."""
-        columns = (np.bincount(self.place, column, len(self.lonlat)) for column in values.T)
+        """Sum weighted values over the rows of each place, (n_places, k)."""
+        weighted = values.T * self.weights
+        columns = (np.bincount(self.place, column, len(self.lonlat)) for column in weighted)
         return np.column_stack(list(columns))
 
     def tell_more_than_chance(self, gain: np.ndarray) -> bool:
@@ -83,6 +95,7 @@ class NeighborCorrection:
         near: np.ndarray,
         far: np.ndarray,
         folds: list[tuple[np.ndarray, np.ndarray]],
+        weights: np.ndarray | None = None,
     ) -> None:
         """Choose how far neighbours are followed, by errors near them and in held-out blocks.
 
@@ -91,19 +104,22 @@ class NeighborCorrection:
         if self.weighting is None:
             return
         known, nearest = self._known, slice(0, self.weighting.n_neighbors)
+        weights = np.ones(len(lonlat)) if weights is None else weights
         distance = known.distance[:, nearest]
         around = self._of_neighbors(
             distance / EARTH_RADIUS_KM, known.neighbor[:, nearest], known.predicted
         )
         parts: list[Part] = [(known.residuals, around, distance[:, 0], known.counts)]
         for train, test in folds:
-            there = KnownPlaces(lonlat[train], target[train], near[train])
+            if not weights[train].any():
+                continue
+            there = KnownPlaces(lonlat[train], target[train], near[train], weights[train])
             apart, neighbor = there.tree.query(
                 _radians(lonlat[test]), k=min(self.weighting.n_neighbors, len(there.lonlat))
             )
             around = self._of_neighbors(apart, neighbor, far[test], there)
             away = apart[:, 0] * EARTH_RADIUS_KM
-            parts.append((target[test] - far[test], around, away, np.ones(len(test))))
+            parts.append((target[test] - far[test], around, away, weights[test]))
         errors = np.zeros(len(REACHES))
         for some in ([parts[0]], parts[1:]):
             held = np.array([[_error_within(part, r, known.spacing_km) for r in REACHES]
@@ -165,10 +181,11 @@ class NeighborCorrection:
             around = self._of_neighbors(distance, known.neighbor[:, nearest], known.predicted)
             left = left - around[known.place]
         sums, counts = known.sums(left), known.counts[:, None]
-        alone = known.sums(left**2)
+        alone, weight = known.sums(left**2), known.weights[:, None]
         best, least, gain = None, np.inf, np.zeros(1)
         for shrinkage in SHRINKAGES:
-            others = (sums[known.place] - left) / (counts[known.place] - 1 + shrinkage)
+            rest = counts[known.place] - weight + shrinkage
+            others = (sums[known.place] - weight * left) / rest
             error = known.sums((left - others) ** 2)
             if error.sum() < least:
                 best, least, gain = shrinkage, error.sum(), ((alone - error) / counts).sum(axis=1)
@@ -228,7 +245,8 @@ class SurfaceCorrection:
         )
         gain = (residuals**2 - left**2).reshape(len(points), -1).sum(axis=1)
         if known.tell_more_than_chance(gain):
-            self.regressor = clone(regressor).fit(points, residuals)
+            self.regressor = clone(regressor)
+            self.regressor.fit(points, residuals)  # PyKrige's returns nothing
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return the correction to add to the predictions (n, k) of places."""

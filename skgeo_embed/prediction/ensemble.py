@@ -18,7 +18,8 @@ from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
-from skgeo_embed.prediction.rows import Fold, order_of_rows
+from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
+from skgeo_embed.prediction.weights import weighted_fit_arguments
 
 N_SPLITS = 3
 ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
@@ -107,21 +108,27 @@ class SpatialEnsemble(CorrectedEstimator):
         target = self._read_target(y)
         order = order_of_rows(X, target, lonlat)
         X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
-        held_out = [(target, self._hold_out(X, y, self._random_folds(y)))]
+        weights = self._row_weights
+        weights = None if weights is None else weights[order]
+        random = self._random_folds(y)
+        held_out = [(target, self._hold_out(X, y, weights, random), weights)]
         some = _some_rows(len(y))
+        of_some = None if weights is None else weights[some]
         blocks = self._block_folds(y[some], lonlat[some])
         if blocks:
-            there = _safe_indexing(X, some)
-            held_out.append((target[some], self._hold_out(there, y[some], blocks)))
+            found = self._hold_out(_safe_indexing(X, some), y[some], of_some, blocks)
+            held_out.append((target[some], found, of_some))
         shares = _choose_shares(held_out)
-        near, *far = (np.tensordot(shares, found, 1) for _, found in held_out)
-        self._correction = NeighborCorrection(KnownPlaces(lonlat, target, near))
+        near, *far = (np.tensordot(shares, found, 1) for _, found, _ in held_out)
+        self._correction = NeighborCorrection(KnownPlaces(lonlat, target, near, weights))
         if blocks:
-            self._correction.limit_reach(lonlat[some], target[some], near[some], far[0], blocks)
+            self._correction.limit_reach(
+                lonlat[some], target[some], near[some], far[0], blocks, of_some
+            )
         self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
         names = [name for name, _ in self.learners]
         fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit)(model, X, y) for _, model in self.learners
+            delayed(_fit)(model, X, y, weights) for _, model in self.learners
         )
         self.learners_ = list(zip(names, fitted, strict=True))
         sizes = [_n_candidates(model) for model in fitted]
@@ -147,7 +154,7 @@ class SpatialEnsemble(CorrectedEstimator):
             raise ValueError(f"learners must be at least one, with different names; got {found}.")
 
     def _random_folds(self, y: np.ndarray) -> list[Fold]:
-        return _random_folds(len(y), self._numbers(y))
+        return deal_rows(len(y), N_SPLITS, self._numbers(y))
 
     def _block_folds(self, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
         """Return folds of blocks; none if places or classes are too few."""
@@ -161,12 +168,14 @@ class SpatialEnsemble(CorrectedEstimator):
     def _numbers(self, y: np.ndarray) -> np.ndarray | None:
         return np.unique(y, return_inverse=True)[1] if is_classifier(self._leading) else None
 
-    def _hold_out(self, X: Any, y: np.ndarray, folds: list[Fold]) -> np.ndarray:
+    def _hold_out(
+        self, X: Any, y: np.ndarray, weights: np.ndarray | None, folds: list[Fold]
+    ) -> np.ndarray:
         """Predict held-out rows with each candidate, (candidates, n, columns)."""
         classes = getattr(self, "classes_", None)
         jobs = [(model, fold) for fold in folds for _, model in self.learners]
         found = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_and_predict)(model, X, y, *fold, classes) for model, fold in jobs
+            delayed(_fit_and_predict)(model, X, y, weights, *fold, classes) for model, fold in jobs
         )
         n_learners = len(self.learners)
         rows = [np.concatenate(found[i : i + n_learners]) for i in range(0, len(found), n_learners)]
@@ -176,14 +185,21 @@ class SpatialEnsemble(CorrectedEstimator):
         return whole
 
 
-def _fit(model: Any, X: Any, y: np.ndarray) -> Any:
-    return clone(model).fit(X, y)
+def _fit(model: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Any:
+    return clone(model).fit(X, y, **weighted_fit_arguments(model, weights))
 
 
 def _fit_and_predict(
-    model: Any, X: Any, y: np.ndarray, train: np.ndarray, test: np.ndarray, classes: Any
+    model: Any,
+    X: Any,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: Any,
 ) -> np.ndarray:
-    fitted = _fit(_lighter(model), _safe_indexing(X, train), y[train])
+    some = None if weights is None else weights[train]
+    fitted = _fit(_lighter(model), _safe_indexing(X, train), y[train], some)
     return _candidates(fitted, _safe_indexing(X, test), classes)
 
 
@@ -225,27 +241,19 @@ def _some_rows(n_rows: int) -> np.ndarray:
     return np.sort(np.random.RandomState(0).permutation(n_rows)[:ROWS_IN_BLOCKS])
 
 
-def _random_folds(n_rows: int, classes: np.ndarray | None) -> list[Fold]:
-    """Deal rows to random folds, about as many of each class to each."""
-    order = np.random.RandomState(0).permutation(n_rows)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    fold = np.empty(n_rows, dtype=int)
-    fold[order] = np.arange(n_rows) % N_SPLITS
-    rows = np.arange(n_rows)
-    return [(rows[fold != k], rows[fold == k]) for k in range(min(N_SPLITS, n_rows))]
-
-
-def _choose_shares(held_out: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _choose_shares(held_out: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> np.ndarray:
     """Choose shares of the candidates, none negative and 1 in sum, of least error in all folds.
 
-    Each kind of folds has targets and the candidates' predictions; its errors count relative to
-    those of its best candidate.
+    Each kind of folds has targets, the candidates' predictions and weights of rows; its errors
+    count relative to those of its best candidate.
     """
     n_candidates = len(held_out[0][1])
     gram = np.zeros((n_candidates, n_candidates))
-    for target, found in held_out:
-        errors = (target - found).reshape(n_candidates, -1)
+    for target, found, weights in held_out:
+        errors = target - found
+        if weights is not None:
+            errors *= np.sqrt(weights)[:, None]
+        errors = errors.reshape(n_candidates, -1)
         products = errors @ errors.T  # with shares of sum 1, the blend's error is their product
         gram += products / max(products.diagonal().min(), 1e-300)
     gram += EQUAL_SHARES * np.eye(n_candidates)

@@ -18,6 +18,7 @@ from skgeo_embed.prediction.rows import (
     folds_in_order,
     order_of_rows,
 )
+from skgeo_embed.prediction.weights import that_asks_for_weights, weighted_fit_arguments
 
 
 class ResidualInterpolator(CorrectedEstimator):
@@ -49,7 +50,8 @@ class ResidualInterpolator(CorrectedEstimator):
         ridge.
     interpolator : regressor, default=None
         Regressor that interpolates residuals in place of neighbours, such as
-        :class:`~sklearn.gaussian_process.GaussianProcessRegressor` (up to a few thousand rows). It
+        :class:`~sklearn.gaussian_process.GaussianProcessRegressor` or
+        ``pykrige.rk.Krige(method="ordinary3d")`` (up to a few thousand rows). It
         is fitted on points of a sphere, (n, 3), in units of the typical distance between places,
         and used if it predicts the residuals of held-out folds.
     cv : int, splitter, iterable of pairs or None, default=None
@@ -126,20 +128,21 @@ class ResidualInterpolator(CorrectedEstimator):
     def _fit_rows(
         self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
     ) -> None:
-        target = self._read_target(y)
+        target, weights = self._read_target(y), self._row_weights
+        given = weighted_fit_arguments(self.estimator, weights)
         predicted = cross_val_predict(
-            clone(self.estimator),
+            that_asks_for_weights(self.estimator, weights),
             X,
             y,
             cv=self._folds(order_of_rows(X, target, lonlat), y, lonlat, groups),
             n_jobs=self.n_jobs,
-            params={},  # None fails under metadata routing in scikit-learn 1.6.0
+            params=given,  # None fails under metadata routing in scikit-learn 1.6.0
             method="predict_proba" if is_classifier(self.estimator) else "predict",
         ).reshape(target.shape)
         self.residuals_ = target - predicted
         if not is_classifier(self.estimator):
             self.residuals_ = self.residuals_[:, 0]
-        known = KnownPlaces(lonlat, target, predicted)
+        known = KnownPlaces(lonlat, target, predicted, weights)
         self.spacing_km_ = known.spacing_km
         if self.interpolator is None:
             neighbors = NeighborCorrection(known)
@@ -147,7 +150,7 @@ class ResidualInterpolator(CorrectedEstimator):
         else:
             surface = SurfaceCorrection(self.interpolator, known)
             self._correction, self.interpolator_ = surface.correct, surface.regressor
-        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.estimator_ = clone(self.estimator).fit(X, y, **given)
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
         if hasattr(self, "classes_"):

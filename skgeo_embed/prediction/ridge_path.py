@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skgeo_embed.places.numbers import without_mask
 
@@ -43,7 +43,7 @@ class RidgePath(RegressorMixin, BaseEstimator):
     def __init__(self, alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4)) -> None:
         self.alphas = alphas
 
-    def fit(self, X: Any, y: Any) -> RidgePath:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> RidgePath:
         """Fit all strengths.
 
         Parameters
@@ -52,6 +52,8 @@ class RidgePath(RegressorMixin, BaseEstimator):
             Features.
         y : array-like of shape (n,)
             Targets.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows; they count relative to their mean.
 
         Returns
         -------
@@ -61,18 +63,25 @@ class RidgePath(RegressorMixin, BaseEstimator):
         self._validate_params()
         y = without_mask(y)
         X, y = validate_data(self, without_mask(X), y, dtype=np.float64, y_numeric=True)
-        centre, spread = X.mean(axis=0), X.std(axis=0)
+        centre, spread, mean = X.mean(axis=0), X.std(axis=0), y.mean()
+        root = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            root = np.sqrt(weights / weights.mean())
+            centre, mean = np.average(X, axis=0, weights=weights), np.average(y, weights=weights)
+            spread = np.sqrt(np.average((X - centre) ** 2, axis=0, weights=weights))
         spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
-        standard = (X - centre) / spread
-        mean = y.mean()
+        standard, left = (X - centre) / spread, y - mean
+        if root is not None:
+            standard, left = standard * root[:, None], left * root
         if X.shape[0] < X.shape[1]:  # as many unknowns as rows
             values, vectors = np.linalg.eigh(standard @ standard.T)
-            turned = (vectors.T @ (y - mean))[:, None]
+            turned = (vectors.T @ left)[:, None]
             shrunk = turned / (values.clip(0)[:, None] + np.asarray(self.alphas))
             weights = standard.T @ (vectors @ shrunk)
         else:
             values, vectors = np.linalg.eigh(standard.T @ standard)
-            turned = (vectors.T @ (standard.T @ (y - mean)))[:, None]
+            turned = (vectors.T @ (standard.T @ left))[:, None]
             weights = vectors @ (turned / (values.clip(0)[:, None] + np.asarray(self.alphas)))
         self.coef_ = (weights / spread[:, None]).T
         self.intercept_ = mean - self.coef_ @ centre

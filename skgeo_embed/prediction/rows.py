@@ -50,6 +50,17 @@ def folds_in_order(splitter: Any, order: np.ndarray, y: np.ndarray | None = None
     ]
 
 
+def deal_rows(n_rows: int, n_splits: int, classes: np.ndarray | None = None) -> list[Fold]:
+    """Deal rows to random folds, about as many of each class (a number) to each."""
+    order = np.random.RandomState(0).permutation(n_rows)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    fold = np.empty(n_rows, dtype=int)
+    fold[order] = np.arange(n_rows) % n_splits
+    rows = np.arange(n_rows)
+    return [(rows[fold != k], rows[fold == k]) for k in range(min(n_splits, n_rows))]
+
+
 def chosen_folds(
     cv: Any, places: Any, y: Any = None, groups: Any = None, *, classifier: bool = False
 ) -> list[Fold]:

@@ -18,6 +18,7 @@ from skgeo_embed import (
 )
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.prediction import applicability
+from skgeo_embed.prediction.error_profile import ErrorProfile
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +207,47 @@ def test_the_area_of_a_spatial_pipeline_is_that_of_its_leading_learner():
     assert area.n_features_in_ in widths
     other = table.assign(rooms=1000)
     assert (area.dissimilarity(other) > area.dissimilarity(table)).all()
+
+
+def test_the_density_counts_the_places_that_are_like_a_row():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(60, 2))
+    area = AreaOfApplicability().fit(X)
+    new = np.vstack([rng.normal(size=(40, 2)), [[9.0, 9.0]]])
+    spread = X.std(axis=0)
+    apart = np.linalg.norm((new[:, None] - X[None]) / spread, axis=2) / area.mean_distance_
+    expected = (apart <= area.threshold_).sum(axis=1)
+    np.testing.assert_array_equal(area.local_density(new), expected)
+    np.testing.assert_array_equal(area.local_density(new) > 0, area.predict(new) == 1)
+    assert area.local_density(new)[-1] == 0
+    places = rng.uniform([5, 45], [15, 55], (60, 2))
+    twice = AreaOfApplicability().fit(np.vstack([X, X]), coords=np.vstack([places, places]))
+    apart *= area.mean_distance_ / twice.mean_distance_
+    expected = (apart <= twice.threshold_).sum(axis=1)
+    np.testing.assert_array_equal(twice.local_density(new), expected)  # a place counts once
+
+
+def test_the_error_profile_rises_and_ends_where_errors_end():
+    rng = np.random.RandomState(0)
+    X = rng.standard_t(3, size=(400, 1))
+    area = AreaOfApplicability().fit(X)
+    index = area.train_dissimilarity_
+    errors = (0.5 + 20 * index) * rng.normal(size=400)
+    profile = area.error_profile(errors)
+    assert (np.diff(profile.rmse) >= 0).all()
+    assert profile.rmse[-1] > 2 * profile.rmse[0]
+    found = profile.predict([index.min(), index.max(), index.max() + 1e-6])
+    assert found[0] == profile.rmse[0]
+    assert found[1] == profile.rmse[-1]
+    assert np.isnan(found[2])
+    for wrong in (errors[:-1], np.where(np.arange(400) == 3, np.nan, errors)):
+        with pytest.raises(ValueError, match="one finite number for each of the 400 training rows"):
+            area.error_profile(wrong)
+
+
+def test_a_place_of_many_rows_counts_once_in_the_error_profile():
+    index, errors = np.linspace(0, 1, 30), np.ones(30)
+    errors[0] = 100.0
+    rows = np.repeat(np.arange(30), np.where(np.arange(30) == 0, 500, 1))
+    many = ErrorProfile(index[rows], errors[rows], rows)
+    np.testing.assert_allclose(many.rmse, ErrorProfile(index, errors, np.arange(30)).rmse)

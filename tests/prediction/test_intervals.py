@@ -6,13 +6,14 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import ResidualInterpolator, SpatialConformalRegressor
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.model_selection import SpatialBlockKFold
+from skgeo_embed.prediction import calibration
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_the_promised_share_in_random_folds_and_in_blocks(table, level):
 
 def test_intervals_widen_with_the_distance_and_then_stay(table):
     X, y = table
-    model = SpatialConformalRegressor(KNeighborsRegressor(5)).fit(X, y)
+    model = SpatialConformalRegressor(KNeighborsRegressor(5), method="remoteness").fit(X, y)
     width = np.diff(model.predict_interval([[10.0, 50.0], [16.5, 50.0], [100.0, 0.0]]))[:, 0]
     assert width[0] < 0.6 * width[1]
     assert width[1] <= width[2] == pytest.approx(2 * model.half_widths_[-1])
@@ -54,10 +55,11 @@ def test_intervals_widen_with_the_distance_and_then_stay(table):
     assert (np.diff(model.remoteness_km_) > 0).all()
 
 
-def test_the_half_width_is_the_conformal_quantile(table):
-    X, y = (values[:90] for values in table)  # too few for more than one band
+def test_the_half_width_is_the_conformal_quantile(table, monkeypatch):
+    X, y = (values[:90] for values in table)
+    monkeypatch.setattr(calibration, "MOST_BANDS", 1)
     model = SpatialConformalRegressor(
-        DummyRegressor(), confidence_level=0.8, cv=[KFold(5), KFold(3)]
+        DummyRegressor(), confidence_level=0.8, method="remoteness", cv=[KFold(5), KFold(3)]
     ).fit(X, y)
     errors = [
         np.abs(y[test] - y[train].mean())
@@ -123,7 +125,7 @@ def test_bad_folds_and_levels_are_refused(table):
             yield np.arange(30), np.arange(30, 60)
 
     model = SpatialConformalRegressor(Ridge(), cv=[Half(2)])
-    with pytest.raises(ValueError, match=r"must put each row into one test fold; row 0 is in 0"):
+    with pytest.raises(ValueError, match=r"put each row into a test fold; 30 row.*first: row 0"):
         model.fit(X, y)
     assert not hasattr(model, "half_widths_")
 
@@ -195,3 +197,77 @@ def test_few_rows_hold_the_level_or_are_refused(table, level, least):
         model.fit(X[start : start + n_rows], y[start : start + n_rows])
         held.append(coverage(model.predict_interval(X), y))
     assert np.mean(held) > level - 0.02
+
+
+def test_rows_of_repeated_folds_count_once(table):
+    X, y = (values[:40] for values in table)
+    once = KFold(5, shuffle=True, random_state=0)
+    model = SpatialConformalRegressor(DummyRegressor(), confidence_level=0.8, cv=[once])
+    thrice = [fold for _ in range(3) for fold in once.split(X)]  # the same errors, three times
+    expected = model.fit(X, y).half_widths_
+    np.testing.assert_array_equal(model.set_params(cv=thrice).fit(X, y).half_widths_, expected)
+    repeated = RepeatedKFold(n_splits=5, n_repeats=3, random_state=0)
+    few = SpatialConformalRegressor(DummyRegressor(), confidence_level=0.99, cv=[repeated])
+    with pytest.raises(ValueError, match="needs at least 99 rows, got 40"):
+        few.fit(X, y)
+
+
+def shared_places(n_places, seed, at_each=10):
+    """Ten rows at each place, which share most of what is unknown."""
+    rng = np.random.RandomState(seed)
+    places = rng.uniform([5, 45], [15, 55], (n_places, 2)).repeat(at_each, axis=0)
+    effect = rng.normal(size=n_places).repeat(at_each)
+    return places, effect + 0.3 * rng.normal(size=len(effect))
+
+
+def test_places_that_rows_share_count_once_elsewhere_and_rows_count_there():
+    new, home = [], []
+    for seed in range(12):
+        X, y = shared_places(120, seed)
+        train = np.arange(20 * 10) % 10 < 8  # eight rows of the first twenty places
+        known, at_home = np.flatnonzero(train), np.flatnonzero(~train)
+        model = SpatialConformalRegressor(KNeighborsRegressor(4), method="remoteness")
+        model.fit(X[known], y[known])
+        home.append(coverage(model.predict_interval(X[at_home]), y[at_home]))
+        new.append(coverage(model.predict_interval(X[200:]), y[200:]))
+    assert np.mean(home) == pytest.approx(0.9, abs=0.05)
+    assert 0.9 - 2 * np.std(new) / np.sqrt(12) < np.mean(new) < 0.98
+
+
+def test_too_few_places_are_unbounded_elsewhere_and_said_so():
+    X, y = shared_places(5, 0)
+    model = SpatialConformalRegressor(KNeighborsRegressor(5))
+    with pytest.warns(UserWarning, match=r"only 5 places .*=0.9 needs 9"):
+        model.fit(X, y)
+    width = np.diff(model.predict_interval([X[0], [10.0, 50.001]]))[:, 0]
+    assert width[0] < 4
+    assert np.isinf(width[1])
+    with pytest.raises(ValueError, match="needs at least 9 places, got 5"):
+        SpatialConformalRegressor(KNeighborsRegressor(5), cv=GroupKFold(5)).fit(
+            X, y, groups=X[:, 0]
+        )
+
+
+def test_local_weights_where_errors_differ_over_the_map_and_not_elsewhere():
+    rng = np.random.RandomState(0)
+    X = rng.uniform([5, 45], [15, 55], (1000, 2))
+    noise = rng.normal(size=1000)
+    even = SpatialConformalRegressor(DummyRegressor()).fit(X, noise)
+    assert even.method_ == "remoteness"
+    uneven = noise * np.where(X[:, 0] < 10, 0.2, 2.0)
+    model = SpatialConformalRegressor(DummyRegressor()).fit(X[:800], uneven[:800])
+    assert model.method_ == "local"
+    found, plain = (
+        SpatialConformalRegressor(DummyRegressor(), method=method)
+        .fit(X[:800], uneven[:800])
+        .predict_interval(X[800:])
+        for method in ("auto", "remoteness")
+    )
+    np.testing.assert_array_equal(found, model.predict_interval(X[800:]))
+    for west in (True, False):
+        part = (X[800:, 0] < 10) == west
+        assert coverage(found[part], uneven[800:][part]) == pytest.approx(0.9, abs=0.07)
+    west = X[800:, 0] < 9
+    assert np.diff(found[west]).mean() < 0.3 * np.diff(plain[west]).mean()
+    with pytest.raises(ValueError, match='"local" needs at least 200 held-out errors'):
+        SpatialConformalRegressor(DummyRegressor(), method="local").fit(X[:40], noise[:40])

@@ -204,7 +204,7 @@ def _applicability(area: Any, model: Any, table: Any) -> tuple[np.ndarray, np.nd
 
 def _features(model: Any, area: AreaOfApplicability, table: Any) -> Any:
     """Return what the last step of a model reads, which `area` was fitted on."""
-    from skgeo_embed.prediction.applicability import features_of_model
+    from skgeo_embed.prediction.inner_models import features_of_model
 
     features = features_of_model(model, table)
     if features.shape[1] != area.n_features_in_:

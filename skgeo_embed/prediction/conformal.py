@@ -1,0 +1,200 @@
+"""What intervals and sets share: errors of two kinds of folds, and bounds that they stay below."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.model_selection import KFold
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from skgeo_embed._errors import warn_caller
+from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
+from skgeo_embed.prediction.base import PlacesMetaEstimator
+from skgeo_embed.prediction.calibration import (
+    Calibration,
+    HeldOut,
+    Remoteness,
+    choose_local,
+    least_units,
+)
+from skgeo_embed.prediction.rows import Fold, chosen_folds, folds_in_order, order_of_rows
+from skgeo_embed.prediction.weights import weighted_fit_arguments
+
+
+class SpatialConformal(PlacesMetaEstimator):
+    """Keeps errors of held-out rows, and bounds those of new rows by them."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+        "method": [StrOptions({"auto", "remoteness", "local"})],
+        "cv": ["cv_object", HasMethods(["split"])],
+        "lon": "no_validation",
+        "lat": "no_validation",
+        "n_jobs": [int, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        confidence_level: float = 0.9,
+        method: str = "auto",
+        cv: Any = None,
+        lon: str | int | None = None,
+        lat: str | int | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.confidence_level = confidence_level
+        self.method = method
+        self.cv = cv
+        self.lon = lon
+        self.lat = lat
+        self.n_jobs = n_jobs
+
+    def _errors(self, model: Any, X: Any, y: np.ndarray, coords: Any) -> np.ndarray:
+        """Return how wrong a fitted model is about rows, (n,): the larger, the worse."""
+        raise NotImplementedError
+
+    def _learner(self, y: np.ndarray) -> Any:
+        """Return the estimator to be fitted on labels."""
+        return self.estimator
+
+    def _random_folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
+        order = order_of_rows(X, y[:, None], lonlat)
+        return folds_in_order(KFold(min(5, len(y)), shuffle=True, random_state=0), order)
+
+    def _fit_and_calibrate(
+        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+    ) -> None:
+        level, n_rows = self.confidence_level, len(y)
+        if n_rows < least_units(level):
+            raise ValueError(_too_few(level, n_rows, "rows"))
+        weights, folds = self._row_weights, self._folds(X, y, lonlat, groups)
+        errors = Parallel(n_jobs=self.n_jobs)(
+            delayed(_held_out_errors)(self, X, y, coords, groups, weights, *fold) for fold in folds
+        )
+        tested = np.concatenate([test for _, test in folds])
+        measured = [Remoteness(lonlat[train]).measure(lonlat[test]) for train, test in folds]
+        remoteness, known = (np.concatenate(parts) for parts in zip(*measured, strict=True))
+        place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
+        unit = np.where(known, tested, n_rows + place[tested])
+        weight = np.ones(len(tested)) if weights is None else weights[tested]
+        held = HeldOut(np.concatenate(errors), remoteness, lonlat[tested], unit, weight)
+        self._calibrate(held, known, int(place.max()) + 1)
+        self._known = Remoteness(lonlat)
+        self.estimator_ = _fit(self._learner(y), X, y, coords, groups, weights)
+
+    def _calibrate(self, held: HeldOut, known: np.ndarray, n_places: int) -> None:
+        """Learn bounds at new places, and at known ones if enough held-out rows lie at those."""
+        level, least = self.confidence_level, least_units(self.confidence_level)
+        enough_here, enough_away = (
+            len(np.unique(held.unit[rows])) >= least for rows in (known, ~known)
+        )
+        if not (enough_here or enough_away):
+            raise ValueError(_too_few(level, n_places, "places"))
+        if not enough_away:
+            warn_caller(
+                f"only {len(np.unique(held.unit[~known]))} places were held out as a whole, and "
+                f"confidence_level={level} needs {least}: intervals and sets hold at known places, "
+                "and are unbounded at new ones. Pass cv=None or folds that hold out whole places, "
+                "or lower the level.",
+                UserWarning,
+            )
+        main = held.chosen(~known) if enough_away else held.chosen(known)
+        n_local = 0
+        if self.method != "remoteness":
+            n_local = choose_local(main, level, always=self.method == "local")
+        self.method_ = "local" if n_local else "remoteness"
+        here = held.chosen(known)
+        self._here = Calibration(here, level, 0) if enough_here else None
+        chosen = Calibration(main, level, n_local)
+        self._away = chosen if enough_away else None
+        self.remoteness_km_, self._quantiles = chosen.bands.middle, chosen.bands.quantile
+
+    def _bounds(self, lonlat: np.ndarray) -> np.ndarray:
+        """Return the bound of the error at each place, (n,)."""
+        remoteness, known = self._known.measure(lonlat)
+        if self._away is None:
+            bound = np.full(len(lonlat), np.inf)
+        else:
+            bound = self._away.bounds(lonlat, remoteness)
+        if self._here is not None and known.any():
+            bound[known] = self._here.bounds(lonlat[known], remoteness[known])
+        return bound
+
+    def _folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray, groups: Any) -> list[Fold]:
+        if self.cv is None:
+            return self._default_folds(X, y, lonlat)
+        several = isinstance(self.cv, (list, tuple)) and all(hasattr(c, "split") for c in self.cv)
+        return [
+            fold
+            for cv in (self.cv if several else [self.cv])
+            for fold in _complete(chosen_folds(cv, lonlat, y, groups), cv, len(y))
+        ]
+
+    def _default_folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
+        """Return random folds of rows, of places if rows share them, and folds of blocks."""
+        folds = self._random_folds(X, y, lonlat)
+        _, place = np.unique(lonlat, axis=0, return_inverse=True)
+        place, n_places = place.ravel(), int(place.max()) + 1
+        if n_places == 1:
+            return folds
+        rows = np.arange(len(y))
+        if n_places < len(y):
+            splitter = KFold(min(5, n_places), shuffle=True, random_state=0)
+            held = [np.isin(place, test) for _, test in splitter.split(np.arange(n_places))]
+            folds += [(rows[~part], rows[part]) for part in held]
+        blocks = SpatialBlockKFold(min(5, n_places), block_size="auto")
+        return folds + list(blocks.split(lonlat))
+
+
+def _too_few(level: float, count: int, what: str) -> str:
+    return (
+        f"confidence_level={level} needs at least {least_units(level)} {what}, got {count}: not "
+        f"even the largest error of so few reaches it. Pass more {what}, or a level of at most "
+        f"{np.floor(1000 * count / (count + 1)) / 1000:g}."
+    )
+
+
+def _complete(folds: list[Fold], what: Any, n_rows: int) -> list[Fold]:
+    tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, dtype=int)
+    missing = np.flatnonzero(np.bincount(tested, minlength=n_rows) == 0)
+    if len(missing):
+        raise ValueError(
+            f"{what} must put each row into a test fold; {len(missing)} row(s) are in none "
+            f"(first: row {missing[0]})."
+        )
+    return folds
+
+
+def _held_out_errors(
+    conformal: SpatialConformal,
+    X: Any,
+    y: np.ndarray,
+    coords: Any,
+    groups: Any,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray,
+) -> np.ndarray:
+    some = (_rows_of(part, train) for part in (coords, groups, weights))
+    model = _fit(conformal._learner(y[train]), _safe_indexing(X, train), y[train], *some)
+    return conformal._errors(model, _safe_indexing(X, test), y[test], _rows_of(coords, test))
+
+
+def _fit(
+    estimator: Any, X: Any, y: np.ndarray, coords: Any, groups: Any, weights: np.ndarray | None
+) -> Any:
+    model = clone(estimator)
+    given = taken_by(model.fit, coords=coords, groups=groups)
+    return model.fit(X, y, **given, **weighted_fit_arguments(model, weights))
+
+
+def _rows_of(values: Any, rows: np.ndarray) -> Any:
+    return None if values is None else _safe_indexing(values, rows)
