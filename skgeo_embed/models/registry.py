@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+# what others printed from published weights, by the names below; see models/fingerprints.py
+FINGERPRINTS = Path(__file__).resolve().parent / "fingerprints.json"
 
 # name -> folder below skgeo_embed/weights
 BUNDLED = {name: name for name in ("earth-l20", "bluemarble-l20", "bluemarble-l10")}
@@ -91,8 +93,6 @@ class ThirdPartyRow:
         "dataset" for a repository of data, in the hub's own words.
     sha256 : str, default=None
         Hash of the file, by which a copy under another name is recognised.
-    fingerprint : str, default=None
-        The file of features that the released weights must reproduce, if there is one.
     """
 
     name: str
@@ -106,7 +106,6 @@ class ThirdPartyRow:
     obtain: str | None = None
     repo_type: str | None = None
     sha256: str | None = None
-    fingerprint: str | None = None
 
 
 # hashes of TorchSpatial's checkpoints whose features were compared with published ones, by data set
