@@ -134,8 +134,8 @@ def _of_file(known: dict[str, Any], file: Path) -> list[Finding]:
         found = "missing" if tensor is None else f"{list(tensor.shape)} {tensor.dtype}"
         findings.append(_finding(name, f"{shape} torch.{dtype}", found))
     for name, number in known.get("numbers", {}).items():
-        found = round(float(state[name]), 4) if name in state else "missing"
-        findings.append(_finding(name, number, found))
+        value = round(float(state[name]), 4) if name in state else None
+        findings.append(_finding(name, number, value))
     return findings
 
 

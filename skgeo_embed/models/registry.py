@@ -158,6 +158,11 @@ THIRD_PARTY = {
             "pip install --no-deps geoclip; the package is not imported, so it needs nothing else",
             sha256="94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
         ),
+        ThirdPartyRow(  # config.json and model.safetensors, as geoclip itself writes since 1.2.2
+            "geoclip-mvrl", "GeoCLIPEncoder", 512,
+            "MediaEval Placing Tasks 2016 (MP-16), geotagged photographs", None,
+            "MVRL/geoclip-location-encoder", "model.safetensors", 37.8,
+        ),
         ThirdPartyRow(
             "taxabind", "GeoCLIPEncoder", 512,
             "GeoCLIP, tuned on images, sounds, texts and places of species (iSatNat)", None,
