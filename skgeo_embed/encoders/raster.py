@@ -16,7 +16,7 @@ from skgeo_embed.encoders.network import numbered_names
 from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 from skgeo_embed.places.reading import Coordinates
-from skgeo_embed.rasters.products import PRODUCTS
+from skgeo_embed.rasters.products import Product, find_product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,22 +37,27 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     Parameters
     ----------
     source : path-like, list of path-like, or dict
-        A GeoTIFF, a VRT or a Zarr store (one variable with y and x, or lat and lon); a folder,
-        whose GeoTIFFs count; a STAC item collection (.json); a table of footprints (.gpkg,
-        .parquet) with a column of paths and, where it matters, one of years; or a list of such.
-        A dict gives the source of each year. Of overlapping tiles the first with a value counts.
-        A place without a value in one of the bands has none. Bands are in the order of the first
-        tile, by their names if those differ in order; other names or units are an error, and so
-        are blocks of more than 512 MiB, and files that have changed since `fit`.
+        A GeoTIFF, a VRT or a Zarr store (one variable with y and x, or lat and lon, and maybe
+        years; or a group of such for each UTM zone); a folder, whose GeoTIFFs count; a STAC item
+        or item collection (.json); a table of footprints (.gpkg, .parquet) with a column of paths
+        and, where it matters, one of years; or a list of such. A dict gives the source of each
+        year. Of overlapping tiles the first with a value counts. A place without a value in one of
+        the bands has none. Bands are in the order of the first tile, by their names if those
+        differ in order; other names or units are an error, and so are files that name different
+        models, such as two versions of Tessera, blocks of more than 512 MiB, and files that have
+        changed since `fit`.
     method : {"nearest", "bilinear"}, default="nearest"
         The pixel in which a place lies, or the mean of the four of its tile around it, weighted by
         how near they are; those that are missing do not count.
-    quantization : {"alphaearth", "tessera"}, default=None
-        What stored numbers stand for. "alphaearth": of int8 v, (v / 127.5)² with its sign, -128
-        missing [1]_. "tessera": int8 times the scale of its pixel, which is in a raster beside it
-        whose name ends with _scales, or in the variable scales of the same Zarr store; arrays
-        (.npy) need the GeoTIFF of their place, of the same name, beside them [2]_. None: as the
-        file says (scale, offset, missing value).
+    quantization : {"alphaearth", "tessera"}, name or Product, default=None
+        What stored numbers stand for, where the file does not say it. "alphaearth": of int8 v,
+        (v / 127.5)² with its sign, -128 missing [1]_. "tessera": int8 times the scale of its
+        pixel, which is in a raster beside it whose name ends with _scales, or in the variable
+        scales of the same Zarr store; arrays (.npy) need the GeoTIFF of their place, of the same
+        name, beside them [2]_. None: as the file says, by the ``geoemb:`` convention of Zarr
+        stores, the embedding extension of STAC items, or its own scale, offset and missing value.
+        For another product pass a :class:`~skgeo_embed.rasters.Product`, or the name that
+        :func:`~skgeo_embed.rasters.register_product` gave it.
     year : int or str, default=None
         Of the tiles to use: a number, or the column of X that holds it (of an array the third).
     remote : bool, default=False
@@ -74,6 +79,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     ----------
     n_tiles_ : int
         How many rasters there are.
+    model_ : str or None
+        The model that made the embeddings, if the files say so.
     {n_features_in_}
 
     References
@@ -96,7 +103,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "source": "no_validation",
         "method": [StrOptions({"nearest", "bilinear"})],
-        "quantization": [StrOptions(set(PRODUCTS)), None],
+        "quantization": [str, Product, None],
         "year": TIME_CONSTRAINT,
         "remote": ["boolean"],
         "cache_bytes": [Interval(Integral, 0, None, closed="left")],
@@ -108,7 +115,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         source: str | PathLike[str] | list[Any] | dict[int, Any],
         *,
         method: Literal["nearest", "bilinear"] = "nearest",
-        quantization: str | None = None,
+        quantization: str | Product | None = None,
         year: int | str | None = None,
         remote: bool = False,
         cache_bytes: int = 2 * 2**30,
@@ -133,7 +140,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     def prepare(self) -> None:
         from skgeo_embed.rasters.catalogue import open_catalogue
 
-        tiles = open_catalogue(self.source, remote=self.remote, quantization=self.quantization)
+        product = find_product(self.quantization)
+        tiles = open_catalogue(self.source, remote=self.remote, product=product)
         years = sorted({tile.year for tile in tiles if tile.year is not None})
         if len(years) > 1 and self._time is None:
             raise ValueError(
@@ -149,6 +157,7 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         self._cache_bytes = self.cache_bytes
         self._keeps_blocks = self.cache_bytes > 0 and any(tile.keeps_blocks for tile in tiles)
         self.n_tiles_ = len(tiles)
+        self.model_ = next((tile.model for tile in tiles if tile.model is not None), None)
 
     def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
