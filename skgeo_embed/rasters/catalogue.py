@@ -18,6 +18,7 @@ from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.conventions import Described, from_stac
 from skgeo_embed.rasters.geotiff import is_address
 from skgeo_embed.rasters.headers import headers, is_zarr
+from skgeo_embed.rasters.patches import Patches, is_patch_table, join_patches, read_patches
 from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.tiles import Tile
 
@@ -42,8 +43,10 @@ class Named(NamedTuple):
     described: Described | None = None
 
 
-def open_catalogue(source: Any, *, remote: bool, product: Product | None) -> list[Tile]:
+def open_catalogue(source: Any, *, remote: bool, product: Product | None) -> list[Tile] | Patches:
     """Read the headers of all tiles of a source, their bands in the order of the first.
+
+    Tables of patches are read whole.
 
     Raises
     ------
@@ -59,6 +62,17 @@ def open_catalogue(source: Any, *, remote: bool, product: Product | None) -> lis
     for path, *_ in named:
         if is_address(path) and not remote:
             raise ImageError(f"{path} is an address; pass remote=True to read over the network.")
+
+    tables = [each for each in named if is_patch_table(each.path, PATH_COLUMNS)]
+    if tables and len(tables) < len(named):
+        other = next(each.path for each in named if each not in tables)
+        raise ImageError(
+            f"{tables[0].path} is a table of patches and {other} a raster; use an encoder for each."
+        )
+    if tables:
+        parts = [read_patches(t.path, t.year, product, t.described) for t in tables]
+        check_models({part.model: part.path for part in parts})
+        return join_patches(parts)
 
     def read(each: Named) -> list[Tile]:
         return headers(
@@ -143,7 +157,7 @@ def _named(source: Any, year: int | None, product: Product | None) -> Iterator[N
     suffix = file.suffix.lower()
     if suffix in (".json", ".geojson"):
         yield from _items(file, year, product)
-    elif suffix in FOOTPRINTS:
+    elif suffix in FOOTPRINTS and not is_patch_table(str(file), PATH_COLUMNS):
         yield from _footprints(file, year)
     elif file.is_dir() and not is_zarr(str(file)):
         yield from (Named(str(found), year) for found in _in_folder(file, product))
@@ -239,8 +253,8 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
     columns = [name for name in table.columns if str(name).lower() in PATH_COLUMNS]
     if len(columns) != 1:
         raise ImageError(
-            f"{file} must have one column of paths ({', '.join(PATH_COLUMNS)}); it has "
-            f"{', '.join(map(str, table.columns))}."
+            f"{file} must have one column of paths ({', '.join(PATH_COLUMNS)}), or be GeoParquet "
+            f"with a column of vectors; it has {', '.join(map(str, table.columns))}."
         )
     years = table["year"] if "year" in table.columns else [year] * len(table)
     for row, (path, taken) in enumerate(zip(table[columns[0]], years, strict=True)):

@@ -142,7 +142,7 @@ def _stored(path: str, remote: bool, masked: bool = False) -> Stored:
 def _model_of(tags: dict[str, str]) -> str | None:
     """Return the model that a GeoTIFF's tags name; geotessera writes the version of Tessera's."""
     version = tags.get("TESSERA_DATASET_VERSION")
-    return comparable(f"Tessera {version}" if version else tags.get("geoemb:model"))
+    return comparable(f"Tessera {version}" if version else tags.get("geoemb_model"))
 
 
 def _stated(texts: tuple[str | None, ...]) -> tuple[str | None, ...] | None:
