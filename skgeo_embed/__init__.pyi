@@ -51,6 +51,7 @@ from .encoders.raster import RasterEncoder as RasterEncoder
 from .encoders.satclip import SatCLIPEncoder as SatCLIPEncoder
 from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
 from .encoders.sinr import SINREncoder as SINREncoder
+from .encoders.torchspatial import TorchSpatialEncoder as TorchSpatialEncoder
 from .encoders.tte import TTEEncoder as TTEEncoder
 from .geolocation import ImageGeolocator as ImageGeolocator
 from .prediction.applicability import AreaOfApplicability as AreaOfApplicability

@@ -15,6 +15,7 @@ import torch
 from tests.recipe import REFERENCE, draw, state_dict
 
 SPACE2VEC = REFERENCE.parent / "weights" / "space2vec_grid_yfcc.pth.tar"
+XYZ = REFERENCE.parent / "weights" / "xyz_fmow.pth.tar"
 
 SIREN = re.compile(
     r"^(location_encoder\.(layers\.\d+|last_layer)|first\.linear|blocks\.\d+\.linear)\."

@@ -18,7 +18,7 @@ from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.dask import check_dask, transform_dask
 from skgeo_embed.encoders.group_statistics import GroupStatistics
-from skgeo_embed.encoders.shared_encodings import encoded_once
+from skgeo_embed.encoders.shared_encodings import remember_encoding, remembered_encoding
 from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.kinds import PlaceInput, Table, recognise
@@ -289,7 +289,10 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         places = self.usable(places)
         if places.areas is not None:
             return self._encode_areas(places)
-        features = encoded_once(self, places.lonlat, lambda: self._encode_points(places))
+        features = remembered_encoding(self, places.lonlat)
+        if features is None:
+            features = self._encode_points(places)
+            remember_encoding(self, places.lonlat, features)
         if self._sampling.statistic == "std":  # of a single point
             features[~np.isnan(features)] = 0
         return features

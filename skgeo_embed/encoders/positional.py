@@ -34,6 +34,10 @@ class PositionalEncoder(CoordinateTransformer):
         "spherem" (10 F), "spheremplus" (16 F). The multi-scale ones scale degrees. As in the
         authors' code some columns come twice (named ..._2), and in "spherem" and "spheremplus"
         capitals (cos_LON) mark coordinates that are not scaled: degrees taken for radians.
+        TorchSpatial's forms [4]_ take radians and repeat nothing: "space2vec-theory" (6 F),
+        "sphere2vec-spherec" (3 F), "sphere2vec-spherec+" (6 F), "sphere2vec-spherem" (5 F),
+        "sphere2vec-spherem+" (8 F), "sphere2vec-dfs" (4 F² + 4 F), "nerf" (6 F), "wrap_ffn" (4)
+        and "rff" (F random waves, always the same ones).
     legendre_polys : int, default=10
         L of the harmonics: degrees 0 ... L-1.
     harmonics_calculation : {"analytic", "closed-form", "discretized"}, default="analytic"
@@ -41,9 +45,10 @@ class PositionalEncoder(CoordinateTransformer):
         "closed-form" is orthonormal with the Condon-Shortley sign, "discretized" reads the
         analytic ones off a 1° grid.
     n_frequencies : int, default=16
-        F of the multi-scale encodings.
+        F of the multi-scale encodings, of "nerf" and of "rff".
     min_radius, max_radius : float, default=1, 360
-        Their smallest and largest radius, degrees.
+        Smallest and largest radius of the multi-scale encodings, degrees. For "sphere2vec-..."
+        they are shares of 360°; published encoders have 0.0001 to 1.
     dtype : {"float32", "float64"}, default="float64"
         Type of the output; computed in float64.
     batch_size : int, default=8192
@@ -67,6 +72,8 @@ class PositionalEncoder(CoordinateTransformer):
     .. [2] G. Mai et al. (2020). "Multi-Scale Representation Learning for Spatial Feature
        Distributions using Grid Cells". ICLR. arXiv 2003.00824.
     .. [3] G. Mai et al. (2023). "Sphere2Vec". ISPRS Journal 202. arXiv 2306.17624.
+    .. [4] N. Wu et al. (2024). "TorchSpatial: A Location Encoding Framework and Benchmark for
+       Spatial Representation Learning". NeurIPS. arXiv 2406.15658.
 
     Examples
     --------
@@ -122,7 +129,7 @@ class PositionalEncoder(CoordinateTransformer):
         self.area_statistic = area_statistic
 
     def prepare(self) -> None:
-        from skgeo_embed.nn.encodings.positional import make_encoding
+        from skgeo_embed.nn.encodings.building import make_encoding
 
         self._encoding = make_encoding(
             self.kind,

@@ -16,11 +16,12 @@ from skgeo_embed.encoders.network import numbered_names
 from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 from skgeo_embed.places.reading import Coordinates
-from skgeo_embed.rasters.products import PRODUCTS
+from skgeo_embed.rasters.products import Product, find_product
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from skgeo_embed.rasters.patches import Patches
     from skgeo_embed.rasters.tiles import Tile
 
 ROWS_NAMED = 5
@@ -37,22 +38,30 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     Parameters
     ----------
     source : path-like, list of path-like, or dict
-        A GeoTIFF, a VRT or a Zarr store (one variable with y and x, or lat and lon); a folder,
-        whose GeoTIFFs count; a STAC item collection (.json); a table of footprints (.gpkg,
-        .parquet) with a column of paths and, where it matters, one of years; or a list of such.
-        A dict gives the source of each year. Of overlapping tiles the first with a value counts.
-        A place without a value in one of the bands has none. Bands are in the order of the first
+        A GeoTIFF, a VRT or a Zarr store (one variable with y and x, or lat and lon, and maybe
+        years; or a group of such for each UTM zone); a folder, whose GeoTIFFs count; a STAC item
+        or item collection (.json); a table of footprints (.gpkg, .parquet) with a column of paths
+        and, where it matters, one of years; GeoParquet with a column of vectors (such as Earth
+        Index and Clay), which is read whole, or what `encode_table` wrote; or a list of such. A
+        dict gives the source of each year. Of overlapping tiles the first with a value counts. A
+        place without a value in one of the bands has none. Bands are in the order of the first
         tile, by their names if those differ in order; other names or units are an error, and so
-        are blocks of more than 512 MiB, and files that have changed since `fit`.
-    method : {"nearest", "bilinear"}, default="nearest"
-        The pixel in which a place lies, or the mean of the four of its tile around it, weighted by
-        how near they are; those that are missing do not count.
-    quantization : {"alphaearth", "tessera"}, default=None
-        What stored numbers stand for. "alphaearth": of int8 v, (v / 127.5)² with its sign, -128
-        missing [1]_. "tessera": int8 times the scale of its pixel, which is in a raster beside it
-        whose name ends with _scales, or in the variable scales of the same Zarr store; arrays
-        (.npy) need the GeoTIFF of their place, of the same name, beside them [2]_. None: as the
-        file says (scale, offset, missing value).
+        are files that name different models, such as two versions of Tessera, blocks of more than
+        512 MiB, and files that have changed since `fit`.
+    method : {"nearest", "bilinear", "containing"}, default="nearest"
+        Of rasters: the pixel in which a place lies ("nearest" and "containing"), or the mean of
+        the four of its tile around it, weighted by how near they are ("bilinear"); those that are
+        missing do not count. Of tables: the patch whose centre is nearest, if it is not farther
+        than neighbouring centres are from each other, or the patch in which a place lies.
+    quantization : {"alphaearth", "tessera"}, name or Product, default=None
+        What stored numbers stand for, where the file does not say it. "alphaearth": of int8 v,
+        (v / 127.5)² with its sign, -128 missing [1]_. "tessera": int8 times the scale of its
+        pixel, which is in a raster beside it whose name ends with _scales, or in the variable
+        scales of the same Zarr store; arrays (.npy) need the GeoTIFF of their place, of the same
+        name, beside them [2]_. None: as the file says, by the ``geoemb:`` convention of Zarr
+        stores, the embedding extension of STAC items, or its own scale, offset and missing value.
+        For another product pass a :class:`~skgeo_embed.rasters.Product`, or the name that
+        :func:`~skgeo_embed.rasters.register_product` gave it.
     year : int or str, default=None
         Of the tiles to use: a number, or the column of X that holds it (of an array the third).
     remote : bool, default=False
@@ -73,7 +82,9 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     Attributes
     ----------
     n_tiles_ : int
-        How many rasters there are.
+        How many rasters or patches there are.
+    model_ : str or None
+        The model that made the embeddings, if the files say so.
     {n_features_in_}
 
     References
@@ -95,8 +106,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     _time_range = (1900.0, 2200.0)
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "source": "no_validation",
-        "method": [StrOptions({"nearest", "bilinear"})],
-        "quantization": [StrOptions(set(PRODUCTS)), None],
+        "method": [StrOptions({"nearest", "bilinear", "containing"})],
+        "quantization": [str, Product, None],
         "year": TIME_CONSTRAINT,
         "remote": ["boolean"],
         "cache_bytes": [Interval(Integral, 0, None, closed="left")],
@@ -107,8 +118,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         self,
         source: str | PathLike[str] | list[Any] | dict[int, Any],
         *,
-        method: Literal["nearest", "bilinear"] = "nearest",
-        quantization: str | None = None,
+        method: Literal["nearest", "bilinear", "containing"] = "nearest",
+        quantization: str | Product | None = None,
         year: int | str | None = None,
         remote: bool = False,
         cache_bytes: int = 2 * 2**30,
@@ -133,8 +144,20 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
     def prepare(self) -> None:
         from skgeo_embed.rasters.catalogue import open_catalogue
 
-        tiles = open_catalogue(self.source, remote=self.remote, quantization=self.quantization)
-        years = sorted({tile.year for tile in tiles if tile.year is not None})
+        product = find_product(self.quantization)
+        found = open_catalogue(self.source, remote=self.remote, product=product)
+        self._patches: Patches | None = None if isinstance(found, list) else found
+        tiles = found if isinstance(found, list) else []
+        if self._patches is not None:
+            if self.method == "bilinear":
+                raise ValueError(
+                    'method="bilinear" is for rasters, and this is a table of patches.'
+                )
+            dated = self._patches.years
+            known = [] if dated is None else dated[~np.isnan(dated)]
+            years = sorted({int(year) for year in known})
+        else:
+            years = sorted({tile.year for tile in tiles if tile.year is not None})
         if len(years) > 1 and self._time is None:
             raise ValueError(
                 f"the rasters are of the years {', '.join(map(str, years))}; pass year= one of "
@@ -148,7 +171,9 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         self._method = self.method
         self._cache_bytes = self.cache_bytes
         self._keeps_blocks = self.cache_bytes > 0 and any(tile.keeps_blocks for tile in tiles)
-        self.n_tiles_ = len(tiles)
+        self.n_tiles_ = len(tiles) if self._patches is None else len(self._patches.vectors)
+        models = [tile.model for tile in tiles] if self._patches is None else [self._patches.model]
+        self.model_ = next((model for model in models if model is not None), None)
 
     def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch
@@ -159,13 +184,17 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         years = lonlat[:, 2] if lonlat.shape[1] == 3 else None
         if isinstance(self._time, float):
             years = np.full(len(lonlat), self._time)
-        for places, values in sample(
-            self._tiles,
-            lonlat[:, :2],
-            years,
-            method=self._method,
-            cache=open_cache(self._cache_bytes) if self._keeps_blocks else None,
-        ):
+        if self._patches is not None:
+            found = self._patches.sample(lonlat[:, :2], years, self._method)
+        else:
+            found = sample(
+                self._tiles,
+                lonlat[:, :2],
+                years,
+                method="bilinear" if self._method == "bilinear" else "nearest",
+                cache=open_cache(self._cache_bytes) if self._keeps_blocks else None,
+            )
+        for places, values in found:
             yield torch.from_numpy(places), torch.from_numpy(values)
 
     def encode_places(self, places: Coordinates) -> np.ndarray:
@@ -187,10 +216,13 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
 
     @property
     def n_features_out(self) -> int:
+        if self._patches is not None:
+            return self._patches.vectors.shape[1]
         return self._tiles[0].shape[0]
 
     def feature_names(self) -> list[str]:
-        names = [name for name in self._tiles[0].names or () if name is not None]
+        stated = self._tiles[0].names if self._patches is None else self._patches.names
+        names = [name for name in stated or () if name is not None]
         if len(set(names)) == self.n_features_out:
             return names
         return numbered_names("raster", self.n_features_out)

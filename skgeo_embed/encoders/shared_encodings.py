@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -24,13 +24,17 @@ def shared_encodings() -> Iterator[None]:
         _remembered.reset(token)
 
 
-def encoded_once(encoder: Any, lonlat: np.ndarray, encode: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return an encoder's features of places, a copy of the latest ones if the places are those."""
+def remembered_encoding(encoder: Any, lonlat: np.ndarray) -> np.ndarray | None:
+    """Return a copy of an encoder's latest features, if they are of these places."""
     remembered = _remembered.get()
-    if remembered is None:
-        return encode()
-    latest = remembered.get(id(encoder))
+    latest = None if remembered is None else remembered.get(id(encoder))
     if latest is None or not np.array_equal(latest[1], lonlat, equal_nan=True):
-        latest = encode(), lonlat.copy(), encoder  # which is kept, so that its id stays its own
-        remembered[id(encoder)] = latest
+        return None
     return latest[0].copy()
+
+
+def remember_encoding(encoder: Any, lonlat: np.ndarray, features: np.ndarray) -> None:
+    """Remember features of places within the block of `shared_encodings`."""
+    remembered = _remembered.get()
+    if remembered is not None:  # the encoder is kept, so that its id stays its own
+        remembered[id(encoder)] = features.copy(), lonlat.copy(), encoder

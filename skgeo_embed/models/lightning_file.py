@@ -21,12 +21,12 @@ from skgeo_embed.models.checks import (
 from skgeo_embed.models.model_file import ModelFile, Origin, build_image_tower, build_location
 from skgeo_embed.models.registry import SatCLIPCheckpoint
 from skgeo_embed.models.towers import tower_of_checkpoint
+from skgeo_embed.nn.encodings import PARAMETERS
 from skgeo_embed.nn.location import LocationEncoder
 
 _LOCATION_PREFIXES = ("model.location.nnet.", "model.nnet.", "location.nnet.", "nnet.")
 LOCATION_KEY = "skgeo_embed_location"  # of a checkpoint: the location tower's configuration
 TOWER_KEY = "skgeo_embed_image"  # the image tower's description, and its weights if it is frozen
-FIXED_KINDS = ("direct", "cartesian3d", "wrap")  # encodings without frequencies
 _VISUAL_PREFIX = "model.visual."
 TRUST = (
     "If you trust who made it, pass allow_pickle=True; better, ask for a file written by "
@@ -229,8 +229,10 @@ def _encoding_config(hyper: dict[str, Any], dim_in: int, path: Path) -> dict[str
             "legendre_polys": legendre_polys,
             "harmonics_calculation": hyper.get("harmonics_calculation", "analytic"),
         }
-    needed = ("frequency_num", "min_radius", "max_radius")
-    lost = [name for name in needed if kind not in FIXED_KINDS and name not in hyper]
+    theirs = {"n_frequencies": "frequency_num", "min_radius": "min_radius",
+              "max_radius": "max_radius"}  # fmt: skip
+    needed = [theirs[name] for name in PARAMETERS.get(kind, theirs)]
+    lost = [name for name in needed if name not in hyper]
     if lost:
         raise ModelFormatError(
             f"{path}: the hyper-parameters say le_type={kind!r} and not {', '.join(lost)}, without "

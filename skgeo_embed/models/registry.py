@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+# what others printed from published weights, by the names below; see models/fingerprints.py
+FINGERPRINTS = Path(__file__).resolve().parent / "fingerprints.json"
 
 # name -> folder below skgeo_embed/weights
 BUNDLED = {name: name for name in ("earth-l20", "bluemarble-l20", "bluemarble-l10")}
@@ -91,8 +93,6 @@ class ThirdPartyRow:
         "dataset" for a repository of data, in the hub's own words.
     sha256 : str, default=None
         Hash of the file, by which a copy under another name is recognised.
-    fingerprint : str, default=None
-        The file of features that the released weights must reproduce, if there is one.
     """
 
     name: str
@@ -106,8 +106,24 @@ class ThirdPartyRow:
     obtain: str | None = None
     repo_type: str | None = None
     sha256: str | None = None
-    fingerprint: str | None = None
 
+
+# hashes of TorchSpatial's checkpoints whose features were compared with published ones, by data set
+# and encoder: files of pre_trained_models at commit 9f8d833
+TORCHSPATIAL_FILES = {
+    "fmow_space2vec-theory": "26e3428edddfb7392ff2487bcc40ca6e7eafcc9d77992d5d0a7d194fcb359156",
+    "fmow_sphere2vec-spherem": "4ed216c86f8d06ae43e429bc83355783529327e133843e6d1ddda91c170610b8",
+    "fmow_wrap_ffn": "60aff41bb53448a1757999607edeeeec861596dfe75ca673dbff4ceacc047d47",
+    "fmow_xyz": "cfaa24a45ad7f6564fc6079554ed10d358b21a1273197e87425a7ea278c6ad4f",
+    "yfcc_space2vec-grid": "89d5cdb312dd644b9d226aea94b5c5394b4a1ca56ffd3385fb89059e9e69293f",
+    "yfcc_space2vec-theory": "16cdc90bd2e700e1e2c25cb78bdadab1e2b61885e775377c95e0699ecb1fe70d",
+    "yfcc_sphere2vec-spherec": "f91548c543771ce68a23b150c3e2fd85ab78d205d99d29995b83eaeb15e5b7bd",
+    "yfcc_sphere2vec-spherem": "99b3adb64174b04891b54f5e52f7cd4890f296b5fb6a5e51ade3b88432fe217c",
+    "yfcc_rff": "ed5c13a14f2e902086a10d7681863718927ed5f1e45f6f657c59bde306adf1a3",
+    "yfcc_wrap_ffn": "db6210c093701ca290a7394da8a30623135b545119a027105e8ada766915feaa",
+    "yfcc_xyz": "23de9ff887a4c78a869b094699612731c9f02f985061d0cf97bd0d6f8177de78",
+}
+TORCHSPATIAL_DATA = {"fmow": "functional Map of the World", "yfcc": "YFCC100M, Flickr photographs"}
 
 # licences as the hub's pages, repositories and pull requests said in 2026
 THIRD_PARTY = {
@@ -142,6 +158,11 @@ THIRD_PARTY = {
             "pip install --no-deps geoclip; the package is not imported, so it needs nothing else",
             sha256="94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
         ),
+        ThirdPartyRow(  # config.json and model.safetensors, as geoclip itself writes since 1.2.2
+            "geoclip-mvrl", "GeoCLIPEncoder", 512,
+            "MediaEval Placing Tasks 2016 (MP-16), geotagged photographs", None,
+            "MVRL/geoclip-location-encoder", "model.safetensors", 37.8,
+        ),
         ThirdPartyRow(
             "taxabind", "GeoCLIPEncoder", 512,
             "GeoCLIP, tuned on images, sounds, texts and places of species (iSatNat)", None,
@@ -159,8 +180,17 @@ THIRD_PARTY = {
             "csp", "CSPEncoder", 256, "images of fMoW or iNaturalist 2018",
             obtain="unpack the zip archive that the README of github.com/gengchenmai/csp links to, "
             "and pass the path of a model_*.pth.tar with gridcell in its name. CSP states no "
-            "licence: ask its authors before you redistribute the files. Space2Vec-grid "
-            "checkpoints of TorchSpatial (MIT) open as well",
+            "licence: ask its authors before you redistribute the files",
+        ),
+        *(
+            ThirdPartyRow(
+                f"torchspatial-{name}", "TorchSpatialEncoder", 256,
+                f"images of {TORCHSPATIAL_DATA[name[:4]]}", "MIT",
+                obtain="clone github.com/seai-lab/TorchSpatial (MIT) with git-lfs, and pass the "
+                "path of a model_*.pth.tar in pre_trained_models",
+                sha256=sha256,
+            )
+            for name, sha256 in TORCHSPATIAL_FILES.items()
         ),
         ThirdPartyRow(
             "gps2vec", "GPS2VecEncoder", 1365, "tags and photographs, by UTM zone",
@@ -247,3 +277,8 @@ def find_third_party(name: str) -> ThirdPartyRow | None:
 def third_party_rows(encoder: str) -> list[ThirdPartyRow]:
     """Return the rows that a class opens."""
     return [row for row in THIRD_PARTY.values() if row.encoder == encoder]
+
+
+def row_of_hash(sha256: str) -> ThirdPartyRow | None:
+    """Find the row of a file by its content."""
+    return next((row for row in THIRD_PARTY.values() if row.sha256 == sha256), None)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skgeo_embed.nn.encodings import HAS_SCALES
+from skgeo_embed.nn.encodings import PARAMETERS
 
 if TYPE_CHECKING:
     from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
@@ -191,14 +191,15 @@ class Recipe(BaseEstimator):
         self._validate_params()
         details = self.feature_grid is not None or self.fine_waves is not None
         harmonics = self.positional_encoding == "sphericalharmonics"
-        multi_scale = HAS_SCALES.get(self.positional_encoding, True)
+        known = PARAMETERS.get(self.positional_encoding)  # an unknown one has an error of its own
         used = {
             "legendre_polys": harmonics,
             "harmonics_calculation": harmonics,
             "spectral_decay": harmonics and not details,
-            "n_frequencies": multi_scale,
-            "min_radius": multi_scale,
-            "max_radius": multi_scale,
+            **{
+                name: known is None or name in known
+                for name in ("n_frequencies", "min_radius", "max_radius")
+            },
             "dropout": self.network == "siren",
         }
         defaults = type(self)().get_params()

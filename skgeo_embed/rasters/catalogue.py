@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.conventions import Described, from_stac
 from skgeo_embed.rasters.geotiff import is_address
-from skgeo_embed.rasters.headers import header, is_zarr
-from skgeo_embed.rasters.products import PRODUCTS, Product
+from skgeo_embed.rasters.headers import headers, is_zarr
+from skgeo_embed.rasters.patches import Patches, is_patch_table, join_patches, read_patches
+from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.tiles import Tile
 
 OPENERS = 8
@@ -30,11 +32,21 @@ FOOTPRINTS = {  # and their first bytes: GDAL may follow other content to a serv
     ".fgb": b"fgb\x03fgb",
     ".shp": b"\0\0\x27\x0a",
 }
-Named = tuple[str, int | None]
+EMBEDDINGS = "embeddings"  # the asset of STAC's embedding extension
 
 
-def open_catalogue(source: Any, *, remote: bool, quantization: str | None) -> list[Tile]:
+class Named(NamedTuple):
+    """A raster's path, its year, and what a STAC item says of it."""
+
+    path: str
+    year: int | None
+    described: Described | None = None
+
+
+def open_catalogue(source: Any, *, remote: bool, product: Product | None) -> list[Tile] | Patches:
     """Read the headers of all tiles of a source, their bands in the order of the first.
+
+    Tables of patches are read whole.
 
     Raises
     ------
@@ -42,22 +54,49 @@ def open_catalogue(source: Any, *, remote: bool, quantization: str | None) -> li
         If a path does not exist, or holds no raster.
     ImageError
         If a tile cannot be opened, is at an address though `remote` is False, or if tiles differ
-        in their bands.
+        in their bands, or in the model that made them.
     """
-    product = None if quantization is None else PRODUCTS[quantization]
     named = list(_named(source, None, product))
     if not named:
         raise FileNotFoundError(f"there is no raster in {source!r}.")
-    for path, _ in named:
+    for path, *_ in named:
         if is_address(path) and not remote:
             raise ImageError(f"{path} is an address; pass remote=True to read over the network.")
 
-    def read(path: str, year: int | None) -> Tile:
-        return header(path, year=year, product=product, remote=remote)
+    tables = [each for each in named if is_patch_table(each.path, PATH_COLUMNS)]
+    if tables and len(tables) < len(named):
+        other = next(each.path for each in named if each not in tables)
+        raise ImageError(
+            f"{tables[0].path} is a table of patches and {other} a raster; use an encoder for each."
+        )
+    if tables:
+        parts = [read_patches(t.path, t.year, product, t.described) for t in tables]
+        check_models({part.model: part.path for part in parts})
+        return join_patches(parts)
+
+    def read(each: Named) -> list[Tile]:
+        return headers(
+            each.path, year=each.year, product=product, remote=remote, described=each.described
+        )
 
     with ThreadPoolExecutor(OPENERS) as pool:
-        tiles = list(pool.map(read, *zip(*named, strict=True)))
+        tiles = [tile for found in pool.map(read, named) for tile in found]
+    check_models({tile.model: tile.path for tile in tiles})
     return [_aligned(tile, tiles[0]) for tile in tiles]
+
+
+def check_models(paths: Mapping[str | None, str]) -> None:
+    """Refuse embeddings of several models, given a file of each: their columns differ in meaning.
+
+    Files that name no model may be of any.
+    """
+    stated = [(model, path) for model, path in paths.items() if model is not None]
+    if len(stated) > 1:
+        (first, path), (second, other) = stated[:2]
+        raise ImageError(
+            f"embeddings of several models cannot be mixed: {path} is of {first}, {other} of "
+            f"{second}. Use an encoder for each, or files of one model."
+        )
 
 
 def _aligned(tile: Tile, first: Tile) -> Tile:
@@ -110,20 +149,20 @@ def _named(source: Any, year: int | None, product: Product | None) -> Iterator[N
         return
     path = fspath(source)
     if is_address(path):
-        yield path, year
+        yield Named(path, year)
         return
     file = Path(path).expanduser().absolute()
     if not file.exists():
         raise FileNotFoundError(f"there is no file or folder {path}.")
     suffix = file.suffix.lower()
     if suffix in (".json", ".geojson"):
-        yield from _items(file, year)
-    elif suffix in FOOTPRINTS:
+        yield from _items(file, year, product)
+    elif suffix in FOOTPRINTS and not is_patch_table(str(file), PATH_COLUMNS):
         yield from _footprints(file, year)
     elif file.is_dir() and not is_zarr(str(file)):
-        yield from ((str(found), year) for found in _in_folder(file, product))
+        yield from (Named(str(found), year) for found in _in_folder(file, product))
     else:
-        yield str(file), year
+        yield Named(str(file), year)
 
 
 def _in_folder(folder: Path, product: Product | None) -> list[Path]:
@@ -137,14 +176,19 @@ def _in_folder(folder: Path, product: Product | None) -> list[Path]:
     return sorted(arrays or found[".tif"] + found[".tiff"])
 
 
-def _items(file: Path, year: int | None) -> Iterator[Named]:
-    """Yield the GeoTIFF of each item of a STAC collection, and the year of the item's time."""
+def _items(file: Path, year: int | None, product: Product | None) -> Iterator[Named]:
+    """Yield the raster of each item of a STAC collection, and the year of the item's time.
+
+    It is the asset "embeddings" of the embedding extension, or else the GeoTIFF.
+    """
     try:
         collection = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ImageError(f"{file} is not a STAC item collection: {error}") from error
-    for item in _entry(collection, "features", list, file):
-        assets = list(_entry(item, "assets", dict, file).values())
+    single = isinstance(collection, dict) and collection.get("type") == "Feature"
+    for item in [collection] if single else _entry(collection, "features", list, file):
+        named = _entry(item, "assets", dict, file)
+        assets = [named[EMBEDDINGS]] if EMBEDDINGS in named else list(named.values())
         hrefs = [_entry(asset, "href", str, file) for asset in assets]
         tiffs = [
             (asset, href)
@@ -164,7 +208,7 @@ def _items(file: Path, year: int | None) -> Iterator[Named]:
         properties = _entry(item, "properties", dict, file)
         time = properties.get("start_datetime") or properties.get("datetime")
         taken = year if year is not None or not time else _year_of(time, file)
-        yield _beside(file, data[0][1]), taken
+        yield Named(_beside(file, data[0][1]), taken, from_stac(item, str(file), product))
 
 
 def _is_tiff(asset: dict[str, Any], href: str) -> bool:
@@ -209,15 +253,15 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
     columns = [name for name in table.columns if str(name).lower() in PATH_COLUMNS]
     if len(columns) != 1:
         raise ImageError(
-            f"{file} must have one column of paths ({', '.join(PATH_COLUMNS)}); it has "
-            f"{', '.join(map(str, table.columns))}."
+            f"{file} must have one column of paths ({', '.join(PATH_COLUMNS)}), or be GeoParquet "
+            f"with a column of vectors; it has {', '.join(map(str, table.columns))}."
         )
     years = table["year"] if "year" in table.columns else [year] * len(table)
     for row, (path, taken) in enumerate(zip(table[columns[0]], years, strict=True)):
         if not isinstance(path, str):
             raise ImageError(f"{file} has no path in row {row} of its column {columns[0]!r}.")
         known = isinstance(taken, (int, float, np.number)) and taken == taken
-        yield _beside(file, path), int(taken) if known else None
+        yield Named(_beside(file, path), int(taken) if known else None)
 
 
 def _check_beginning(file: Path) -> None:

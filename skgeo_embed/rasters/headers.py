@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from skgeo_embed._errors import ImageError
+from skgeo_embed.rasters.conventions import Described, comparable
 from skgeo_embed.rasters.crs import check_crs
 from skgeo_embed.rasters.geotiff import check_beside, is_address, opened_raster
 from skgeo_embed.rasters.network import version_of
@@ -14,29 +16,53 @@ from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.stamps import stamps_of
 from skgeo_embed.rasters.tiles import Stored, Tile, open_npy
 from skgeo_embed.rasters.vrt import checked_vrt, files_of, is_vrt
-from skgeo_embed.rasters.zarr_store import read_grid
+from skgeo_embed.rasters.zarr_store import read_grids
 
 BLOCK_ROWS = 256  # of an array file, which has no blocks
 BLOCK_BYTES = 2**26
 
 
-def header(path: str, *, year: int | None, product: Product | None, remote: bool) -> Tile:
+def headers(
+    path: str,
+    *,
+    year: int | None,
+    product: Product | None,
+    remote: bool,
+    described: Described | None = None,
+) -> list[Tile]:
     """Read the header of a raster, and ask the server for the version of a remote one.
+
+    A Zarr store may hold several rasters, of zones and years. `described` is what a STAC item says
+    of the raster.
 
     Raises
     ------
     ImageError
         If it cannot be opened, has no position, or does not hold what the product expects.
     """
+    described = described or Described()
+    product = product or described.product
     if is_zarr(path):
-        tile = _zarr_header(path, year, product)
+        tiles = _zarr_headers(path, year, product)
     elif path.lower().endswith(".npy"):
-        tile = _npy_header(path, year, product)
+        tiles = [_npy_header(path, year, product)]
     else:
-        tile = _gdal_header(path, year, product, remote)
-    check_crs(tile.crs, path)
-    _check_transform(tile)
-    return tile
+        tiles = [_gdal_header(path, year, product, remote)]
+    for tile in tiles:
+        check_crs(tile.crs, path)
+        _check_transform(tile)
+    return [_with_description(tile, described) for tile in tiles]
+
+
+def _with_description(tile: Tile, described: Described) -> Tile:
+    """Add what a catalogue says of a raster; what the raster says of itself counts first."""
+    described = described.of_bands(tile.shape[0], tile.path)
+    return replace(
+        tile,
+        model=tile.model or described.model,
+        scales=tile.scales or described.scales,
+        offsets=tile.offsets or described.offsets,
+    )
 
 
 def _check_transform(tile: Tile) -> None:
@@ -86,6 +112,7 @@ def _gdal_header(path: str, year: int | None, product: Product | None, remote: b
             product,
             None if product is None else _gdal_companion(path, shape, product, remote),
             year,
+            model=_model_of(file.tags()),
         )
 
 
@@ -102,8 +129,20 @@ def _stored(path: str, remote: bool, masked: bool = False) -> Stored:
         files = [path]
     version = version_of(path) if kept else None
     return Stored(
-        path, "gdal", masked, None, document, version, stamps_of(files), version is not None
+        path,
+        "gdal",
+        masked,
+        document=document,
+        version=version,
+        stamps=stamps_of(files),
+        keeps_blocks=version is not None,
     )
+
+
+def _model_of(tags: dict[str, str]) -> str | None:
+    """Return the model that a GeoTIFF's tags name; geotessera writes the version of Tessera's."""
+    version = tags.get("TESSERA_DATASET_VERSION")
+    return comparable(f"Tessera {version}" if version else tags.get("geoemb_model"))
 
 
 def _stated(texts: tuple[str | None, ...]) -> tuple[str | None, ...] | None:
@@ -196,24 +235,34 @@ def _npy_header(path: str, year: int | None, product: Product | None) -> Tile:
     )
 
 
-def _zarr_header(path: str, year: int | None, product: Product | None) -> Tile:
-    grid = read_grid(path, product)
+def _zarr_headers(path: str, year: int | None, product: Product | None) -> list[Tile]:
     stamps = stamps_of([path])
-    companion = None
-    if product is not None and product.companion is not None:
-        companion = Stored(path, "zarr", True, product.companion)
-    return Tile(
-        Stored(path, "zarr", product is None, grid.variable, stamps=stamps),
-        grid.crs,
-        grid.transform,
-        grid.shape,
-        grid.block,
-        None if product is not None else grid.nodata,
-        grid.scales,
-        grid.offsets,
-        names=grid.names,
-        units=grid.units,
-        product=product,
-        companion_of=companion,
-        year=year,
-    )
+    tiles = []
+    for grid in read_grids(path, product):
+        if year is not None and grid.year not in (None, year):
+            continue
+        companion = None
+        if grid.product is not None and grid.product.companion is not None:
+            where = grid.where._replace(variable=grid.product.companion)
+            companion = Stored(path, "zarr", True, where)
+        tiles.append(
+            Tile(
+                Stored(path, "zarr", grid.product is None, grid.where, stamps=stamps),
+                grid.crs,
+                grid.transform,
+                grid.shape,
+                grid.block,
+                None if grid.product is not None else grid.nodata,
+                grid.scales,
+                grid.offsets,
+                names=grid.names,
+                units=grid.units,
+                product=grid.product,
+                companion_of=companion,
+                year=year if grid.year is None else grid.year,
+                model=grid.model,
+            )
+        )
+    if not tiles:
+        raise ImageError(f"{path} holds no raster of the year {year}.")
+    return tiles

@@ -1,4 +1,4 @@
-"""Quantised products, one row each."""
+"""Quantised products, one row each; users may add rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from skgeo_embed._errors import ImageError
 
 @dataclass(frozen=True)
 class Product:
-    """A published product whose values are stored as small integers.
+    """A product whose values are stored as small integers, and how they are decoded.
+
+    An instance can be passed as the `quantization` of :class:`~skgeo_embed.RasterEncoder`, or be
+    given a name for it by :func:`register_product`.
 
     Attributes
     ----------
@@ -28,7 +31,18 @@ class Product:
         the same Zarr store, or a file beside theirs whose name ends with an underscore and this.
     decode : callable
         Turns stored pixels, (n, bands), and those of the companion, (n,) or (n, bands), into
-        float32 values.
+        float32 values, (n, bands). It must be a function of a module, not of a line or a notebook
+        cell's body, for encoders to be pickled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgeo_embed.rasters import Product
+    >>> def percent(raw, companion):
+    ...     return raw.astype(np.float32) / 100
+    >>> product = Product("percent", "uint8", missing=255, companion=None, decode=percent)
+    >>> product.decode(np.array([[50, 100]], dtype=np.uint8), None)
+    array([[0.5, 1. ]], dtype=float32)
     """
 
     name: str
@@ -56,9 +70,10 @@ def _signed_squares(raw: np.ndarray, companion: None) -> np.ndarray:
     return values * np.abs(values)
 
 
-def _scaled(raw: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Multiply by the scale of each pixel; a scale of 0, or that is not finite, means missing."""
-    usable = np.where(np.isfinite(scales) & (scales != 0), scales, np.nan).astype(np.float32)
+def scaled(raw: np.ndarray, scales: np.ndarray, missing: float = 0.0) -> np.ndarray:
+    """Multiply by the scale of each pixel; `missing`, 0 and what is not finite mean no value."""
+    there = np.isfinite(scales) & (scales != 0) & (scales != missing)
+    usable = np.where(there, scales, np.nan).astype(np.float32)
     return raw.astype(np.float32) * usable.reshape(len(raw), -1)
 
 
@@ -66,6 +81,68 @@ PRODUCTS = {
     product.name: product
     for product in (
         Product("alphaearth", "int8", -128, None, _signed_squares),
-        Product("tessera", "int8", None, "scales", _scaled),
+        Product("tessera", "int8", None, "scales", scaled),
     )
 }
+
+
+def register_product(product: Product, *, overwrite: bool = False) -> None:
+    """Give a product a name that :class:`~skgeo_embed.RasterEncoder` takes as `quantization`.
+
+    The name holds in this process; a fitted encoder carries the product itself, so that its pickle
+    works elsewhere.
+
+    Parameters
+    ----------
+    product : Product
+        The product, under its `name`.
+    overwrite : bool, default=False
+        Replace another product of that name.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or the dtype is none.
+    TypeError
+        If it is no product.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgeo_embed.rasters import Product, register_product
+    >>> def percent(raw, companion):
+    ...     return raw.astype(np.float32) / 100
+    >>> register_product(Product("percent", "uint8", 255, None, percent), overwrite=True)
+    """
+    if not isinstance(product, Product):
+        raise TypeError(f"expected a Product, got {type(product).__name__}")
+    try:
+        np.dtype(product.dtype)
+    except TypeError as error:
+        raise ValueError(f"{product.dtype!r} is no dtype of stored pixels") from error
+    if product.name in PRODUCTS and not overwrite:
+        raise ValueError(
+            f"there is a product {product.name!r} already; choose another name, or pass "
+            "overwrite=True"
+        )
+    PRODUCTS[product.name] = product
+
+
+def find_product(quantization: Any) -> Product | None:
+    """Return the product that a user names or passes; None is none.
+
+    Raises
+    ------
+    ValueError
+        If there is no product of that name.
+    """
+    if quantization is None or isinstance(quantization, Product):
+        return quantization
+    if quantization not in PRODUCTS:
+        known = ", ".join(map(repr, sorted(PRODUCTS)))
+        raise ValueError(
+            f"The 'quantization' parameter of RasterEncoder must be a str among {{{known}}}, a "
+            f"skgeo_embed.rasters.Product or None. Got {quantization!r} instead; register_product "
+            "adds a name."
+        )
+    return PRODUCTS[quantization]

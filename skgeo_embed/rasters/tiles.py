@@ -16,7 +16,7 @@ from skgeo_embed.rasters.geotiff import gdal_reader
 from skgeo_embed.rasters.network import version_of
 from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.stamps import Stamp, check_unchanged
-from skgeo_embed.rasters.zarr_store import zarr_reader
+from skgeo_embed.rasters.zarr_store import ZarrArray, zarr_reader
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Stored:
         The reader of its pixels.
     masked : bool
         Whether what the file declares as missing is read as masked.
-    variable : str or None
-        Its name in a Zarr store.
+    where : ZarrArray or None
+        Where it is in a Zarr store.
     document : str or None
         The checked document that stands for a VRT.
     version : str or None
@@ -46,7 +46,7 @@ class Stored:
     path: str
     kind: str
     masked: bool = False
-    variable: str | None = None
+    where: ZarrArray | None = None
     document: str | None = None
     version: str | None = None
     stamps: tuple[Stamp, ...] = ()
@@ -94,6 +94,8 @@ class Tile:
         The year that the raster describes.
     order : tuple of int, or None
         The bands in the order of the first tile, if that is another.
+    model : str or None
+        What made the embeddings, if the file says so.
     """
 
     pixels_of: Stored
@@ -110,6 +112,7 @@ class Tile:
     companion_of: Stored | None = None
     year: int | None = None
     order: tuple[int, ...] | None = None
+    model: str | None = None
 
     @property
     def path(self) -> str:
@@ -166,7 +169,8 @@ def _gdal(stored: Stored) -> AbstractContextManager[Read]:
 
 
 def _zarr(stored: Stored) -> AbstractContextManager[Read]:
-    return zarr_reader(stored.path, stored.variable, stored.masked)
+    assert stored.where is not None
+    return zarr_reader(stored.path, stored.where, stored.masked)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Reads Zarr stores: one variable of numbers with y and x."""
+"""Reads Zarr stores: in each group one variable of numbers with y and x, and maybe years."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -10,19 +11,32 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError
 from skgeo_embed.rasters.cache import Read
+from skgeo_embed.rasters.conventions import PREFIX, Described, from_attributes
 from skgeo_embed.rasters.geotiff import check_block_bytes, is_address
 from skgeo_embed.rasters.products import Product
 from skgeo_embed.rasters.zarr_position import crs_of, steps_of
 
 AXES = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"), ("northing", "easting"))
 TIME_UNITS = {"days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"}
+ZONE = re.compile(r"utm\d{2}")  # a group of the layout "utm_zones"
+TIMES = ("time", "year")
+EMBEDDINGS = "embeddings"  # the variable that counts beside others, where a store is described
 NOT_A_TIME = float(np.iinfo(np.int64).min)  # what xarray writes for a missing duration
+
+
+class ZarrArray(NamedTuple):
+    """Where pixels are in a Zarr store: a variable of a group, at a position in its time axis."""
+
+    variable: str
+    group: str | None = None
+    time: int | None = None
 
 
 class ZarrGrid(NamedTuple):
     """A variable of a Zarr store, as its description says."""
 
-    variable: str
+    where: ZarrArray
+    year: int | None
     crs: str
     transform: tuple[float, ...]
     shape: tuple[int, int, int]
@@ -32,10 +46,15 @@ class ZarrGrid(NamedTuple):
     units: tuple[str | None, ...] | None
     scales: tuple[float, ...] | None
     offsets: tuple[float, ...] | None
+    product: Product | None
+    model: str | None
 
 
-def read_grid(path: str, product: Product | None) -> ZarrGrid:
-    """Read what a Zarr store says about its pixels.
+def read_grids(path: str, product: Product | None) -> list[ZarrGrid]:
+    """Read what a Zarr store says about its pixels: of each group and year.
+
+    What the ``geoemb:`` convention states (model, dimensions, quantization) is taken from the
+    store, unless a product is given.
 
     Raises
     ------
@@ -43,17 +62,62 @@ def read_grid(path: str, product: Product | None) -> ZarrGrid:
         If it is no Zarr store, has several variables that could be meant, or none, holds no
         numbers, or has no position.
     """
-    data = _dataset(path, masked=product is None)
-    name = _variable(data, product, path)
-    array, (y, x) = _north_up(data[name])
+    of_root, groups = _groups(path)
+    grids: list[ZarrGrid] = []
+    for group in groups:
+        data = _dataset(path, group, masked=product is None)
+        described = from_attributes({**of_root, **data.attrs}, path, product)
+        if described.product is not None and product is None:
+            data = _dataset(path, group, masked=False)
+        grids += _grids_of(data, group, described, path)
+    return grids
+
+
+def _groups(path: str) -> tuple[Mapping[str, Any], list[str | None]]:
+    """Return the attributes of a store, and its groups that hold arrays; None is the store."""
+    import zarr
+
+    try:
+        root = zarr.open_group(path, mode="r", use_consolidated=False)
+        attributes = root.attrs.asdict()
+        if any(True for _ in root.arrays()):
+            return attributes, [None]
+        names = sorted(name for name, _ in root.groups())
+    except Exception:  # of the store, of its JSON, of any codec: the reader of the root says which
+        return {}, [None]
+    if attributes.get(f"{PREFIX}spatial_layout") == "utm_zones":
+        names = [name for name in names if ZONE.fullmatch(name)]
+    return attributes, [*names] or [None]
+
+
+def _grids_of(data: Any, group: str | None, described: Described, path: str) -> Iterator[ZarrGrid]:
+    """Yield what a group says about its pixels, year by year."""
+    name = _variable(data, described, path)
+    time = _time_axis(data[name])
+    if time is None:
+        yield _grid(data, data[name], ZarrArray(name, group), None, described, path)
+        return
+    for position, year in enumerate(_years(data, time, path)):
+        array = data[name].isel({time: position})
+        yield _grid(data, array, ZarrArray(name, group, position), year, described, path)
+
+
+def _grid(
+    data: Any, array: Any, where: ZarrArray, year: int | None, described: Described, path: str
+) -> ZarrGrid:
+    product = described.product
+    array, (y, x) = _north_up(array)
     _check_numbers(array, product, path)
     bands = array.shape[0] if array.ndim == 3 else 1
+    described = described.of_bands(bands, path)
     height, width = array.sizes[y], array.sizes[x]
     block = _block(array, (y, x), path)
     crs = crs_of(data, array, (y, x), path)
     (step_x, west), (step_y, first) = steps_of(array, (y, x), crs, path)
+    own = [_of_each_band(array, key, bands, path) for key in ("scales", "offsets")]
     return ZarrGrid(
-        name,
+        where,
+        year,
         crs.to_wkt(),
         (step_x, 0.0, west, 0.0, step_y, first),
         (bands, height, width),
@@ -61,14 +125,22 @@ def read_grid(path: str, product: Product | None) -> ZarrGrid:
         _nodata(array),
         _band_names(array),
         _units(array, bands),
-        *(_of_each_band(array, key, bands, path) for key in ("scales", "offsets")),
+        own[0] or described.scales,
+        own[1] or described.offsets,
+        product,
+        described.model,
     )
 
 
 @contextmanager
-def zarr_reader(path: str, variable: str | None, masked: bool) -> Iterator[Read]:
+def zarr_reader(path: str, where: ZarrArray, masked: bool) -> Iterator[Read]:
     """Open a variable for reading; `masked` reads missing pixels as NaN, scaled as it says."""
-    array, (y, x) = _north_up(_dataset(path, masked=masked)[variable])
+    variable = where.variable
+    found = _dataset(path, where.group, masked=masked)[variable]
+    time = next((name for name in TIMES if name in found.dims), None)
+    if where.time is not None and time is not None:
+        found = found.isel({time: where.time})
+    array, (y, x) = _north_up(found)
 
     def read(rows: slice, columns: slice) -> np.ndarray:
         try:
@@ -84,7 +156,33 @@ def zarr_reader(path: str, variable: str | None, masked: bool) -> Iterator[Read]
     yield read
 
 
-def _dataset(path: str, masked: bool) -> Any:
+def _time_axis(array: Any) -> str | None:
+    """Return the dimension of years, which is one beside those of bands, y and x."""
+    return next((name for name in TIMES if array.ndim == 4 and name in array.dims), None)
+
+
+def _years(data: Any, time: str, path: str) -> list[int]:
+    """Return the years of a time axis: numbers of years, or dates."""
+    import xarray
+
+    if time not in data.coords:
+        raise ImageError(f"{path}: its dimension {time!r} has no coordinates, so no years.")
+    axis = data[time]
+    if " since " in str(axis.attrs.get("units", "")):
+        decoded = xarray.decode_cf(axis.to_dataset(name="values").reset_coords(drop=True))
+        axis = decoded[time if time in decoded.coords else "values"]
+    values = axis.to_numpy()
+    years = values
+    if values.dtype.kind == "M":
+        years = values.astype("datetime64[Y]").astype(int) + 1970
+    if years.dtype.kind not in "iuf" or not ((years >= 1900) & (years < 2200)).all():
+        raise ImageError(
+            f"{path}: its dimension {time!r} has {str(values[:3])[:60]}, neither years nor dates."
+        )
+    return [int(year) for year in years]
+
+
+def _dataset(path: str, group: str | None, masked: bool) -> Any:
     try:
         import xarray
     except ImportError as error:
@@ -94,6 +192,7 @@ def _dataset(path: str, masked: bool) -> Any:
         return xarray.open_dataset(
             path,
             engine="zarr",
+            group=group,
             chunks=None,
             consolidated=None if is_address(path) else False,  # on a disk it saves nothing
             mask_and_scale=masked,
@@ -104,14 +203,19 @@ def _dataset(path: str, masked: bool) -> Any:
         raise ImageError(f"{path} cannot be read as a Zarr store: {error}") from error
 
 
-def _variable(data: Any, product: Product | None, path: str) -> str:
+def _variable(data: Any, described: Described, path: str) -> str:
     """Find the variable of pixels; that of a product's companion is beside it."""
+    product = described.product
     companion = None if product is None else product.companion
     found = [
         str(name)
         for name, values in data.data_vars.items()
-        if name != companion and values.ndim <= 3 and _axes(values) is not None
+        if name != companion
+        and _axes(values) is not None
+        and (values.ndim <= 3 or _time_axis(values) is not None)
     ]
+    if described.dimensions is not None and EMBEDDINGS in found:
+        found = [EMBEDDINGS]  # beside prefixes of it, and pictures
     listed = ", ".join(f"{name}{values.dims}" for name, values in data.data_vars.items()) or "none"
     if len(found) != 1:
         raise ImageError(
@@ -120,7 +224,11 @@ def _variable(data: Any, product: Product | None, path: str) -> str:
         )
     if product is not None and companion is not None:
         pixels, beside = data[found[0]], data.data_vars.get(companion)
-        if beside is None or set(beside.dims) not in (set(_axes(pixels) or ()), set(pixels.dims)):
+        time = {_time_axis(pixels)} - {None}
+        if beside is None or set(beside.dims) not in (
+            time | set(_axes(pixels) or ()),
+            set(pixels.dims),
+        ):
             raise ImageError(
                 f"quantization={product.name!r} needs a variable {companion!r} with the dimensions "
                 f"{' and '.join(_axes(pixels) or ())} in {path}; it has {listed}."

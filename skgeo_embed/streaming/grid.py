@@ -24,6 +24,7 @@ from skgeo_embed.streaming.maps.grids import map_grid
 from skgeo_embed.streaming.maps.jobs import EncodeJob
 from skgeo_embed.streaming.maps.masks import Mask, described
 from skgeo_embed.streaming.progress import Progress
+from skgeo_embed.streaming.provenance import embedding_attributes
 
 BLOCK_BYTES = 128 * 2**20  # of features at a time
 WHOLE = "whole"  # the grid while it is made, in a folder beside the output
@@ -50,8 +51,9 @@ def encode_grid(
         Any of this library's, fitted or not.
     output : path-like
         A cloud-optimised GeoTIFF (.tif), a Zarr store (.zarr) or a NetCDF file (.nc), which
-        :class:`RasterEncoder` reads back, in which an interrupted run is continued; or a .npy file
-        of shape (n_lat, n_lon, d) and the encoder's dtype, rows from north to south, that
+        :class:`RasterEncoder` reads back; it says what made it by the ``geoemb:`` convention, with
+        the model's name, hash and licence, and an interrupted run is continued. Or a .npy file of
+        shape (n_lat, n_lon, d) and the encoder's dtype, rows from north to south, that
         ``numpy.load(output, mmap_mode="r")`` opens. The axes of a .npy file are written beside it,
         as OUTPUT.lon.npy and OUTPUT.lat.npy. The output is created only when it is complete; it is
         made in a folder OUTPUT.parts.
@@ -113,7 +115,7 @@ def encode_grid(
             grid,
             path,
             of=made_of,
-            facts=facts_of(encoder),
+            facts={**facts_of(encoder), **embedding_attributes(encoder)},
             what="encoding",
             overwrite=overwrite,
             restart=restart,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed._errors import UsageError
+from skgeo_embed.rasters.patches import DESCRIPTION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,13 +174,21 @@ def write_arrow(table: pa.Table, path: Path) -> None:
         writer.write_table(table)
 
 
-def join_arrow(paths: list[Path], output: Path, feature_names: list[str]) -> None:
-    """Make a Parquet file of parts."""
+def join_arrow(
+    paths: list[Path],
+    output: Path,
+    feature_names: list[str],
+    description: Mapping[str, Any] | None = None,
+) -> None:
+    """Make a Parquet file of parts; `description` goes into its metadata as JSON."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     with pa.memory_map(str(paths[0])) as file:
         schema = pa.ipc.open_file(file).schema
+    if description is not None:
+        text = json.dumps(description, ensure_ascii=False).encode()
+        schema = schema.with_metadata({**(schema.metadata or {}), DESCRIPTION: text})
     options = _parquet_options(schema, feature_names)
     with parquet.ParquetWriter(output, schema, **options) as writer:
         for path in paths:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,14 @@ class Parts:
         self.state["first_bad"] += bad[:room].tolist()
         self._save()
 
-    def join(self, feature_names: list[str], *, overwrite: bool) -> None:
-        """Make the output of all parts, whole or not at all.
+    def join(
+        self,
+        feature_names: list[str],
+        *,
+        overwrite: bool,
+        description: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the output of all parts, whole or not at all; Parquet holds the description too.
 
         Raises
         ------
@@ -175,7 +181,7 @@ class Parts:
                         with path.open("rb") as part:
                             shutil.copyfileobj(part, whole, READ_BYTES)
             else:
-                join_arrow(paths, temporary, feature_names)
+                join_arrow(paths, temporary, feature_names, description)
         replace_durably(temporary, self.output, overwrite=overwrite)
         shutil.rmtree(self.folder)
 

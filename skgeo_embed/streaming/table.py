@@ -15,6 +15,7 @@ import pandas as pd
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
 from skgeo_embed._files import file_state
 from skgeo_embed.encoders.base import CoordinateTransformer
+from skgeo_embed.rasters.patches import OWN
 from skgeo_embed.streaming.columns import NULL_HINT, PlacesOfTable, to_numbers
 from skgeo_embed.streaming.files import (
     FORMATS,
@@ -26,6 +27,7 @@ from skgeo_embed.streaming.files import (
 from skgeo_embed.streaming.fitted import fitted
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
+from skgeo_embed.streaming.provenance import embedding_attributes
 from skgeo_embed.streaming.repeats import EncodedPlaces, encode_places, repeated_places
 from skgeo_embed.streaming.sources import TableFile, open_table
 
@@ -155,7 +157,7 @@ def encode_table(
             if verbose and parts.rows:
                 print(f"going on after {parts.rows:,} rows that an earlier run has encoded")
             _encode_parts(table, places, ready, parts, as_begun, verbose)
-            parts.join(_names(ready), overwrite=overwrite)
+            parts.join(_names(ready), overwrite=overwrite, description=_provenance(ready, places))
     except KeyboardInterrupt as interruption:
         kept = parts.rows
         raise KeyboardInterrupt(
@@ -188,6 +190,14 @@ class Unchanged:
                 f"{self._path}: the table changed while it was read, so nothing was made of it. Do "
                 "the same again when nobody writes to it, with restart=True (--restart)."
             )
+
+
+def _provenance(encoder: CoordinateTransformer, places: PlacesOfTable) -> dict[str, Any]:
+    """Describe the features, and in which columns they and their places are."""
+    described = {**embedding_attributes(encoder), f"{OWN}columns": _names(encoder)}
+    if places.columns is not None:
+        described[f"{OWN}places"] = list(places.columns)
+    return described
 
 
 def _names(encoder: CoordinateTransformer) -> list[str]:

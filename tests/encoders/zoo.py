@@ -17,11 +17,12 @@ from skgeo_embed import (
     RANGEEncoder,
     SatCLIPEncoder,
     SINREncoder,
+    TorchSpatialEncoder,
     TTEEncoder,
 )
 from skgeo_embed.nn.location import LocationEncoder
 from tests import third_party_recipe as recipe
-from tests.third_party_recipe import SPACE2VEC, geoclip_weights, write_zone
+from tests.third_party_recipe import SPACE2VEC, XYZ, geoclip_weights, write_zone
 
 _FOLDER = tempfile.TemporaryDirectory(prefix=f"skgeo-embed-zoo-{os.getpid()}-")
 
@@ -76,6 +77,7 @@ MAKERS = {
     "positional": lambda **kw: PositionalEncoder(legendre_polys=4, **kw),
     "geoclip": lambda **kw: GeoCLIPEncoder(_geoclip(), **kw),
     "csp": lambda **kw: CSPEncoder(SPACE2VEC, **kw),
+    "torchspatial": lambda **kw: TorchSpatialEncoder(XYZ, **kw),
     "climplicit": lambda **kw: ClimplicitEncoder(_climplicit(), **kw),
     "july": lambda **kw: ClimplicitEncoder(_climplicit(), month=7, **kw),
     "sinr": lambda **kw: SINREncoder(_file("sinr", lambda: recipe.sinr(8)), **kw),

@@ -1,11 +1,14 @@
 """Quantised products: what their bytes stand for."""
 
+import pickle
+
 import numpy as np
 import pytest
-from sklearn.utils._param_validation import StrOptions
+from sklearn.base import clone
 
 from skgeo_embed import ImageError, RasterEncoder
-from skgeo_embed.rasters.products import PRODUCTS, Product
+from skgeo_embed.rasters import Product, register_product
+from skgeo_embed.rasters.products import PRODUCTS
 from tests.rasters.small_tiles import (
     CENTRES,
     COLUMNS,
@@ -51,11 +54,9 @@ def test_tessera(tmp_path):
 
 def test_a_product_is_one_row(tmp_path, monkeypatch):
     """A new one needs nothing but its row: allowed, checked, decoded, its companion found."""
-    row = Product("halves", "uint8", 7, "offsets", lambda raw, offsets: raw / 2 + offsets)
-    monkeypatch.setitem(PRODUCTS, "halves", row)
-    monkeypatch.setitem(
-        RasterEncoder._parameter_constraints, "quantization", [StrOptions(set(PRODUCTS)), None]
-    )
+    monkeypatch.delitem(PRODUCTS, "halves", raising=False)
+    row = Product("halves", "uint8", 7, "offsets", halves)
+    register_product(row)
     raw = np.random.RandomState(0).randint(0, 20, (2, 96, 96)).astype(np.uint8)
     offsets = np.random.RandomState(1).uniform(0, 9, (2, 96, 96)).astype(np.float32)
     write(tmp_path / "tile.tif", raw)
@@ -67,6 +68,26 @@ def test_a_product_is_one_row(tmp_path, monkeypatch):
     expected = np.where((raw == 7).any(axis=0), np.nan, raw / 2 + offsets)[:, ROWS, COLUMNS].T
     with pytest.warns(UserWarning, match="no raster has a value"):
         np.testing.assert_allclose(encoder.transform(CENTRES), expected, rtol=1e-6)
+    del PRODUCTS["halves"]  # as in another process, to which the encoder goes
+    again = pickle.loads(pickle.dumps(encoder))
+    itself = clone(RasterEncoder(tmp_path, quantization=row, on_invalid="nan")).fit()
+    for other in (again, itself):
+        with pytest.warns(UserWarning, match="no raster has a value"):
+            np.testing.assert_allclose(other.transform(CENTRES), expected, rtol=1e-6)
+
+
+def halves(raw, offsets):
+    return raw / 2 + offsets
+
+
+def test_what_cannot_be_registered():
+    with pytest.raises(ValueError, match="there is a product 'tessera' already"):
+        register_product(Product("tessera", "int8", None, None, halves))
+    with pytest.raises(ValueError, match="'int4' is no dtype"):
+        register_product(Product("fours", "int4", None, None, halves))
+    with pytest.raises(TypeError, match="expected a Product, got str"):
+        register_product("halves")
+    assert "fours" not in PRODUCTS
 
 
 def test_products_are_documented():

@@ -23,7 +23,12 @@ from skgeo_embed.models.model_file import (
     check_location_output,
     local_origin,
 )
-from skgeo_embed.models.registry import ThirdPartyRow, find_third_party, third_party_rows
+from skgeo_embed.models.registry import (
+    ThirdPartyRow,
+    find_third_party,
+    row_of_hash,
+    third_party_rows,
+)
 from skgeo_embed.nn.location import EncodedNetwork
 
 
@@ -139,7 +144,7 @@ def _find(model: Any, layout: Layout, options: HubOptions) -> tuple[Origin, Thir
         source, file = "folder" if path.is_dir() else "checkpoint", _local_file(path, layout)
     if file is not None:
         origin = local_origin(source, path.name, file)
-        return origin, next((row for row in rows if row.sha256 == origin.sha256), None)
+        return origin, row_of_hash(origin.sha256)
     if row is not None and row.repository is not None:
         found = fetch(row.repository, str(row.file), options)
     elif path.is_dir():

@@ -8,13 +8,10 @@ an angle twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.encodings import HAS_SCALES, KINDS
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 from skgeo_embed.nn.sphere import unit_vectors
 
@@ -167,7 +164,7 @@ class Theory(MultiScale):
 
 
 class Sphere(MultiScale):
-    """The Sphere2Vec family (Mai et al. 2023): products of sines and cosines, each twice.
+    """SatCLIP's Sphere2Vec family (Mai et al. 2023): products of sines and cosines, each twice.
 
     Parameters
     ----------
@@ -187,11 +184,12 @@ class Sphere(MultiScale):
         "spherem": ("sin_lat", *MIXED),
         "spheremplus": (*FACTORS, *MIXED),
     }
+    copies = 2
 
     def __init__(self, kind: str, *args: float, **kwargs: float) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.kind = kind
-        self.columns_per_frequency = 2 * len(self.TERMS[kind])
+        self.columns_per_frequency = self.copies * len(self.TERMS[kind])
 
     def forward(self, lonlat: Tensor) -> Tensor:
         """Encode (n, 2) to (n, columns_per_frequency * F)."""
@@ -208,7 +206,7 @@ class Sphere(MultiScale):
             value = torch.ones_like(lat)
             for factor in term.split("*"):
                 value = value * factors[factor]
-            terms += [value, value]
+            terms += [value] * self.copies
         return torch.stack(terms, dim=-1).flatten(1).to(lonlat.dtype)
 
     def column_names(self) -> list[str]:
@@ -217,7 +215,7 @@ class Sphere(MultiScale):
             f"{term.replace('*', '_')}_f{k}"
             for k in range(self.n_frequencies)
             for term in self.TERMS[self.kind]
-            for _ in range(2)
+            for _ in range(self.copies)
         ]
         return number_repeats(names)
 
@@ -282,34 +280,3 @@ def number_repeats(names: list[str]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         out.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
     return out
-
-
-def make_encoding(
-    kind: str,
-    *,
-    legendre_polys: int = 10,
-    harmonics_calculation: str = "analytic",
-    harmonics: str = "exact",
-    n_frequencies: int = 16,
-    min_radius: float = 1.0,
-    max_radius: float = 360.0,
-) -> nn.Module:
-    """Build a positional encoding by name; arguments of other encodings are ignored."""
-    if kind == "sphericalharmonics":
-        if harmonics_calculation == "discretized":
-            return DiscretizedHarmonics(legendre_polys)
-        return SphericalHarmonics(legendre_polys, harmonics_calculation, harmonics)
-    if kind not in BUILDERS:
-        raise ValueError(f"unknown positional encoding {kind!r}; known are {', '.join(KINDS)}")
-    scales = (n_frequencies, min_radius, max_radius) if HAS_SCALES[kind] else ()
-    return BUILDERS[kind](*scales)
-
-
-BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "direct": Direct,
-    "cartesian3d": Cartesian3D,
-    "wrap": Wrap,
-    "grid": Grid,
-    "theory": Theory,
-    **{kind: partial(Sphere, kind) for kind in Sphere.TERMS},
-}

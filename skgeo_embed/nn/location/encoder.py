@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from skgeo_embed.nn.encodings.building import make_encoding
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding, encode_positions
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.encodings.fine_waves import FineWaves
-from skgeo_embed.nn.encodings.positional import make_encoding
 from skgeo_embed.nn.harmonics import column_degrees
 from skgeo_embed.nn.location.networks import (
     MixedComponents,

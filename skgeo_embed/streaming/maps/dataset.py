@@ -9,7 +9,7 @@ from skgeo_embed.streaming.maps.facts import axis_attributes, reference_attribut
 from skgeo_embed.streaming.maps.store import MapStore
 
 
-def to_dataset(store: MapStore, facts: Mapping[str, str]) -> Any:
+def to_dataset(store: MapStore, facts: Mapping[str, Any]) -> Any:
     """Return all layers as variables of an ``xarray.Dataset``.
 
     Raises

@@ -98,7 +98,7 @@ def make_map(
     output: Path | None,
     *,
     of: Mapping[str, Any],
-    facts: Mapping[str, str],
+    facts: Mapping[str, Any],
     what: str,
     n_jobs: int | None = None,
     overwrite: bool = False,
@@ -219,7 +219,7 @@ def _interruption_named(store: MapStore, folder: Path) -> Iterator[None]:
 
 
 def _publish(
-    store: MapStore, facts: Mapping[str, str], folder: Path, output: Path, overwrite: bool
+    store: MapStore, facts: Mapping[str, Any], folder: Path, output: Path, overwrite: bool
 ) -> None:
     """Write the file, and give it its name when it is complete."""
     suffix = output.suffix.lower()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,13 @@ def facts_of(what: Any) -> dict[str, str]:
     from skgeo_embed import __version__
 
     return {"model": repr(what), "software": f"skgeo-embed {__version__}"}
+
+
+def as_text(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Write facts for formats whose tags are text."""
+    return {
+        name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()
+    }
 
 
 def axis_attributes(name: str, grid: MapGrid) -> dict[str, str]:

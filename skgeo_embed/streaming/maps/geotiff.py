@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed.rasters.geotiff import import_rasterio
-from skgeo_embed.streaming.maps.facts import windows
+from skgeo_embed.streaming.maps.facts import as_text, windows
 from skgeo_embed.streaming.maps.store import MapStore
 
 LARGEST_TILE = 2**23  # bytes of a tile with all its bands
 GDAL_MEMORY = 64  # megabytes
 
 
-def write_geotiff(store: MapStore, facts: Mapping[str, str], path: Path) -> None:
+def write_geotiff(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
     """Write all layers as bands of a GeoTIFF with tiles, compression and overviews.
 
     Raises
@@ -96,9 +96,10 @@ def _window(
 
 
 def _describe(
-    file: Any, store: MapStore, bands: list[tuple[int, int]], facts: Mapping[str, str]
+    file: Any, store: MapStore, bands: list[tuple[int, int]], facts: Mapping[str, Any]
 ) -> None:
-    file.update_tags(**facts)
+    tags = {name.replace(":", "_"): fact for name, fact in as_text(facts).items()}
+    file.update_tags(**tags)  # GDAL ends a tag's name at a colon
     for position, (number, band) in enumerate(bands, start=1):
         layer = store.layers[number]
         file.set_band_description(position, layer.band_names[band])

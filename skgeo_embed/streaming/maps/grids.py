@@ -230,13 +230,18 @@ def _grid_of(like: Any) -> MapGrid:
         return _grid_of_xarray(like)
     if not isinstance(like, (str, PathLike)):
         raise UsageError(f"like must be a path or an xarray object, got {type(like).__name__}.")
-    from skgeo_embed.rasters.headers import header
+    from skgeo_embed.rasters.headers import headers
 
     if not Path(like).expanduser().exists():
         raise FileNotFoundError(f"like: there is no file {fspath(like)}.")
-    tile = header(str(Path(like).expanduser()), year=None, product=None, remote=False)
-    _, height, width = tile.shape
-    return MapGrid(height, width, tile.transform, _read_crs(tile.crs).to_wkt())  # type: ignore[arg-type]
+    found = {
+        (tile.shape[1:], tile.transform, tile.crs)
+        for tile in headers(str(Path(like).expanduser()), year=None, product=None, remote=False)
+    }
+    if len(found) > 1:
+        raise UsageError(f"like: {fspath(like)} holds {len(found)} rasters, each of its own grid.")
+    ((height, width), transform, crs) = next(iter(found))
+    return MapGrid(height, width, transform, _read_crs(crs).to_wkt())  # type: ignore[arg-type]
 
 
 def _grid_of_xarray(like: Any) -> MapGrid:

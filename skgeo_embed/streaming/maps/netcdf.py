@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from skgeo_embed.streaming.maps.facts import axis_attributes, reference_attributes, windows
+from skgeo_embed.streaming.maps.facts import (
+    as_text,
+    axis_attributes,
+    reference_attributes,
+    windows,
+)
 from skgeo_embed.streaming.maps.store import MapStore
 
 SIDE = 512  # of chunks
 
 
-def write_netcdf(store: MapStore, facts: Mapping[str, str], path: Path) -> None:
+def write_netcdf(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
     """Write all layers as variables of a NetCDF-4 file.
 
     Raises
@@ -28,7 +33,7 @@ def write_netcdf(store: MapStore, facts: Mapping[str, str], path: Path) -> None:
         raise ImportError('NetCDF needs h5netcdf: pip install "skgeo-embed[maps]"') from error
     grid = store.grid
     with h5netcdf.File(path, "w") as file:
-        file.attrs.update({"Conventions": "CF-1.8", **facts})
+        file.attrs.update({"Conventions": "CF-1.8", **as_text(facts)})
         file.dimensions = dict(zip(grid.dims, (grid.height, grid.width), strict=True))
         for name, values in zip(grid.dims, grid.axes(), strict=True):
             axis = file.create_variable(name, (name,), np.float64, data=values)

@@ -14,7 +14,7 @@ from skgeo_embed.streaming.maps.store import MapStore
 SIDE = 512  # of chunks
 
 
-def write_zarr(store: MapStore, facts: Mapping[str, str], path: Path) -> None:
+def write_zarr(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
     """Write all layers as arrays of a Zarr store (format 2, which every reader knows).
 
     Raises

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from skgeo_embed.nn.encodings import KINDS
-from skgeo_embed.nn.encodings.positional import make_encoding
+from skgeo_embed.nn.encodings.building import make_encoding
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 
 SETS = {
