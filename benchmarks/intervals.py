@@ -36,6 +36,7 @@ from skgeo_embed.datasets import load_air_temperature
 from skgeo_embed.model_selection import SpatialBlockKFold
 
 LEVEL = 0.9
+PARTS = ["intervals", "sets", "few"]
 PLACE = {"lon": "0", "lat": "1"}
 FEW = {5: 0.8, 10: 0.9, 20: 0.9, 50: 0.9}  # rows: level; 5 rows hold at most .83
 
@@ -65,13 +66,14 @@ def ours(method):
     def make(X, y, new):
         model = SpatialConformalRegressor(ridge(), method=method, confidence_level=LEVEL, **PLACE)
         found = model.fit(X, y).predict_interval(new)
-        chosen.setdefault(method, []).append(model.method_)
+        if method == "auto":
+            chosen.append(model.method_)
         return found
 
     return make
 
 
-chosen = {}
+chosen = []  # by the default
 
 
 def mapie(folds):
@@ -177,7 +179,7 @@ def main():
     parser.add_argument("--rows", type=int, default=1000, help="at most, of a table")
     parser.add_argument("--draws", type=int, default=20, help="of few labels, from each table")
     parser.add_argument("--tables", default="", help="tables whose name contains this")
-    parser.add_argument("--only", help="the intervals whose name contains this, and nothing else")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     makers = {
         "SpatialConformalRegressor()": ours("auto"),
@@ -186,29 +188,32 @@ def main():
         "MAPIE, blocks": mapie(SpatialBlockKFold(block_size="auto")),
         "geoconformal": geoconformal,
     }
-    if arguments.only:
-        makers = {name: make for name, make in makers.items() if arguments.only in name}
     tables = [
         table for table in load_tables(arguments.folder, arguments.rows)
         if arguments.tables in table[0]
     ]  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = measure(tables, makers)
-        print(chosen)
-        means = found.pivot_table(
-            index="intervals", columns="split", values=["coverage", "width", "score"], sort=False
-        )
-        print(means.round(3).to_string())
-        first = found[found.intervals == next(iter(makers))]
-        each = first.pivot_table(index="table", columns="split", values="coverage", sort=False)
-        print(each.round(3).to_string())
-        if arguments.only:
-            return
-        sets = sets_of_classes(tables)
-        print(sets.pivot_table(index="table", columns="split", sort=False).round(3).to_string())
-        print(sets.drop(columns="table").groupby("split", sort=False).mean().round(3).to_string())
-        print(few_labels(tables, arguments.draws).round(3).to_string())
+        if "intervals" in arguments.parts:
+            report_intervals(measure(tables, makers), next(iter(makers)))
+        if "sets" in arguments.parts:
+            sets = sets_of_classes(tables)
+            print(sets.pivot_table(index="table", columns="split", sort=False).round(3).to_string())
+            means = sets.drop(columns="table").groupby("split", sort=False).mean()
+            print(means.round(3).to_string())
+        if "few" in arguments.parts:
+            print(few_labels(tables, arguments.draws).round(3).to_string())
+
+
+def report_intervals(found, ours_by_default):
+    means = found.pivot_table(
+        index="intervals", columns="split", values=["coverage", "width", "score"], sort=False
+    )
+    print(means.round(3).to_string())
+    first = found[found.intervals == ours_by_default]
+    each = first.pivot_table(index="table", columns="split", values="coverage", sort=False)
+    print(each.round(3).to_string())
+    print(f"local weights were chosen in {chosen.count('local')} of {len(chosen)} fits")
 
 
 if __name__ == "__main__":

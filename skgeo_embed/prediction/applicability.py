@@ -212,7 +212,8 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         index : ndarray of shape (n,)
             0 for a training row, 1 at the mean distance between training rows.
         """
-        distance, _ = self._nearest.kneighbors(self._read(X))
+        rows = self._read(X)
+        distance, _ = self._nearest.kneighbors(rows)
         return distance[:, 0] / self.mean_distance_
 
     def local_density(self, X: Any) -> np.ndarray:

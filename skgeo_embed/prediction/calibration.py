@@ -18,7 +18,6 @@ UNITS_FOR_A_BAND = 15  # of all held-out ones, for each band of remoteness
 MOST_BANDS = 16
 LOCAL_ERRORS = (100, 300)  # that have weight around a place
 LEAST_GAIN = 0.02  # of the pinball loss, before local weights are preferred
-SLACK = 0.01  # of the coverage of blocks
 JUDGED = 2000  # errors, of a choice
 QUERIES = 4096  # at a time
 
@@ -153,7 +152,7 @@ def choose_local(held: HeldOut, level: float, *, always: bool) -> int:
     """Choose how many errors have weight around a place; 0 is bands of remoteness alone.
 
     Every choice is calibrated without some places, random ones and whole blocks, and judged by the
-    pinball loss of the bounds there, and by the share of errors in blocks that stay below them.
+    pinball loss of the bounds there. In blocks local weights may neither lose more nor hold less.
     """
     enough = [count for count in LOCAL_ERRORS if 2 * count <= len(held.error)]
     place = np.unique(held.lonlat, axis=0, return_inverse=True)[1].ravel()
@@ -194,7 +193,7 @@ def choose_local(held: HeldOut, level: float, *, always: bool) -> int:
     if not (np.isfinite(loss[:, 0]) & (loss[:, 0] > 0)).all():  # nothing to improve, or to compare
         return enough[0] if always else 0
     relative = (loss / loss[:, :1]).mean(axis=0)
-    holds = share >= min(level, share[0]) - SLACK
+    holds = (share >= min(level, share[0])) & (loss[1] <= loss[1, 0])
     if always:
         return enough[int(relative[1:].argmin())]
     relative[1:] += LEAST_GAIN
