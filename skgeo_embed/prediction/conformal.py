@@ -135,7 +135,7 @@ class SpatialConformal(PlacesMetaEstimator):
         return [
             fold
             for cv in (self.cv if several else [self.cv])
-            for fold in _complete(chosen_folds(cv, lonlat, y, groups), cv, len(y))
+            for fold in _complete(chosen_folds(cv, lonlat, y, groups), len(y))
         ]
 
     def _default_folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
@@ -162,13 +162,14 @@ def _too_few(level: float, count: int, what: str) -> str:
     )
 
 
-def _complete(folds: list[Fold], what: Any, n_rows: int) -> list[Fold]:
+def _complete(folds: list[Fold], n_rows: int) -> list[Fold]:
     tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, dtype=int)
     missing = np.flatnonzero(np.bincount(tested, minlength=n_rows) == 0)
     if len(missing):
         raise ValueError(
-            f"{what} must put each row into a test fold; {len(missing)} row(s) are in none "
-            f"(first: row {missing[0]})."
+            f"cv must put each row into a test fold; {len(missing)} row(s) are in none of "
+            f"{len(folds)} (first: row {missing[0]}). Choose folds that leave out no row, such as "
+            "KFold."
         )
     return folds
 

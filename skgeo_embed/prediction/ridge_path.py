@@ -53,7 +53,7 @@ class RidgePath(RegressorMixin, BaseEstimator):
         y : array-like of shape (n,)
             Targets.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the rows; they count relative to their mean.
+            Weights of the rows: one of weight 2 counts as two rows.
 
         Returns
         -------
@@ -67,7 +67,7 @@ class RidgePath(RegressorMixin, BaseEstimator):
         root = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-            root = np.sqrt(weights / weights.mean())
+            root = np.sqrt(weights)
             centre, mean = np.average(X, axis=0, weights=weights), np.average(y, weights=weights)
             spread = np.sqrt(np.average((X - centre) ** 2, axis=0, weights=weights))
         spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)

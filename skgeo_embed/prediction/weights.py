@@ -27,7 +27,9 @@ def read_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
             f"{weights[wrong[0]]:g}."
         )
     if not weights.any():
-        raise ValueError("sample_weight is zero in all rows; at least one row must have a positive weight.")
+        raise ValueError(
+            "sample_weight is zero in all rows; at least one row must have a positive weight."
+        )
     return weights / weights.mean()
 
 

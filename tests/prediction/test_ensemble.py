@@ -170,6 +170,10 @@ class OnTheSphere(SpatialEnsemble):
             ),
             "places are read before the learners check their data, by what stands in for that here",
         )
+        | {
+            "check_sample_weight_equivalence_on_dense_data": "a row of weight 2 is in one fold, "
+            "and two rows may be in two"
+        }
         if isinstance(estimator, SpatialEnsemble)
         else {}
     ),

@@ -102,7 +102,7 @@ def test_weights_that_cannot_be_used_are_refused():
     for wrong, message in (
         (WEIGHTS[:-1], "has 119 rows, X has 120"),
         (np.where(np.arange(120) == 7, -1.0, 1.0), "row 7 has -1"),
-        (np.zeros(120), "0 in all rows"),
+        (np.zeros(120), "zero in all rows"),
         (np.where(np.arange(120) == 7, np.nan, 1.0), "first: row 7"),
     ):
         with pytest.raises(ValueError, match=message):
