@@ -15,6 +15,10 @@ from skgeo_embed.nn.harmonics import SphericalHarmonics
 EXAMPLE = ((2.35, 48.86), (-122.3, 38.5), (0.0, 90.0))
 
 
+def _cos(angle: Tensor) -> Tensor:
+    return torch.sin(angle.double() + math.pi / 2).to(angle.dtype)
+
+
 def _deg2rad(degrees: Tensor) -> Tensor:
     return degrees * (math.pi / 180)
 
@@ -39,9 +43,10 @@ def _asin(x: Tensor) -> Tensor:
 
 
 # The step to ONNX translates these with constants or sums in single precision, or in many steps,
-# and onnxruntime has no arcsine in double precision.
+# and onnxruntime has no arcsine in double precision, and older versions no cosine.
 DECOMPOSITIONS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.asin.default: _asin,
+    torch.ops.aten.cos.default: _cos,
     torch.ops.aten.deg2rad.default: _deg2rad,
     torch.ops.aten.lerp.Tensor: _lerp,
     torch.ops.aten.log1p.default: _log1p,

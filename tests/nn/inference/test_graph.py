@@ -11,6 +11,7 @@ BETWEEN = torch.cat(
 )
 ARGUMENTS = {
     "asin": (BETWEEN,),
+    "cos": (BETWEEN * 3,),
     "deg2rad": (BETWEEN * 180,),
     "log1p": ((BETWEEN + 1.1) * 100,),
     "lerp": (BETWEEN, BETWEEN.flip(0), BETWEEN.abs()),
