@@ -53,6 +53,7 @@ from .encoders.satclip_image import SatCLIPImageEncoder as SatCLIPImageEncoder
 from .encoders.sinr import SINREncoder as SINREncoder
 from .encoders.torchspatial import TorchSpatialEncoder as TorchSpatialEncoder
 from .encoders.tte import TTEEncoder as TTEEncoder
+from .export import to_onnx as to_onnx
 from .geolocation import ImageGeolocator as ImageGeolocator
 from .prediction.applicability import AreaOfApplicability as AreaOfApplicability
 from .prediction.comparison import compare_encoders as compare_encoders

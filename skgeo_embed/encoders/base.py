@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,7 +25,8 @@ from skgeo_embed.places.kinds import PlaceInput, Table, recognise
 from skgeo_embed.places.reading import Coordinates, Reader, axis_in_degrees, read_axis
 
 if TYPE_CHECKING:
-    pass
+    from torch import Tensor
+    from torch.nn import Module
 
 GRID_POINTS = 16_384  # at a time, where a grid is encoded point by point
 READING_CONSTRAINTS: dict[str, Any] = {
@@ -48,11 +49,11 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     - :meth:`feature_names` lists the output columns.
 
     It may also override :meth:`encode_axes` (a grid that costs less than its points),
-    :meth:`usable` and :meth:`covers` (places that it knows nothing of), and the property
-    `output_dtype`. In return it has frames, geometries, H3 cells, areas, dask, grids, missing
-    values, feature names and scikit-learn's checks. Tables in files, dask and displays use
-    nothing else of an encoder than `reader_`, :meth:`encode_places`, `n_features_out` and
-    `output_dtype`.
+    :meth:`place_function` (for :func:`~skgeo_embed.to_onnx`), :meth:`usable` and :meth:`covers`
+    (places that it knows nothing of), and the property `output_dtype`. In return it has frames,
+    geometries, H3 cells, areas, dask, grids, missing values, feature names and scikit-learn's
+    checks. Tables in files, dask and displays use nothing else of an encoder than `reader_`,
+    :meth:`encode_places`, `n_features_out` and `output_dtype`.
 
     Attributes
     ----------
@@ -345,6 +346,28 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             lonlat[np.abs(lonlat[:, 1]) == 90, 0] = 0.0  # a pole is one place
             places = Coordinates(lonlat, np.ones(len(lonlat), dtype=bool), None)
             yield rows, slice(0, len(lon)), self.encode_places(places)
+
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
+        """Return what `to_onnx` writes to a file: a function of tensors.
+
+        Returns
+        -------
+        encode : callable
+            Maps checked places, a tensor (n, 2) in float64, to their features (n, d), in
+            operations of torch alone.
+        parts : torch.nn.Module
+            The modules that it runs.
+
+        Raises
+        ------
+        TypeError
+            If there is no such function, as here.
+        """
+        raise TypeError(
+            f"{type(self).__name__} cannot be exported: it is not a computation of torch alone. "
+            "Export an encoder that runs a network, or write its features to a table with "
+            "encode_table."
+        )
 
     def usable(self, places: Coordinates) -> Coordinates:
         """Refuse or leave out valid places that the encoder knows nothing of; here none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 NETWORK_CONSTRAINTS: dict[str, Any] = {
     "normalize": ["boolean"],
@@ -61,6 +62,11 @@ class NetworkTransformer(CoordinateTransformer):
     ) -> Iterator[tuple[slice, slice, Tensor]]:
         """Run the network over a grid, whose harmonics cost less than those of its points."""
         return self._encoder.engine.encode_grid(lon, lat, self._options)
+
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
+        """Return the network on the CPU as a function of tensors."""
+        engine = self._encoder.engine
+        return engine.graph(self._options), engine.module
 
     def feature_names(self) -> list[str]:
         """Number the columns after the encoder's name."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ from skgeo_embed.nn.encodings import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 
 @share_docs
@@ -150,6 +152,14 @@ class PositionalEncoder(CoordinateTransformer):
             with torch.inference_mode():
                 values = self._encoding(torch.from_numpy(lonlat[part])).to(dtype)
             yield part, values
+
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
+        import torch
+
+        from skgeo_embed.nn.encodings.detailed import encode_positions
+
+        dtype = getattr(torch, self._dtype)
+        return partial(encode_positions, self._encoding, dtype=dtype), self._encoding
 
     def feature_names(self) -> list[str]:
         return self._encoding.column_names()  # type: ignore[operator]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from skgeo_embed.places.timed import TimedReader
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 
 class TimedTransformer(CoordinateTransformer):
@@ -58,6 +60,15 @@ class TimedTransformer(CoordinateTransformer):
             lonlat = np.column_stack([lonlat, np.full(len(lonlat), self._time)])
         return super().encode(lonlat)  # type: ignore[safe-super]
 
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
+        encode, parts = super().place_function()
+        if isinstance(self._time, str):
+            raise TypeError(
+                f"{type(self).__name__} reads the column {self._time!r}, which a file cannot take; "
+                f"fit with a number for {self._time_parameter}."
+            )
+        return (encode if self._time is None else partial(_with_time, encode, self._time)), parts
+
     def encode_axes(
         self, lon: np.ndarray, lat: np.ndarray
     ) -> Iterator[tuple[slice, slice, Tensor]]:
@@ -69,6 +80,12 @@ class TimedTransformer(CoordinateTransformer):
                 f"{self._time_parameter}."
             )
         return CoordinateTransformer.encode_axes(self, lon, lat)
+
+
+def _with_time(encode: Callable[[Tensor], Tensor], time: float, lonlat: Tensor) -> Tensor:
+    from torch import cat, full_like
+
+    return encode(cat([lonlat, full_like(lonlat[:, :1], time)], dim=1))
 
 
 def _as_float(number: Any) -> float:

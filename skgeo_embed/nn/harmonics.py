@@ -95,19 +95,16 @@ class SphericalHarmonics(nn.Module):
         The result is a transposed view of the (L², n) memory in which it is computed, and which
         matrix products read without a copy. That memory may be given as `out`.
         """
+        if out is None and torch.compiler.is_compiling():  # a graph cannot branch on the number
+            return self.at_once(lonlat, dtype or lonlat.dtype)
         lon, lat = lonlat.double().unbind(-1)
         if out is None:
             out = torch.empty(
                 (self.embedding_dim, len(lon)), dtype=dtype or lonlat.dtype, device=lonlat.device
             )
+        if self._pays_at_once(lon):
+            return out.copy_(self.at_once(lonlat, out.dtype).T).T
         cos_m, sin_m = (terms.to(out.dtype) for terms in self.longitude_terms(lon))
-        if self._at_once(lon):
-            series, wave = _fourier_series(self.legendre_polys, lat.device)
-            legendre = (series @ self._latitude_terms(lat)).to(out.dtype)
-            # at the poles they are 1e-16, not 0, and would make the pole depend on longitude
-            inside = (lat.abs() != 90.0).to(out.dtype)
-            waves = torch.cat([cos_m[:1], cos_m[1:] * inside, sin_m * inside])
-            return out.copy_(legendre * waves[wave]).T
         sin_m = sin_m[1:].flip(0)  # orders L-1 ... 1, as the columns run
         for degree, legendre in enumerate(self.legendre_rows(lat)):  # legendre: (l + 1, n)
             centre = degree * degree + degree
@@ -118,7 +115,18 @@ class SphericalHarmonics(nn.Module):
                 negative.copy_(legendre[1:].flip(0)).mul_(sin_m[-degree:])
         return out.T
 
-    def _at_once(self, lon: Tensor) -> bool:
+    def at_once(self, lonlat: Tensor, dtype: torch.dtype) -> Tensor:
+        """Encode (n, 2) degrees to (n, L²) by one product for all columns."""
+        lon, lat = lonlat.double().unbind(-1)
+        cos_m, sin_m = (terms.to(dtype) for terms in self.longitude_terms(lon))
+        series, wave = _fourier_series(self.legendre_polys, self.harmonics, lat.device)
+        legendre = (series @ self._latitude_terms(lat)).to(dtype)
+        # at the poles they are 1e-16, not 0, and would make the pole depend on longitude
+        inside = (lat.abs() != 90.0).to(dtype)
+        waves = torch.cat([cos_m[:1], cos_m[1:] * inside, sin_m * inside])
+        return (legendre * waves.index_select(0, wave)).T
+
+    def _pays_at_once(self, lon: Tensor) -> bool:
         """Return whether one product for all columns is faster than a call for each degree."""
         n_values = len(lon) * self.embedding_dim
         on_card = lon.device.type == "cuda" and n_values <= FEW_VALUES
@@ -212,7 +220,7 @@ def _wave_norms(count: int, calculation: str, device: torch.device) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
-def _fourier_series(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _fourier_series(count: int, form: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return Fourier coefficients of N_lm P_l^m, and the index of each column's cos or sin m φ.
 
     The coefficients (L², 2 L) are those of cos k θ, then of sin k θ.
@@ -223,7 +231,7 @@ def _fourier_series(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):
         angles = (torch.arange(count, dtype=torch.float64) + 0.5) * (math.pi / count)
         k = torch.arange(count, dtype=torch.float64)[:, None]
-        harmonics = SphericalHarmonics(count)
+        harmonics = SphericalHarmonics(count, harmonics=form)
         legendre = torch.cat(list(harmonics.legendre_rows(torch.rad2deg(angles) - 90.0)))
         cosines = torch.cos(k * angles) * (2.0 / count)
         cosines[0] /= 2

@@ -32,7 +32,7 @@ class PlaceAndMonth(nn.Module):
         if places.shape[1] == 3:
             angles = places[:, 2:]
         else:
-            angles = places.new_tensor([SEASONS]).expand(len(places), -1)
+            angles = places.new_tensor([SEASONS]).expand(places.shape[0], -1)
         angles = angles * (2 * math.pi / MONTHS)
         parts = [
             torch.cat([position, angle.sin(), angle.cos()], dim=1) for angle in angles.split(1, 1)
@@ -58,7 +58,7 @@ class ResidualSiren(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, k * dim_in) to (n, k * dim_out), k positions of each place."""
-        n_places = len(x)
+        n_places = x.shape[0]  # len() would fix it in a graph
         x = x.reshape(-1, self.dim_in)
         first, *others = self.layers
         before = first(x)

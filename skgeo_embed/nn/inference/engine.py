@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,11 @@ class InferenceEngine:
         for rows, columns, values in pieces:
             yield rows, columns, values.cpu()
             del values
+
+    def graph(self, options: EncodingOptions) -> Callable[[Tensor], Tensor]:
+        """Return the function of (n, 2) degrees to features that a graph is traced from."""
+        on_cpu = replace(options, device=torch.device("cpu"))
+        return partial(self._network(on_cpu).embed, options=on_cpu)
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
         key = resolve_device(options.device), getattr(torch, options.dtype)

@@ -159,6 +159,12 @@ class SineNetwork:
                 yield points, values
                 del values
 
+    def embed(self, lonlat: Tensor, options: EncodingOptions) -> Tensor:
+        """Encode (n, 2) points at once."""
+        features = self.posenc(lonlat.to(self.harmonics_device), dtype=self.dtype)
+        first = torch.addmm(self.biases[0], features.to(self.device), self.harmonics_weight.T)
+        return self.finish(*self.with_details(first, lonlat), options)
+
     def encode_tabulated(
         self, lonlat: Tensor, options: EncodingOptions, tiler: Tiler
     ) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,0 +1,183 @@
+"""Files in ONNX: they give what the estimators give, everywhere, and say what they are."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skgeo_embed import PositionalEncoder, SatCLIPEncoder, to_onnx
+from skgeo_embed.export import places_to_check, register_converters
+from tests.encoders.zoo import GLOBAL, MAKERS
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+RELATIVE = 1e-5
+IN_TORCH_ALONE = [name for name in GLOBAL if name != "range"]
+
+
+def _places(n):
+    random = np.random.default_rng(7)
+    sine = random.uniform(-1, 1, n)
+    return np.column_stack([random.uniform(-180, 360, n), np.rad2deg(np.arcsin(sine))])
+
+
+def _run(path, lonlat):
+    return onnxruntime.InferenceSession(path).run(None, {"lonlat": np.asarray(lonlat, float)})
+
+
+def _small(**options):
+    return PositionalEncoder(legendre_polys=3, dtype="float32", **options)
+
+
+def _assert_same(found, expected):
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    assert np.abs(found - expected).max() <= RELATIVE * np.abs(expected).max()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A network encoder, its file, and the deviation that was returned."""
+    encoder = MAKERS["module"](dtype="float64").fit()
+    path = tmp_path_factory.mktemp("onnx") / "encoder.onnx"
+    return encoder, path, to_onnx(encoder, path)
+
+
+def test_constants_keep_double_precision(written):
+    """torch's own step to ONNX rounds 1 / 180 and the like to single precision: 1e-7 then."""
+    encoder, path, deviation = written
+    places = places_to_check()
+    found = np.abs(_run(path, places)[0] - encoder.transform(places)).max()
+    assert deviation == found < 1e-13
+
+
+@pytest.mark.parametrize("n", [1, 2, 300])
+def test_takes_any_number_of_places(written, n):
+    encoder, path, _ = written
+    _assert_same(_run(path, _places(n))[0], encoder.transform(_places(n)))
+
+
+def test_both_notations_and_poles_are_one_place(written):
+    _, path, _ = written
+    places = [[180, 10], [-180, 10], [350, 5], [-10, 5], [3, 90], [200, 90], [3, -90], [9, -90]]
+    first, second = _run(path, places)[0].reshape(4, 2, -1).swapaxes(0, 1)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_invalid_places_are_nan_and_the_others_are_not(written):
+    encoder, path, _ = written
+    places = [[np.nan, 1], [1, np.nan], [361, 1], [-181, 1], [1, 91], [1, -91], [np.inf, 1], [7, 8]]
+    found = _run(path, places)[0]
+    assert np.isnan(found[:-1]).all()
+    _assert_same(found[-1:], encoder.transform(places[-1:]))
+
+
+def test_values_beyond_the_limit_by_rounding_count_as_the_limit(written):
+    encoder, path, _ = written
+    places = [[360 + 5e-10, 90 + 5e-10], [-180 - 5e-10, 3]]
+    _assert_same(_run(path, places)[0], encoder.transform(places))
+
+
+def test_metadata_says_what_the_file_is(written):
+    encoder, path, deviation = written
+    facts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    info = json.loads(facts["encoder_info"])
+    assert info["sha256"] == encoder.encoder_info_["sha256"]
+    assert "path" not in info
+    assert float(facts["largest_deviation"]) == deviation
+    assert json.loads(facts["feature_names"]) == list(encoder.get_feature_names_out())
+    assert facts["encoder"] == "SatCLIPEncoder"
+
+
+def test_one_file(written):
+    _, path, _ = written
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize(
+    "last", [Ridge(), ExtraTreesRegressor(5, random_state=0), KNeighborsRegressor()], ids=str
+)
+def test_regressors(tmp_path, last):
+    places = _places(200)
+    y = 10 + np.sin(np.deg2rad(places[:, 1]))
+    pipeline = make_pipeline(_small(), StandardScaler(), last).fit(places, y)
+    deviation = to_onnx(pipeline, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert [output.name for output in session.get_outputs()] == ["prediction"]
+    found = session.run(None, {"lonlat": places})[0]
+    assert found.shape == (200, 1)
+    np.testing.assert_allclose(found[:, 0], pipeline.predict(places), rtol=RELATIVE)
+    assert deviation < 1e-4
+
+
+def test_classifiers_and_transformers(tmp_path):
+    places = _places(200)
+    y = np.where(places[:, 1] > 10, "north", "south")
+    model = make_pipeline(_small(), StandardScaler(), LogisticRegression()).fit(places, y)
+    to_onnx(model, tmp_path / "model.onnx")
+    label, probabilities = _run(tmp_path / "model.onnx", places)
+    assert label.tolist() == model.predict(places).tolist()
+    np.testing.assert_allclose(probabilities, model.predict_proba(places), atol=1e-5)
+    to_onnx(model[:-1], tmp_path / "model.onnx")
+    _assert_same(_run(tmp_path / "model.onnx", places)[0], model[:-1].transform(places))
+
+
+def test_skl2onnx_converts_pipelines_by_itself():
+    from skl2onnx import to_onnx as theirs
+
+    places = _places(50)
+    pipeline = make_pipeline(_small(), Ridge()).fit(places, places[:, 1])
+    register_converters(PositionalEncoder)
+    model = theirs(pipeline, places, target_opset=20)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found = session.run(None, {session.get_inputs()[0].name: places})[0]
+    np.testing.assert_allclose(found[:, 0], pipeline.predict(places), rtol=1e-4, atol=1e-4)
+
+
+class _Doubled(StandardScaler):
+    """A step that skl2onnx does not know."""
+
+
+def test_parts_that_cannot_be_exported_are_named(tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(TypeError, match="RANGEEncoder cannot be exported"):
+        to_onnx(MAKERS["range"]().fit(), path)
+    with pytest.raises(TypeError, match="or a Pipeline whose first step is one, got a Ridge"):
+        to_onnx(Ridge().fit(_places(5), np.arange(5)), path)
+    with pytest.raises(TypeError, match="got a StandardScaler as the first step"):
+        to_onnx(make_pipeline(StandardScaler(), Ridge()).fit(_places(5), np.arange(5)), path)
+    unknown = make_pipeline(_small(), _Doubled(), Ridge()).fit(_places(50), np.arange(50))
+    with pytest.raises(TypeError, match="_Doubled"):
+        to_onnx(unknown, path)
+    with pytest.raises(ValueError, match='area_statistic="mean", got "std"'):
+        to_onnx(_small(area_statistic="std").fit(), path)
+    assert not path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_TORCH_ALONE)
+def test_every_network_encoder(tmp_path, name):
+    encoder = MAKERS[name]().fit()
+    to_onnx(encoder, tmp_path / "encoder.onnx")
+    places = _places(10_000)
+    _assert_same(_run(tmp_path / "encoder.onnx", places)[0], encoder.transform(places))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"layer": "embedding"}, {"layer": "content"}, {"layer": "hidden", "n_components": 64}],
+    ids=str,
+)
+def test_every_layer_of_the_default(tmp_path, options):
+    encoder = SatCLIPEncoder(**options).fit()
+    to_onnx(encoder, tmp_path / "encoder.onnx")
+    places = _places(10_000)
+    _assert_same(_run(tmp_path / "encoder.onnx", places)[0], encoder.transform(places))
