@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
 from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.dask import check_dask, transform_dask
+from skgeo_embed.encoders.grid_output import check_out, fill_tiles, xarray_maker
 from skgeo_embed.encoders.group_statistics import GroupStatistics
 from skgeo_embed.encoders.shared_encodings import remember_encoding, remembered_encoding
 from skgeo_embed.places.areas import area_sampling, points_in_areas
@@ -241,10 +242,10 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         shape = (len(axes[1]), len(axes[0]), self.n_features_out)
         dtype = self.output_dtype
         if out is not None:
-            _check_out(out, shape, dtype)
-        make_array = _xarray_maker() if output == "xarray" else None
+            check_out(out, shape, dtype)
+        make_array = xarray_maker() if output == "xarray" else None
         features = np.empty(shape, dtype=dtype) if out is None else out
-        _fill_tiles(features, self.encode_axes(*axes))
+        fill_tiles(features, self.encode_axes(*axes))
         if make_array is None:
             return features
         return make_array(
@@ -487,39 +488,3 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         tags.input_tags.allow_nan = self.on_invalid == "nan"
         tags.input_tags.sparse = False
         return tags
-
-
-def _fill_tiles(out: np.ndarray, pieces: Iterable[tuple[slice, slice, Any]]) -> None:
-    import torch
-
-    target = torch.from_numpy(out)
-    for rows, columns, values in pieces:
-        tile = target[rows, columns]
-        tile.copy_(torch.as_tensor(values).reshape(tile.shape))
-        del values
-
-
-def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    if not isinstance(out, np.ndarray):
-        raise ValueError(f"out must be a numpy array or memmap, got {type(out).__name__}")
-    if out.shape != shape or out.dtype != dtype:
-        raise ValueError(
-            f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}"
-        )
-    if any(step < 0 or step % out.itemsize for step in out.strides):
-        raise ValueError(
-            "out must have positive strides of whole numbers; pass an array that is not reversed "
-            "and no field of a structured one"
-        )
-    if not out.flags.writeable:
-        raise ValueError("out is read-only; open a memmap with mode='w+' or 'r+'")
-
-
-def _xarray_maker() -> Any:
-    try:
-        from xarray import DataArray
-    except ImportError as error:
-        raise ImportError(
-            'output="xarray" needs xarray: pip install "skgeo-embed[grids]"'
-        ) from error
-    return DataArray

@@ -252,6 +252,7 @@ class SpatialBlockKFold(BufferedSplitter, KFoldSplitter):
 
 
 def number_blocks(lonlat: np.ndarray, degrees: float, equal_area: bool) -> np.ndarray:
+    """Number the blocks of about `degrees` in which places lie, (n,) int."""
     lon, lat = lonlat.T
     n_bands = max(1, round(180 / degrees))
     band = np.minimum(((lat + 90) / 180 * n_bands).astype(np.int64), n_bands - 1)
