@@ -46,11 +46,11 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         units. Trees, far regions and people who want to read a model are better served by these.
         "auto" takes what the encoder declares as its own default.
     n_components : int, default=None
-        Number of columns; None takes all. The default encoder's hidden layer has 768 principal
-        components, each mixed into all columns alike, and gives the first of them, mixed in the
-        same way: 256 are worth nearly what all are, and 64 serve trees and tables of a few
-        hundred rows well (`docs/which_encoder.md` has the figures). Of other layers they are the
-        first columns.
+        Number of columns; None takes all. The columns of the default encoder's hidden layer are
+        768 principal components, rotated so that all columns matter equally; fewer columns are
+        the first components, rotated likewise. 256 columns score almost as well as 768; use 64 for
+        trees or small tables (the guide's page "Which encoder" has the figures). Of other layers
+        they are the first columns.
     harmonics : {"auto", "exact", "published"}, default="auto"
         "published" reproduces the rounding of SatCLIP's own harmonics, which its L = 40 weights
         were trained with; "exact" does not. "auto" takes "published" for SatCLIP's L = 40
