@@ -243,3 +243,11 @@ def test_content_columns(tmp_path, capsys):
     without = ["--model", "bluemarble-l10", "--layer", "content"]
     assert main(["encode", str(tmp_path / "in.csv"), str(tmp_path / "no.csv"), *without]) != 0
     assert "'bluemarble-l10' has none" in capsys.readouterr().err
+
+
+def test_fewer_columns(tmp_path, capsys):
+    arguments = ["--region", "0", "40", "20", "50", "--resolution", "10", "--n-components", "5"]
+    assert main(["grid", str(tmp_path / "g.npy"), *arguments]) == 0
+    assert np.load(tmp_path / "g.npy").shape == (1, 2, 5)
+    assert main(["grid", str(tmp_path / "h.npy"), *arguments[:-1], "0"]) == 2
+    assert "n_components" in capsys.readouterr().err
