@@ -9,6 +9,7 @@ import skgeo_embed.datasets
 import skgeo_embed.inspection
 from skgeo_embed import model_selection
 from skgeo_embed.datasets import load_air_temperature
+from skgeo_embed.rasters.products import PRODUCTS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -29,7 +30,16 @@ def few_stations(monkeypatch):
     monkeypatch.setattr(skgeo_embed.datasets, "load_air_temperature", load_few)
 
 
-@pytest.mark.usefixtures("few_stations", "held_default")
+@pytest.fixture
+def own_products():
+    """Blocks may register a product of rasters, which other tests must not find."""
+    before = dict(PRODUCTS)
+    yield
+    PRODUCTS.clear()
+    PRODUCTS.update(before)
+
+
+@pytest.mark.usefixtures("few_stations", "held_default", "own_products")
 @pytest.mark.parametrize("page", [name for name, blocks in BLOCKS.items() if blocks])
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     mpl.use("Agg")

@@ -14,7 +14,6 @@ from skgeo_embed.cli._options import (
     number_or_text,
     open_encoder,
 )
-from skgeo_embed.streaming.files import check_output
 from skgeo_embed.streaming.grid import encode_grid
 from skgeo_embed.streaming.maps.engine import check_map_output
 
@@ -44,10 +43,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
 
 def run(settings: argparse.Namespace) -> None:
     """Encode the grid."""
-    if settings.output.name.lower().endswith(".npy"):
-        check_output(settings.output, overwrite=settings.overwrite)
-    else:
-        check_map_output(settings.output, overwrite=settings.overwrite)
+    check_map_output(settings.output, overwrite=settings.overwrite, also=(".npy",))
     print(f"encoding a grid with {settings.model}", flush=True)  # before torch is imported
     n_lat, n_lon, width = encode_grid(
         open_encoder(settings),

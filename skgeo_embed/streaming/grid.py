@@ -104,7 +104,7 @@ def encode_grid(
     (6, 12, 768)
     """
     if not str(output).lower().endswith(".npy"):
-        path = check_map_output(output, overwrite=overwrite)
+        path = check_map_output(output, overwrite=overwrite, also=(".npy",))
         grid = map_grid(region, resolution, crs, like)
         check_room(grid, 1, path)
         encoder = fitted(encoder)

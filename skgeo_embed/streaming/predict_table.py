@@ -363,7 +363,9 @@ def _predict_geometries(
         if target.suffix.lower() == ".parquet":
             table.to_parquet(temporary)
         else:
-            table.to_file(temporary, driver=GEO_FORMATS[target.suffix.lower()], layer=target.stem)
+            driver = GEO_FORMATS[target.suffix.lower()]
+            named = {"layer": target.stem} if driver == "GPKG" else {}
+            table.to_file(temporary, driver=driver, **named)
         replace_durably(temporary, target, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)

@@ -33,8 +33,8 @@ def test_grid(tmp_path, capsys):
     assert "region must be (west, south, east, north)" in capsys.readouterr().err
     assert main([*arguments, "--overwrite", "--resolution", "0"]) == 2
     assert "resolution must be a positive" in capsys.readouterr().err
-    assert main(["grid", str(tmp_path / "grid.tif")]) == 2
-    assert "must end with .npy" in capsys.readouterr().err
+    assert main(["grid", str(tmp_path / "grid.jpg")]) == 2
+    assert "must end with .tif or .tiff or .zarr or .nc or .npy" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 3
 
 

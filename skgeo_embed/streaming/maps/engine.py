@@ -35,7 +35,7 @@ WRITERS: dict[str, Callable[[MapStore, Mapping[str, str], Path], None]] = {
 MOST_MEMORY = 0.8  # of the machine's, for a map that is not written to a file
 
 
-def check_map_output(output: Any, *, overwrite: bool) -> Path:
+def check_map_output(output: Any, *, overwrite: bool, also: tuple[str, ...] = ()) -> Path:
     """Return the path that is going to be written, or say why it cannot be."""
     path = Path(output).expanduser()
     if path.name.lower().endswith(".zarr") and path.is_dir():
@@ -46,7 +46,7 @@ def check_map_output(output: Any, *, overwrite: bool) -> Path:
         if not any((path / name).exists() for name in (".zgroup", "zarr.json", ".zarray")):
             raise UsageError(f"{output} is a folder that holds no Zarr store; choose another name.")
         return path
-    return check_output(output, overwrite=overwrite, suffixes=list(WRITERS))
+    return check_output(output, overwrite=overwrite, suffixes=[*WRITERS, *also])
 
 
 def check_room(grid: MapGrid, cell_bytes: int, output: Path | None) -> None:

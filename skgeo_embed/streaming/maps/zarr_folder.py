@@ -46,6 +46,7 @@ def write_zarr(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
             chunks=tuple(min(extent, side) for extent in shape),
             dtype=layer.dtype,
             fill_value=layer.dtype.type(layer.nodata),
+            compressors=_compressor(),
             attributes=_plain(
                 {**layer.attributes(), "_ARRAY_DIMENSIONS": list(dims), "_CRS": {"wkt": grid.crs}}
             ),
@@ -66,10 +67,18 @@ def _array(
         name,
         shape=values.shape,
         dtype=values.dtype,
+        compressors=_compressor(),
         fill_value=None,  # xarray would read the value as missing
         attributes=_plain({**attributes, "_ARRAY_DIMENSIONS": list(dims)}),
     )
     array[...] = values
+
+
+def _compressor() -> Any:
+    """Return a compressor that every reader has: GDAL is often built without Blosc."""
+    from numcodecs import Zlib
+
+    return Zlib(5)
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
