@@ -76,7 +76,7 @@ def _array(
 
 def _compressor() -> Any:
     """Return a compressor that every reader has: GDAL is often built without Blosc."""
-    from numcodecs import Zlib
+    from numcodecs import Zlib  # type: ignore[import-untyped]
 
     return Zlib(5)
 
