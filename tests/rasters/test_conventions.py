@@ -41,7 +41,7 @@ def tessera(path, version="1.0", years=(2023, 2024), seed=0, **root):
             **root,
         }
     )
-    store.create_group("preview").create_array("rgb", data=np.zeros((3, 2, 2), np.uint8))
+    store.create_group("preview").create_array("rgb", shape=(3, 2, 2), dtype=np.uint8)[...] = 0
     written = {}
     for name, place in PLACES.items():
         epsg = 32600 + int(name[3:])  # the northern system on both sides of the equator
