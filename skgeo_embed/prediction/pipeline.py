@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -184,6 +185,16 @@ def _encoded(encoder: Any, place: Any) -> tuple[Pipeline, list[Any]]:
 
 class FeatureTable(ColumnTransformer):
     """A pandas frame, whatever is asked of the pipeline's output: the model finds places in it."""
+
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> pd.DataFrame:
+        """Fit the steps, which are not asked for other frames meanwhile, and apply them."""
+        with config_context(transform_output="default"):
+            return super().fit_transform(X, y, **params)
+
+    def transform(self, X: Any, **params: Any) -> pd.DataFrame:
+        """Apply the steps, which are not asked for other frames meanwhile."""
+        with config_context(transform_output="default"):
+            return super().transform(X, **params)
 
     def set_output(self, *, transform: Any = None) -> FeatureTable:
         """Give pandas frames."""

@@ -96,8 +96,8 @@ def predict_grid(
     -------
     map : Path or xarray.Dataset
         The output, or the map itself. Its variables (bands of a GeoTIFF) are "prediction", then
-        "lower" and "upper" if the model gives intervals; or "class" (codes; their names are in the
-        file) and "probability_…"; then "dissimilarity" and "applicable".
+        "lower" and "upper" if the model gives intervals; or "class" (codes, whose names are in the
+        file) and a probability for each class; then "dissimilarity" and "applicable".
 
     Raises
     ------
