@@ -274,6 +274,8 @@ class TableReader(  # type: ignore[call-arg]
             _check_values(name, kind, values_of(frame[name]))
         lon, lat = self._lonlat
         read = read_places(frame, lon=lon, lat=lat, wide=True, remedy=NAME_THEM)
+        if read.areas is not None:  # scikit-learn before 1.7 loses the index of a column of areas
+            frame = frame.reset_index(drop=True)
         places = pd.DataFrame(read.lonlat, columns=PLACE, index=frame.index)
         places[AREA] = pd.Series(read.areas, index=frame.index, dtype=object)
         return pd.concat([places, pd.DataFrame(frame[self.columns_])], axis=1)
