@@ -116,16 +116,22 @@ def register_product(product: Product, *, overwrite: bool = False) -> None:
     """
     if not isinstance(product, Product):
         raise TypeError(f"expected a Product, got {type(product).__name__}")
-    try:
-        np.dtype(product.dtype)
-    except TypeError as error:
-        raise ValueError(f"{product.dtype!r} is no dtype of stored pixels") from error
+    if not _holds_numbers(product.dtype):
+        raise ValueError(f"{product.dtype!r} is no dtype of stored pixels")
     if product.name in PRODUCTS and not overwrite:
         raise ValueError(
             f"there is a product {product.name!r} already; choose another name, or pass "
             "overwrite=True"
         )
     PRODUCTS[product.name] = product
+
+
+def _holds_numbers(dtype: str) -> bool:
+    try:
+        # ml_dtypes, which onnx imports, teaches numpy more: no raster holds its int4 (kind "V")
+        return np.dtype(dtype).kind in "iuf"
+    except TypeError:
+        return False
 
 
 def find_product(quantization: Any) -> Product | None:
