@@ -71,7 +71,7 @@ def replace_folder(temporary: Path, path: Path, *, overwrite: bool = True) -> No
     if path.exists():
         if not overwrite:
             raise FileExistsError(
-                f"{path} has appeared while it was being written, and stays as it is; pass "
+                f"{path} has appeared during this run and was not replaced; pass "
                 "overwrite=True (--overwrite) to replace it."
             )
         earlier = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -113,7 +113,7 @@ def _claim(temporary: Path, path: Path) -> None:
             temporary.unlink()
     except FileExistsError as error:
         raise FileExistsError(
-            f"{path} has appeared while it was being written, and stays as it is; pass "
+            f"{path} has appeared during this run and was not replaced; pass "
             "overwrite=True (--overwrite) to replace it."
         ) from error
 

@@ -54,6 +54,6 @@ def region_or_bounds(region: Sequence[float] | None, bounds: Any) -> Sequence[fl
     if bounds is None:
         return region
     if region is not None:
-        raise ValueError("pass region alone: bounds is its earlier name.")
+        raise ValueError("pass region only; bounds is its earlier name.")
     warn_caller("bounds is called region now; bounds will be removed.", FutureWarning)
     return bounds

@@ -20,7 +20,7 @@ COMMANDS = {
     "pretrain": "train an encoder on images",
     "models": "list the encoders that have a name",
     "download": "fetch an encoder into the hub's cache",
-    "check": "compare an encoder with numbers printed from its real weights",
+    "check": "compare an encoder's output with published numbers",
 }
 USAGE = """usage: skgeo-embed [--debug] COMMAND ...
 

@@ -43,7 +43,7 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-components",
         type=int,
-        help="keep only so many columns: 256 score almost as well as the default's 768, and 64 "
+        help="number of columns to keep: 256 score almost as well as the default's 768, and 64 "
         "suit trees and small tables (default: all)",
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the first that is available)")
@@ -109,12 +109,12 @@ def add_grid_arguments(parser: Any) -> None:
         "or a length such as 1km with --crs",
     )
     parser.add_argument("--crs", help="coordinate reference system, such as EPSG:3035")
-    parser.add_argument("--like", help="a raster whose grid is taken")
+    parser.add_argument("--like", help="a raster; the map has the same grid")
     parser.add_argument("--mask", help="land, a file of polygons, or a raster")
 
 
 def number_or_text(text: str | None) -> Any:
-    """Read a number, or return the text that is none."""
+    """Read a number, or return a text that is not a number."""
     if text is None:
         return None
     for kind in (int, float):

@@ -12,10 +12,10 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     """Read the arguments."""
     parser = new_parser(
         prog,
-        "Open published weights, fetching them if they are not in the hub's cache, and compare\n"
-        "what they give here with numbers that others printed from the real files: sizes, names\n"
-        "of tensors, similarities of places, features. The exit code is 0 if all agree, else 1.\n"
-        "Put the output into bug reports.",
+        "Open published weights, after downloading them if necessary, and compare their output on\n"
+        "this machine with published numbers: sizes, names of tensors, similarities of places,\n"
+        "features. The exit code is 0 if all agree, and 1 otherwise.\n"
+        "Include the output in bug reports.",
         f"  {prog} satclip-vit16-l40\n  {prog} geoclip\n"
         f"  {prog} pre_trained_models/xyz/model_yfcc_xyz.pth.tar",
     )

@@ -20,8 +20,8 @@ from skgeo_embed.streaming.predict_grid import predict_grid
 from skgeo_embed.streaming.predict_table import GEO_FORMATS, predict_table
 
 TRUST = (
-    "A pickle can run any program when it is opened. Open only models of people whom you trust: "
-    "repeat the command with --trust if you do."
+    "Loading a pickle executes code. Only open models from people you trust; to open this one, "
+    "repeat the command with --trust."
 )
 FOR_MAPS = {"region", "resolution", "crs", "like", "mask", "covariate", "jobs", "units"}
 FOR_TABLES = {"input", "on_invalid", "delimiter", "decimal"}
@@ -32,8 +32,8 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
     parser = new_parser(
         prog,
         "Predict with a fitted model: the cells of a map (OUTPUT ends with .tif, .zarr or .nc),\n"
-        "or the rows of a table (--input). The model is a pickle (joblib.dump), which can run any\n"
-        "program when it is opened: open only models of people whom you trust.\n"
+        "or the rows of a table (--input). The model is a pickle (joblib.dump), and loading a\n"
+        "pickle executes code: only open models from people you trust.\n"
         "Repeat the command to continue a run that was interrupted.",
         f"  {prog} model.joblib map.tif --trust --region -10 35 30 60 --resolution 0.1\n"
         f"  {prog} model.joblib map.tif --trust --crs EPSG:3035 --resolution 1km --mask land\n"
@@ -41,11 +41,11 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         f"  {prog} model.joblib predicted.csv --trust --input places.csv",
     )
     parser.add_argument("model", type=Path, help="a fitted model, as joblib.dump writes it")
-    parser.add_argument("output", type=Path, help="the file to write; its name says what it is")
+    parser.add_argument("output", type=Path, help="the file to write; the suffix says the format")
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="open the model: its author may run any program on this machine",
+        help="load the model, which can execute any code on this machine",
     )
     table = parser.add_argument_group("tables")
     table.add_argument("--input", type=Path, help="the table whose rows are predicted")
@@ -75,7 +75,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         "--applicability",
         type=Path,
         help="a fitted AreaOfApplicability, or a pipeline that ends in one, as joblib.dump writes "
-        "it: adds its index and verdict",
+        "it; adds bands for the dissimilarity index and for where the model is applicable",
     )
     add_overwrite_argument(parser)
     add_restart_argument(parser)
@@ -87,7 +87,7 @@ def run(settings: argparse.Namespace) -> None:
     tables = settings.input is not None
     name = settings.output.name.lower()
     if not tables and name.endswith((*FORMATS, *GEO_FORMATS)):
-        raise UsageError(f"{settings.output} is a table; name the table of its rows by --input.")
+        raise UsageError(f"{settings.output} is a table; name the input table with --input.")
     other = FOR_MAPS if tables else FOR_TABLES - {"input"}
     given = [option for option in sorted(other) if getattr(settings, option) is not None]
     if given:

@@ -45,8 +45,8 @@ def load_earth_tiles(
     """Cut image tiles from global mosaics of three seasons, lights and elevation.
 
     Centres are drawn uniformly by area on the sphere between 60°S and 84°N. A tile covers the
-    same ground at any latitude: its columns lie ``km_per_pixel / cos(lat)`` apart in
-    longitude, so that its shape does not give its latitude away.
+    same ground at any latitude: its columns are ``km_per_pixel / cos(lat)`` apart in
+    longitude, so its shape does not reveal its latitude.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def load_earth_tiles(
         Degrees within which centres are drawn, between 60°S, where the imagery begins, and 84°N;
         across the antimeridian east is greater than 180, or less than west. None is all of it.
     land_only : bool, default=True
-        Draw only centres on land, as told by the colours of the August mosaic; lakes are water.
+        Draw only centres on land, according to the colours of the August mosaic; lakes are water.
     random_state : int, RandomState instance or None, default=None
         Seeds the draw; the centres do not depend on the bands.
     return_X_y : bool, default=False

@@ -61,7 +61,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     reader_ : Reader
         How coordinates are read: `on_invalid`, and the names of columns.
     n_features_in_ : int
-        Columns of what it was fitted on.
+        Number of columns of the input of `fit`.
 
     Examples
     --------
@@ -365,9 +365,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             If there is no such function, as here.
         """
         raise TypeError(
-            f"{type(self).__name__} cannot be exported: it is not a computation of torch alone. "
-            "Export an encoder that runs a network, or write its features to a table with "
-            "encode_table."
+            f"{type(self).__name__} cannot be exported, because it is not a torch network. Export "
+            "an encoder that is one, or write the features to a table with encode_table."
         )
 
     def usable(self, places: Coordinates) -> Coordinates:

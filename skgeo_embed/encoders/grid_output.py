@@ -25,7 +25,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
     Raises
     ------
     ValueError
-        If it is no array of this shape and dtype, or cannot be written to in order.
+        If it is not an array of this shape and dtype, or cannot be written to in order.
     """
     if not isinstance(out, np.ndarray):
         raise ValueError(f"out must be a numpy array or memmap, got {type(out).__name__}")

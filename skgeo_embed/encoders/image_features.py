@@ -11,14 +11,14 @@ from skgeo_embed.places.numbers import to_numpy
 
 
 def features_of_images(features: Any, name: str) -> np.ndarray:
-    """Copy features to float32; what is masked or is no real number is refused."""
+    """Copy features to float32; what is masked or not a real number is refused."""
     if hasattr(features, "toarray"):
         raise ModelFormatError(f"{name} is a sparse {type(features).__name__}; use toarray().")
     try:
         nested = isinstance(features, (list, tuple))
         table = np.ma.array([to_numpy(row) for row in features] if nested else to_numpy(features))
     except (CoordinateError, TypeError, ValueError) as error:
-        raise ModelFormatError(f"{name} is no table of numbers: {error}") from error
+        raise ModelFormatError(f"{name} is not a table of numbers: {error}") from error
     kind, data = table.dtype.kind, np.ma.getdata(table)
     texts = kind == "O" and any(isinstance(value, (str, bytes)) for value in data.flat)
     if kind not in "fiubO" or texts:
@@ -34,4 +34,4 @@ def features_of_images(features: Any, name: str) -> np.ndarray:
         with np.errstate(over="ignore"):  # what is infinite is refused with its row
             return np.array(data, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ModelFormatError(f"{name} is no table of numbers: {error}") from error
+        raise ModelFormatError(f"{name} is not a table of numbers: {error}") from error

@@ -29,50 +29,52 @@ ROWS_NAMED = 5
 
 @share_docs
 class RasterEncoder(TimedTransformer, CoordinateTransformer):
-    """Sample embedding rasters at places: one column a band.
+    """Sample embedding rasters at places, one column for each band.
 
-    For embeddings that come as images, such as AlphaEarth's yearly 64 bands and Tessera's 128 at
-    10 m. Tiles may be of any coordinate reference system, each of its own; each block of a tile is
-    read once a call, whatever the number of places in it.
+    Use it for embeddings that are published as images, such as AlphaEarth's yearly 64 bands and
+    Tessera's 128 at 10 m. Each tile may have its own coordinate reference system. A block of a tile
+    is read once in a call, however many places lie in it.
 
     Parameters
     ----------
     source : path-like, list of path-like, or dict
-        A GeoTIFF, a VRT or a Zarr store (one variable with y and x, or lat and lon, and maybe
-        years; or a group of such for each UTM zone); a folder, whose GeoTIFFs count; a STAC item
-        or item collection (.json); a table of footprints (.gpkg, .parquet) with a column of paths
-        and, where it matters, one of years; GeoParquet with a column of vectors (such as Earth
-        Index and Clay), which is read whole, or what `encode_table` wrote; or a list of such. A
-        dict gives the source of each year. Of overlapping tiles the first with a value counts. A
-        place without a value in one of the bands has none. Bands are in the order of the first
-        tile, by their names if those differ in order; other names or units are an error, and so
-        are files that name different models, such as two versions of Tessera, blocks of more than
-        512 MiB, and files that have changed since `fit`.
+        A GeoTIFF, a VRT or a Zarr store (one variable with y and x, or lat and lon, and optionally
+        years; or a group with such a variable for each UTM zone); a folder of GeoTIFFs; a STAC
+        item or item collection (.json); a table of footprints (.gpkg, .parquet) with a column of
+        paths and, if there are several years, one of years; GeoParquet with a column of vectors
+        (such as Earth Index and Clay), which is read whole; a file that `encode_table` wrote; or a
+        list of these. A dict gives the source of each year. Where tiles overlap, the first with a
+        value is used. A place without a value in one of the bands is missing in all. Bands are
+        matched by name, in the order of the first tile. Errors are raised for bands with other
+        names or units, files that name different models (such as two versions of Tessera), blocks
+        of more than 512 MiB, and files that have changed since `fit`.
     method : {"nearest", "bilinear", "containing"}, default="nearest"
-        Of rasters: the pixel in which a place lies ("nearest" and "containing"), or the mean of
-        the four of its tile around it, weighted by how near they are ("bilinear"); those that are
-        missing do not count. Of tables: the patch whose centre is nearest, if it is not farther
-        than neighbouring centres are from each other, or the patch in which a place lies.
+        For rasters, "nearest" and "containing" take the pixel that contains the place, and
+        "bilinear" the mean of the four pixels of the tile around it, weighted by distance and
+        without missing ones. For tables of patches, "nearest" takes the patch with the nearest
+        centre, if it is not further away than neighbouring centres are from each other, and
+        "containing" the patch that contains the place.
     quantization : {"alphaearth", "tessera"}, name or Product, default=None
-        What stored numbers stand for, where the file does not say it. "alphaearth": of int8 v,
-        (v / 127.5)² with its sign, -128 missing [1]_. "tessera": int8 times the scale of its
-        pixel, which is in a raster beside it whose name ends with _scales, or in the variable
-        scales of the same Zarr store; arrays (.npy) need the GeoTIFF of their place, of the same
-        name, beside them [2]_. None: as the file says, by the ``geoemb:`` convention of Zarr
-        stores, the embedding extension of STAC items, or its own scale, offset and missing value.
+        How to decode stored numbers, if the file does not say it. "alphaearth" decodes int8 v to
+        (v / 127.5)² with the sign of v, and -128 is missing [1]_. "tessera" multiplies int8 values
+        by the scale of their pixel. Scales are in a second raster whose name ends with _scales, or
+        in the variable scales of the same Zarr store; arrays (.npy) need a GeoTIFF of the same name
+        that gives their position [2]_. None decodes as the file says: by the ``geoemb:`` convention
+        of Zarr stores, the embedding extension of STAC items, or scale, offset and missing value.
         For another product pass a :class:`~skgeo_embed.rasters.Product`, or the name that
         :func:`~skgeo_embed.rasters.register_product` gave it.
     year : int or str, default=None
-        Of the tiles to use: a number, or the column of X that holds it (of an array the third).
+        Year of the tiles to use: a number, or the column of X that holds it (the third column of
+        an array).
     remote : bool, default=False
-        Whether addresses in `source`, or in a VRT or table that it names, may be read. What is at
-        an address is read as a GeoTIFF, of files beside it only its mask (.msk), or as a VRT at an
-        http or https address if all its sources are on the same server. A server that does not
-        answer within 30 seconds is an error.
+        Whether addresses in `source`, or in a VRT or table that it names, may be read. A file at
+        an address may be a GeoTIFF, optionally with a mask (.msk), or a VRT at an http or https
+        address with all its sources on the same server. A server that does not answer within 30
+        seconds is an error.
     cache_bytes : int, default=2147483648
-        How much of remote GeoTIFFs is kept on disk, in the user's cache folder (environment
-        variable SKGEO_EMBED_CACHE): those blocks that were used last, of files whose server says
-        when they change (http and https; an ETag or a time). 0 keeps nothing.
+        Size of the cache on disk for remote GeoTIFFs, in the user's cache folder (environment
+        variable SKGEO_EMBED_CACHE). It keeps the blocks that were used last, of files whose server
+        sends an ETag or a modification time (http and https). 0 keeps nothing.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite or out-of-range coordinates, and with places where no raster
         has a value: raise an error that names them, or give NaN features for them.
@@ -160,8 +162,8 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
             years = sorted({tile.year for tile in tiles if tile.year is not None})
         if len(years) > 1 and self._time is None:
             raise ValueError(
-                f"the rasters are of the years {', '.join(map(str, years))}; pass year= one of "
-                "them, or the column of X that says which."
+                f"the rasters are of the years {', '.join(map(str, years))}; pass one of them as "
+                "year=, or the name of the column of X that holds the year."
             )
         if isinstance(self._time, float) and years and self._time not in years:
             raise ValueError(

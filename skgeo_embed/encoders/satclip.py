@@ -40,32 +40,32 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     layer : {"auto", "embedding", "hidden", "content"}, default="auto"
         The output: "embedding" is the contrastive space, needed to compare with images;
         "hidden" is the representation before it, usually the better feature for a linear
-        model. "content" gives what the place looks like, unmixed: means and deviations of the
+        model. "content" gives what the place looks like: means and standard deviations of the
         layers that the encoder was trained with, over boxes of several sizes. Each column's name
         says layer, statistic and scale, such as "lights_mean_10km"; `encoder_info_` has the
-        units. Trees, far regions and people who want to read a model are better served by these.
-        "auto" takes what the encoder declares as its own default.
+        units. Use these columns for trees, for far regions, and for models that people should read.
+        "auto" takes the default of the encoder.
     n_components : int, default=None
         Number of columns; None takes all. The columns of the default encoder's hidden layer are
         768 principal components, rotated so that all columns matter equally; fewer columns are
-        the first components, rotated likewise. 256 columns score almost as well as 768; use 64 for
-        trees or small tables (the guide's page "Which encoder" has the figures). Of other layers
-        they are the first columns.
+        the first components, rotated in the same way. 256 columns score almost as well as 768; use
+        64 for trees or small tables (the guide's page "Which encoder" has the figures). Other
+        layers return their first columns.
     harmonics : {"auto", "exact", "published"}, default="auto"
         "published" reproduces the rounding of SatCLIP's own harmonics, which its L = 40 weights
         were trained with; "exact" does not. "auto" takes "published" for SatCLIP's L = 40
         checkpoints and "exact" for everything else (see Notes).
     untrained : bool, default=False
-        Draw the weights anew, always the same ones, as they were before training: the baseline
-        that tells what the training is worth. A feature grid is kept.
+        Use random weights, always the same ones, as before training. This baseline shows how much
+        training improves a model. A feature grid is kept.
     {normalize}
     {device}
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network and of the output. Harmonics are always float64.
     batch_size : int, default=None
-        Points encoded at a time, which bounds the memory of the hidden layers. None takes 2,048
-        on a CPU and 65,536 elsewhere; where a GPU's memory runs out the batch is halved, with a
-        warning.
+        Number of points encoded at a time, which limits the memory of the hidden layers. None
+        takes 2,048 on a CPU and 65,536 elsewhere; if a GPU runs out of memory, the batch is halved,
+        with a warning.
     {places}
     revision : str, default=None
         Branch, tag or commit of a hub repository.
@@ -83,8 +83,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     encoder_info_ : dict
         What was loaded: name, source, path, revision, sha256 of the weights, licence,
         training data, sizes, and the layer that is returned; with "content" the units of the
-        columns. Of an untrained encoder it says so under "untrained"; licence and training data
-        are then those of its feature grid, and None where it has no grid.
+        columns. For an untrained encoder "untrained" is True; licence and training data are then
+        those of its feature grid, or None if it has no grid.
     n_features_in_ : int
         2.
     feature_names_in_ : ndarray of shape (2,)
@@ -98,8 +98,9 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     Notes
     -----
     SatCLIP's code evaluates expanded polynomials whose coefficients were printed with 15 digits.
-    Largest difference of a harmonic at L = 40 from the exact one, and from
-    ``harmonics="published"``, by latitude; what is left is floating-point noise of SatCLIP's code:
+    The table gives the largest difference of its harmonics at L = 40 from exact harmonics, and from
+    ``harmonics="published"``, by latitude. The differences from "published" are floating-point
+    noise of SatCLIP's code:
 
     ==========  ========  ===========
     latitude    exact     "published"
@@ -251,19 +252,19 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
                 raise TypeError(f"{name} must be text or None, got {text!r}")
         if self._options.layer == "content":
             raise ValueError(
-                'layer="content" holds no network to save; fit the encoder with another layer, '
-                "whose folder has the content columns too."
+                'layer="content" has no network to save. Fit the encoder with another layer and '
+                "save that one: its folder includes the content columns."
             )
         if self.encoder_info_.get("untrained"):
             raise ValueError(
-                f"{self.encoder_info_['name']} has nothing that is worth a file: pass "
-                "untrained=True wherever you need it, and the weights are the same."
+                f"{self.encoder_info_['name']}: untrained weights are not saved. Pass "
+                "untrained=True wherever you need them; they are always the same."
             )
         module = self._encoder.engine.module
         if type(module) is not LocationEncoder:
             raise TypeError(
-                f"a {type(module).__name__} is a class of its own, which a file cannot rebuild; "
-                "keep it with torch.save, or make it a LocationEncoder."
+                f"a {type(module).__name__} is a class of your own, which cannot be rebuilt from a "
+                "file; save it with torch.save, or make it a LocationEncoder."
             )
         licence = licence or self.encoder_info_["licence"] or "other"
         made_from = {key: self.encoder_info_[key] for key in ("name", "revision", "sha256")}
@@ -296,8 +297,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         if self.layer == "content":
             if self.untrained:
                 raise ValueError(
-                    'untrained=True, but layer="content" reads layers of images, in which nothing '
-                    'is trained; compare untrained=True and layer="hidden" with it.'
+                    'untrained=True has no effect on layer="content", whose columns are not '
+                    'trained; use untrained=True with layer="hidden".'
                 )
             content = open_content(
                 self.model, options=self._hub_options(), allow_pickle=self.allow_pickle

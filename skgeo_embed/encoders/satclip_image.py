@@ -66,7 +66,7 @@ class SatCLIPImageEncoder(ModelMixin, NotebookMixin, TransformerMixin, BaseEstim
     Notes
     -----
     Images are scaled by type: uint8 by 1/255, other integers by 1/10000 (Sentinel-2 digital
-    numbers), floats are taken as they are. Where a tower takes the 13 bands of Sentinel-2 and
+    numbers), floats are not scaled. Where a tower takes the 13 bands of Sentinel-2 and
     12 come, a zero B10 is inserted at index 10, as SatCLIP was trained.
 
     See Also

@@ -20,7 +20,7 @@ dtype : {"float32", "float64"}, default="float32"
     Precision of the network and of the output.""",
     "batch_size": """\
 batch_size : int, default=None
-    Points encoded at a time; None takes a number that suits the device.""",
+    Number of points encoded at a time; None chooses it for the device.""",
     "on_invalid": """\
 on_invalid : {"raise", "nan"}, default="raise"
     What to do with NaN, infinite or out-of-range coordinates: raise an error that names the

@@ -64,8 +64,8 @@ class TimedTransformer(CoordinateTransformer):
         encode, parts = super().place_function()
         if isinstance(self._time, str):
             raise TypeError(
-                f"{type(self).__name__} reads the column {self._time!r}, which a file cannot take; "
-                f"fit with a number for {self._time_parameter}."
+                f"{type(self).__name__} cannot be exported, because it reads the column "
+                f"{self._time!r}; fit with a number for {self._time_parameter}."
             )
         return (encode if self._time is None else partial(_with_time, encode, self._time)), parts
 

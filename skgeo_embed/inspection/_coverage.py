@@ -37,10 +37,11 @@ def coverage_by(
     train_coords: Any = None,
     block_size: float | str = "auto",
 ) -> pd.DataFrame:
-    """Return the share of true values in their intervals or sets: by group, block or distance.
+    """Compute the coverage of intervals or sets of classes by group, block or distance.
 
-    Intervals that hold in 90 % of all rows may hold in 70 % of one region. A share of few rows is
-    known badly, so each comes with the range in which it lies at 95 % (Clopper and Pearson).
+    Intervals that contain 90 % of all true values may contain only 70 % in one region. In a small
+    group the share is uncertain, so each comes with its 95 % confidence interval (Clopper and
+    Pearson).
 
     Parameters
     ----------
@@ -50,9 +51,9 @@ def coverage_by(
         What `predict_interval` or `predict_set` returned for rows that the model has not seen.
     by : {"all", "block", "distance"} or array-like of shape (n,), default="all"
         "block" needs `coords`; "distance", to the nearest training place, needs `train_coords` too.
-        An array says the group of each row.
+        An array gives the group of each row.
     classes : array-like of shape (n_classes,), default=None
-        Classes in the order of the columns of sets, `classes_` of the model.
+        Classes in the order of the columns of sets: `classes_` of the model.
     coords : array-like or frame of shape (n, 2), default=None
         Longitude and latitude of the rows, degrees.
     train_coords : array-like or frame of shape (m, 2), default=None
@@ -154,7 +155,7 @@ def _groups(
 
 
 class CoverageDisplay:
-    """Shares of true values in their intervals or sets, beside what was promised.
+    """Draw the coverage of intervals or sets, compared with their confidence level.
 
     Use :meth:`from_estimator` or :meth:`from_predictions`.
 

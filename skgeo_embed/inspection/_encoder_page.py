@@ -51,7 +51,7 @@ _BODY = """<main>
 <section id="legend"><h2 id="legend-title"></h2>
 <div id="scale"><div id="bar"></div><div id="ticks"></div></div>
 <p id="explained" class="small">Red, green and blue are the three directions in which places
-differ most. Places of one colour are alike to the encoder; a colour has no other meaning.</p>
+differ most. Places of one colour are similar to the encoder; a colour has no other meaning.</p>
 </section>
 <section id="similar"><h2>Similar places</h2>
 <p id="chosen" class="small">Touch a place to see which places are like it.</p>
@@ -71,7 +71,7 @@ def write_encoder_page(
     title: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write what an encoder has learned as one HTML file, which opens without a network.
+    """Write a map of what an encoder has learned as one HTML file that needs no network.
 
     The page shows three principal components of the features as colours. For a place that is
     clicked, or touched, it shows how similar all others are, and lists the most similar ones.

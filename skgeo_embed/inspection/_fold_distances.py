@@ -114,7 +114,7 @@ class FoldDistancesDisplay:
             predict_at = getattr(splitter, "predict_at", None)
             n_places = getattr(splitter, "n_places", n_places)
         if predict_at is None:
-            raise ValueError(f"pass predict_at: {type(splitter).__name__} has none of its own.")
+            raise ValueError(f"pass predict_at; {type(splitter).__name__} does not have it.")
         lonlat = find_coordinates(X, coords)
         folds = list(splitter.split(X, y, groups, **taken_by(splitter.split, coords=coords)))
         distances = fold_distances(folds, lonlat, read_prediction_places(predict_at, n_places, 0))

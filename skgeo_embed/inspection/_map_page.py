@@ -69,8 +69,8 @@ def write_map_page(
     """Write a map of predictions as one HTML file, which any browser opens without a network.
 
     The page has pan and zoom, a choice of the band that is shown, a legend, and the values of all
-    bands under the pointer. What lies outside the area of applicability is greyed out, if the map
-    says it.
+    bands under the pointer. Cells outside the area of applicability are greyed out, if the
+    map has that band.
 
     Parameters
     ----------

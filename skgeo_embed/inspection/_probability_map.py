@@ -200,7 +200,7 @@ class ProbabilityMapDisplay:
         if probabilities.min() < 0 or probabilities.max() > 1:
             raise ValueError(
                 f"y_proba must hold probabilities from 0 to 1; got values from "
-                f"{probabilities.min():g} to {probabilities.max():g}. decision_function gives none."
+                f"{probabilities.min():g} to {probabilities.max():g}. Use predict_proba."
             )
         if probabilities.shape[1] != len(classes):
             raise ValueError(

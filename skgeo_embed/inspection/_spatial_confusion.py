@@ -122,8 +122,8 @@ class SpatialConfusionDisplay:
         check_is_fitted(estimator)
         if not is_classifier(estimator):
             raise TypeError(
-                f"confusion needs a classifier; got a {type(estimator).__name__}, whose errors "
-                "SpatialErrorDisplay draws."
+                f"confusion needs a classifier; got a {type(estimator).__name__}. For a regressor "
+                "use SpatialErrorDisplay."
             )
         lonlat = find_coordinates(X, coords)
         return cls.from_predictions(

@@ -33,8 +33,8 @@ class BufferedSplitter(SpatialSplitter):
             train = train[nearest_km(lonlat[train], lonlat[test]) > self.buffer_km]
             if not len(train):
                 raise ValueError(
-                    f"buffer_km={self.buffer_km} leaves no training point: all lie that close to a "
-                    "test point; choose a smaller buffer."
+                    f"buffer_km={self.buffer_km} leaves no training point, because all are within "
+                    "this distance of a test point; choose a smaller buffer."
                 )
         return train, test
 

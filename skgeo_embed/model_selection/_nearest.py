@@ -46,11 +46,11 @@ class FoldDistances(NamedTuple):
 class NearestNeighborDistanceKFold(KFoldSplitter):
     """K folds by nearest-neighbour distance matching (kNNDM), for the places to predict at.
 
-    A cross-validation tells the error of a map if its test rows are as far from their training
-    rows as the map's places are from the labels. Where labels are clustered, random folds have
-    test rows with a training row next door, and blocks of a fixed size may lie further off than
-    the map ever goes. kNNDM chooses, among many ways to make folds of clusters, the one whose
-    distances are distributed as those of the map (Linnenbrink et al. 2024 [1]_).
+    Cross-validation estimates the error of a map well if test rows are as far from training rows
+    as the map's places are from the labels. With clustered labels, test rows of random folds have
+    training rows close by, and test rows of large blocks may be further from training rows than
+    any place on the map is. kNNDM tries many ways to make folds of clusters, and chooses the one
+    whose distances are distributed like those of the map (Linnenbrink et al. 2024 [1]_).
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ class NearestNeighborDistanceKFold(KFoldSplitter):
         Number of folds.
     predict_at : object
         Where the model will predict: places of any kind that encoders read; polygons (geopandas,
-        shapely, boxes, H3 cells); a region (west, south, east, north) in degrees; or a grid of
-        which some cells are meant, as a tuple (lon, lat, mask) with a boolean mask of shape
-        (n_lat, n_lon), or as a DataArray of booleans, or of numbers that are missing elsewhere.
+        shapely, boxes, H3 cells); a region (west, south, east, north) in degrees; or cells of
+        a grid, as a tuple (lon, lat, mask) with a boolean mask of shape (n_lat, n_lon), or as a
+        DataArray of booleans, or of numbers that are missing in the other cells.
     n_places : int, default=1000
-        About how many places polygons, a region or a grid become.
+        Approximate number of places to draw from polygons, a region or a grid.
     random_state : int, RandomState instance or None, default=0
         Seeds the choice of cells of a grid, and random folds.
 

@@ -1,4 +1,4 @@
-"""From what a user says of the places to predict at, to points."""
+"""The places to predict at, as a user gives them, become points."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ BLOCKS_A_FOLD = 3  # wanted where the size is chosen here
 class SpatialBlockKFold(BufferedSplitter, KFoldSplitter):
     """K folds of whole blocks of the Earth's surface.
 
-    Points near each other are alike. So a test point among training points measures how well a
-    model interpolates, and a block that is held out as a whole measures how well it predicts far
-    from all training points (Roberts et al. 2017 [1]_). Blocks are dealt so that folds hold about
-    equally many points.
+    Nearby points are similar. A test point between training points therefore measures how well a
+    model interpolates, while a whole held-out block measures how well it predicts far from all
+    training points (Roberts et al. 2017 [1]_). Blocks are distributed so that folds have about
+    the same number of points.
 
     Parameters
     ----------
@@ -36,24 +36,25 @@ class SpatialBlockKFold(BufferedSplitter, KFoldSplitter):
         Number of folds.
     block_size : float, "auto" or "autocorrelation", default=10.0
         Side of a block, in `unit`. "auto" is a tenth of the extent of the places.
-        "autocorrelation" is the distance beyond which values of y are no longer alike, by
-        :func:`autocorrelation_range`. Both are less if that makes fewer than three blocks for each
-        fold, and make blocks of nearly equal areas. For the range of a model's residuals pass
-        ``block_size=autocorrelation_range(coords, residuals), unit="km"``.
+        "autocorrelation" is the distance beyond which values of y are no longer similar, by
+        :func:`autocorrelation_range`. Both are reduced if there would be fewer than three blocks
+        for each fold, and make blocks of nearly equal areas. For the range of a model's residuals
+        pass ``block_size=autocorrelation_range(coords, residuals), unit="km"``.
     unit : {"degrees", "km"}, default="degrees"
         Unit of `block_size`; 1° of latitude is 111.2 km.
     equal_area : bool, default=False
-        False makes squares of degrees, which narrow towards the poles. True cuts longitude into
+        False makes squares of degrees, which narrow towards the poles. True divides longitude into
         fewer parts towards the poles, so that blocks have nearly equal areas. Blocks in km always
-        have.
+        do.
     buffer_km : float, default=0.0
         Training points within this great-circle distance of a test point are left out.
     shuffle : bool, default=False
-        Deal the blocks in random order; otherwise the fullest first, which balances folds best.
+        Distribute the blocks in random order; otherwise the largest first, which balances folds
+        best.
     random_state : int, RandomState instance or None, default=None
         Seeds the order, if `shuffle`.
     stratify : bool, default=False
-        Deal the blocks so that folds have equally many rows of each class of y too.
+        Distribute the blocks so that folds have about equally many rows of each class of y.
 
     Attributes
     ----------
@@ -189,9 +190,9 @@ class SpatialBlockKFold(BufferedSplitter, KFoldSplitter):
             block = number_blocks(lonlat, degrees, equal_area=True)
         if by_range and degrees < wanted:
             warn_caller(
-                f"values are alike up to {km:.0f} km, and blocks of that size are fewer than "
-                f"{enough}; blocks of {degrees * KM_PER_DEGREE:.0f} km are used. Take fewer folds, "
-                "or the range of a model's residuals.",
+                f"the range of autocorrelation is {km:.0f} km, which gives fewer than {enough} "
+                f"blocks; blocks of {degrees * KM_PER_DEGREE:.0f} km are used instead. Use fewer "
+                "folds, or the range of a model's residuals.",
                 UserWarning,
             )
         return degrees, block
@@ -204,13 +205,13 @@ class SpatialBlockKFold(BufferedSplitter, KFoldSplitter):
             raise ValueError("stratify=True needs y, the classes of the rows.")
         values = column_or_1d(plain_column(y))
         if type_of_target(values) not in ("binary", "multiclass"):
-            raise ValueError("stratify=True needs classes, and y holds numbers that are none.")
+            raise ValueError("stratify=True needs classes, but y holds continuous numbers.")
         if len(values) != n_rows:
             raise ValueError(f"y has {len(values)} rows, X has {n_rows}.")
         return np.unique(values, return_inverse=True)[1]
 
     def _deal(self, block: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Return the fold of each row: each block goes where it keeps folds most alike."""
+        """Return the fold of each row: each block goes where it keeps folds most similar."""
         names, member = np.unique(block, return_inverse=True)
         if len(names) < self.n_splits:
             raise ValueError(self._too_few_blocks(len(names)))

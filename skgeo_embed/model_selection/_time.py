@@ -185,7 +185,7 @@ class SpatioTemporalKFold(SpatialBlockKFold):
         """Say which rows are in the future; it has a first time, and so has what comes before."""
         distinct = np.sort(times.unique())
         if len(distinct) < 2:
-            raise ValueError(f"all rows are of one time, {times.iloc[0]}; at least 2 are needed.")
+            raise ValueError(f"all rows have the time {times.iloc[0]}; at least 2 are needed.")
         first: Any
         if isinstance(self.future, float) and 0 < self.future < 1:
             n_past = round((1 - self.future) * len(distinct))

@@ -1,4 +1,4 @@
-"""How far values are alike: the range of a robust variogram."""
+"""How far values are similar: the range of a robust variogram."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Variogram:
     Attributes
     ----------
     range_km : float
-        Distance beyond which values are no longer alike.
+        Distance beyond which values are no longer similar.
     nugget, sill : float
         Semivariance at distance 0, and what structure adds to it.
     model : {"spherical", "exponential"}
@@ -53,7 +53,7 @@ class Variogram:
 
 
 def autocorrelation_range(coords: Any, y: Any) -> float:
-    r"""Measure how far apart places must be for their values not to be alike, in km.
+    r"""Estimate the distance beyond which values are no longer similar, in km.
 
     It is the range of a variogram, the mean squared difference of two values by the distance
     between their places, estimated robustly after Cressie and Hawkins [1]_ from the N pairs in a
@@ -78,7 +78,7 @@ def autocorrelation_range(coords: Any, y: Any) -> float:
     Returns
     -------
     range_km : float
-        The range; 0 if values of neighbours are no more alike than others.
+        The range; 0 if neighbours are no more similar than other rows.
 
     Warns
     -----
@@ -112,8 +112,8 @@ def autocorrelation_range(coords: Any, y: Any) -> float:
     found = fit_variogram(coords, y)
     if not found.levels_off:
         warn_caller(
-            f"values go on to differ more up to {found.range_km:.0f} km, half of what the places "
-            "span, as those with a trend do; take the range of the residuals of a model.",
+            f"differences between values still increase at {found.range_km:.0f} km, half of the "
+            "extent of the places, which suggests a trend; use the range of a model's residuals.",
             UserWarning,
         )
     return found.range_km

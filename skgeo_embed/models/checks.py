@@ -103,7 +103,7 @@ def check_claims(content: Mapping[Any, Any], path: Path) -> None:
 
 
 def check_zip(path: Path) -> None:
-    """Compare what a zip file of torch holds with its check sums, which torch does not.
+    """Compare what a zip file of torch holds with its checksums, which torch does not.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _read_through(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
             while stream.read(2**20):
                 pass
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{entry.filename} in it is not what its check sum says") from error
+        raise ValueError(f"{entry.filename} in it does not match its checksum") from error
 
 
 def check_output(network: nn.Module, outputs: Callable[[nn.Module], Any], where: Any) -> None:
@@ -175,7 +175,7 @@ def fill_network(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     own = network.state_dict()
     unknown, missing = sorted(weights.keys() - own.keys()), sorted(own.keys() - weights.keys())
     if unknown:
-        raise ValueError(f"there are tensors that no such network has: {unknown[:4]}")
+        raise ValueError(f"it has tensors that this network does not have: {unknown[:4]}")
     if missing:
         raise ValueError(f"these tensors are missing: {missing[:4]}")
     check_floating(weights)

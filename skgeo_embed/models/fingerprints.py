@@ -113,9 +113,9 @@ def _numbers(name: str) -> dict[str, Any]:
 
 def _unknown(name: str) -> ModelNotFoundError:
     return ModelNotFoundError(
-        f"no numbers of the published weights of {name!r} are known; they are of "
-        f"{', '.join(_read(FINGERPRINTS))}, by name or, for those without an address, by the path "
-        "of the file."
+        f"no published numbers are known for {name!r}. They are known for "
+        f"{', '.join(_read(FINGERPRINTS))}; pass one of these names or, for a model without an "
+        "address, the path of its file."
     )
 
 

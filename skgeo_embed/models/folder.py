@@ -40,7 +40,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     with as_format_error(path, "JSON"):
         if path.stat().st_size > LARGEST_CONFIG:
-            raise ValueError(f"it is {path.stat().st_size} bytes long, no config is")
+            raise ValueError(f"it is {path.stat().st_size} bytes long, too long for a config")
         config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict) or config.get("library") != "skgeo_embed":
         raise ModelFormatError(

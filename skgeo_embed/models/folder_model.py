@@ -99,8 +99,8 @@ class FolderModel(ModelFile):
         if weights.is_file() and self.origin.is_unchanged():
             return self.content()
         warnings.warn(
-            f"{self._folder} has changed or is gone since the encoder was opened, so its content "
-            "columns are left out; fit again to have them.",
+            f"{self._folder} was changed or removed after the encoder was opened, so its content "
+            "columns are left out; fit again to include them.",
             UserWarning,
             stacklevel=3,
         )

@@ -148,8 +148,8 @@ def _open_again(
     if isinstance(loaded, LoadedEncoder):
         if expected_variant not in (None, loaded.variant):
             raise ModelFormatError(
-                f"the encoder {name!r} is now described in another way than when the object was "
-                "pickled, though its weights are the same; use the version it was made with, or "
+                f"the description of the encoder {name!r} has changed since the object was "
+                "pickled, although its weights are the same; use the version it was made with, or "
                 "fit again."
             )
         _hold(loaded.engine)

@@ -73,7 +73,7 @@ class Origin:
         if not self.is_unchanged():
             raise ModelFormatError(
                 f"{self.file} was replaced or changed while it was read, after its hash had been "
-                f"taken ({self.sha256[:12]}…); fit again when nobody writes to it."
+                f"taken ({self.sha256[:12]}…); fit again when no program writes to it."
             )
 
     def facts(self) -> dict[str, Any]:
@@ -127,8 +127,8 @@ class ModelFile(ABC):
     def logit_scale(self) -> float:
         """Return the logarithm of the inverse temperature."""
         raise ModelFormatError(
-            f"{self.origin.path or self.origin.name} holds no logit_scale, so it is no two-tower "
-            "model."
+            f"{self.origin.path or self.origin.name} holds no logit_scale, so it is not a "
+            "two-tower model."
         )
 
 
@@ -354,8 +354,8 @@ class ModuleModel(ModelFile):
         if type(module) is not LocationEncoder or runs_own_code(module):
             if harmonics != self.harmonics:
                 raise ValueError(
-                    f"harmonics={harmonics!r}, but {type(module).__name__} is a class of its own; "
-                    'pass harmonics="auto" and build it with the harmonics that it is to have.'
+                    f"harmonics={harmonics!r}, but {type(module).__name__} is a class of your own; "
+                    'pass harmonics="auto", and choose the harmonics when you build it.'
                 )
             return copy.deepcopy(module).cpu()
         state = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}

@@ -120,7 +120,7 @@ def open_location_encoder(
 ) -> LoadedEncoder:
     """Open the location tower of whatever :class:`~skgeo_embed.SatCLIPEncoder` takes as `model`.
 
-    With `untrained` its weights are drawn anew, as they were before training.
+    With `untrained` its weights are drawn at random, as they were before training.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def _untrained(file: ModelFile, harmonics: str, spectral_decay: float) -> Locati
     trained = file.location(harmonics)
     if type(trained) is not LocationEncoder or runs_own_code(trained):
         raise TypeError(
-            f"untrained=True draws the weights of a LocationEncoder anew, and the "
+            f"untrained=True draws the weights of a LocationEncoder at random, and the "
             f"{type(trained).__name__} that was passed runs code of its own (a class or hooks); "
             "pass a new one of yours as model, with untrained=False."
         )
@@ -362,7 +362,7 @@ def _not_found_message(name: str, path: Path) -> str:
         return f"the folder {name!r} holds no encoder (found: {found}); pass {accepted_models()}."
     if name in THIRD_PARTY:
         encoder = THIRD_PARTY[name].encoder
-        return f"{name!r} is a third-party encoder: use {encoder} in the place of SatCLIPEncoder."
+        return f"{name!r} is a third-party encoder: use {encoder} instead of SatCLIPEncoder."
     repositories = [checkpoint.repository for checkpoint in SATCLIP_CHECKPOINTS.values()]
     known = [*BUNDLED, *SATCLIP_CHECKPOINTS, *repositories]
     close = difflib.get_close_matches(name, known, n=1)

@@ -1,4 +1,4 @@
-"""Tables of small integers, compressed in files, since neighbours are alike.
+"""Tables of small integers, compressed in files, since neighbours are similar.
 
 A feature grid of a quarter of a degree takes 25 MB as it is and a third of it compressed. A packed
 tensor is a row of bytes under the key ``<name>.zlib``; the file's metadata hold the shapes.
@@ -68,7 +68,7 @@ def unpack(
     total = sum(math.prod(shape) for shape in shapes.values())
     if total > LARGEST:
         raise ValueError(
-            f"its packed tables {names[:4]} claim {total:,} bytes, and {LARGEST:,} are the most"
+            f"its packed tables {names[:4]} claim {total:,} bytes; at most {LARGEST:,} are allowed"
         )
     whole = {}
     for key, tensor in weights.items():

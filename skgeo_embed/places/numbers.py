@@ -152,7 +152,7 @@ def _names_of_row(row: Any) -> Any:
 
 
 def _without_missing_objects(array: np.ndarray) -> np.ndarray:
-    """Put NaN in the place of pandas' and Python's missing values."""
+    """Put NaN instead of pandas' and Python's missing values."""
     filled = array.copy()
     for position, value in enumerate(np.ma.getdata(array).flat):
         if is_missing(value):

@@ -1,4 +1,4 @@
-"""What cannot be meant as an area."""
+"""Outlines that cannot be areas."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def doubtful_edges(areas: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, st
             message = message or (
                 f"the geometry in row {row} has an edge of {longest:g}° of longitude (it spans "
                 f"{width:g}°). If it crosses the antimeridian, cut it there or let its longitudes "
-                "go on beyond 180, as in 179 to 181; if it is meant so, add points between "
-                "(X.segmentize(90))."
+                "continue beyond 180, as in 179 to 181; if you mean the long way, add points in "
+                "between (X.segmentize(90))."
             )
     return np.array(rows, dtype=int), message

@@ -139,7 +139,7 @@ def read_areas(areas: np.ndarray, *, on_invalid: str = "raise") -> Coordinates:
     Raises
     ------
     CoordinateError
-        If a geometry is missing, out of range, or cannot be meant as it is; the message names the
+        If a geometry is missing, out of range, or is ambiguous; the message names the
         first such rows.
     """
     import shapely

@@ -129,7 +129,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
     ) -> AreaOfApplicability:
         """Fit the area of a fitted model, in the features that its last step reads.
 
-        Features count by what the last step says of them: its `feature_importances_`, or the
+        Features count by their importance in the last step: its `feature_importances_`, or the
         absolute values of its `coef_` times the features' deviations. Of what
         :func:`~skgeo_embed.spatial_pipeline` builds it is the learner with the largest share among
         those that say it. Without either, all features count alike.

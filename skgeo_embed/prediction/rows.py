@@ -111,7 +111,7 @@ def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
         raise ValueError(
             f"cv names row {rows[np.abs(rows).argmax()]}, and the table has {n_rows} rows: these "
             "folds are of another table. Within another estimator, which fits on parts of the "
-            "table, pass a splitter in the place of pairs."
+            "table, pass a splitter instead of pairs."
         )
     return rows.astype(np.int64)
 

@@ -217,7 +217,7 @@ class SatCLIPPretrainer(PushMixin, NotebookMixin, BaseEstimator):
         ----------
         images : array, tensor or memmap of shape (n, bands, height, width), paths or Dataset
             Images; uint8 is scaled by 1/255, other integers by 1/10000 (Sentinel-2 digital
-            numbers), floats are taken as they are. A memory map is read batch by batch. Or a
+            numbers), floats are not scaled. A memory map is read batch by batch. Or a
             list or Series of GeoTIFF paths; or a folder in the layout of S2-100K (``index.csv``
             with the columns fn, lon and lat, and ``images/*.tif`` or ``data/shard-*.tar``); or a
             torch map-style Dataset of ``{"image": (bands, height, width), "point": (lon, lat)}``.

@@ -59,7 +59,7 @@ class Recipe(BaseEstimator):
         ``storage="float32"`` is learned. The grid is copied, and the network's first layer is
         drawn by :meth:`skgeo_embed.nn.location.LocationEncoder.draw_first_layer`.
     fine_waves : dict, default=None
-        Waves beside the harmonics that distinguish places of one city, which images cannot:
+        Waves in addition to the harmonics that distinguish places of one city, which images cannot:
         ``{"count": 128, "longest_km": 156, "shortest_km": 5}``. They have small weights, which are
         not trained: see :class:`~skgeo_embed.nn.encodings.fine_waves.FineWaves`.
     spectral_decay : float, default=0.0

@@ -139,7 +139,7 @@ def _joined(parts: list[np.ndarray], axis: int) -> np.ndarray:
 
 
 def _digest(key: str, content: bytes) -> bytes:
-    """Return the check sum of a block; it tells damage, and a file under another's name."""
+    """Return the checksum of a block; it tells damage, and a file under another's name."""
     return hashlib.sha256(key.encode() + b"\0" + content).digest()
 
 

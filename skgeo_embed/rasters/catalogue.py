@@ -36,7 +36,7 @@ EMBEDDINGS = "embeddings"  # the asset of STAC's embedding extension
 
 
 class Named(NamedTuple):
-    """A raster's path, its year, and what a STAC item says of it."""
+    """A raster's path, its year, and what a STAC item says about it."""
 
     path: str
     year: int | None

@@ -1,4 +1,4 @@
-"""What files say of embeddings: the ``geoemb:`` convention of Zarr, and STAC's ``emb:``.
+"""What files say about embeddings: the ``geoemb:`` convention of Zarr, and STAC's ``emb:``.
 
 The conventions are those of github.com/geo-embeddings: embeddings-zarr-convention (v1) and
 embeddings-stac-specification (v0.0.1).
@@ -31,7 +31,7 @@ PLAIN = {"none", "raw", "identity"}  # methods that change nothing
 
 @dataclass(frozen=True)
 class Described:
-    """What a file says of its embeddings.
+    """What a file says about its embeddings.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ def _quantization(
         return None, None, None
     if scale is None:
         raise ImageError(
-            f"{path} was quantised by {said['method']!r}, of which it states no scale"
+            f"{path} was quantised by {said['method']!r}, but the file states no scale"
             + (f" (it is described at {said['link']})" if isinstance(said.get("link"), str) else "")
             + ". Pass quantization= a name or a skgeo_embed.rasters.Product that decodes it."
         )

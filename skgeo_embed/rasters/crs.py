@@ -42,8 +42,8 @@ def check_crs(crs: str, path: str) -> None:
         system = CRS.from_user_input(crs)
         if system.is_geocentric or len(system.axis_info) < 2:
             raise ImageError(
-                f"{path} has a CRS that is neither one of longitude and latitude nor that of a map:"
-                f" a {system.type_name} ({system.name})."
+                f"{path} has a CRS that is neither geographic (longitude and latitude) nor "
+                f"projected: a {system.type_name} ({system.name})."
             )
         transformer(crs, "forward")
     except ProjError as error:

@@ -33,7 +33,7 @@ def headers(
     """Read the header of a raster, and ask the server for the version of a remote one.
 
     A Zarr store may hold several rasters, of zones and years. `described` is what a STAC item says
-    of the raster.
+    about the raster.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def headers(
 
 
 def _with_description(tile: Tile, described: Described) -> Tile:
-    """Add what a catalogue says of a raster; what the raster says of itself counts first."""
+    """Add what a catalogue says about a raster; what the raster says about itself counts first."""
     described = described.of_bands(tile.shape[0], tile.path)
     return replace(
         tile,

@@ -106,7 +106,7 @@ class Patches:
         found = np.full(len(lonlat), -1)
         if self.outlines is None:
             raise ValueError(
-                f'{self.path} holds points, in which no place can lie; use method="nearest".'
+                f'{self.path} holds points, which cannot contain a place; use method="nearest".'
             )
         tree = shapely.STRtree(self.outlines[among])
         pairs = [  # an outline may extend beyond the antimeridian

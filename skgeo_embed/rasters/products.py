@@ -102,9 +102,9 @@ def register_product(product: Product, *, overwrite: bool = False) -> None:
     Raises
     ------
     ValueError
-        If the name is taken, or the dtype is none.
+        If the name is taken, or the dtype is not a numeric one.
     TypeError
-        If it is no product.
+        If it is not a Product.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def register_product(product: Product, *, overwrite: bool = False) -> None:
     if not isinstance(product, Product):
         raise TypeError(f"expected a Product, got {type(product).__name__}")
     if not _holds_numbers(product.dtype):
-        raise ValueError(f"{product.dtype!r} is no dtype of stored pixels")
+        raise ValueError(f"{product.dtype!r} is not a dtype of stored pixels")
     if product.name in PRODUCTS and not overwrite:
         raise ValueError(
             f"there is a product {product.name!r} already; choose another name, or pass "
@@ -135,7 +135,7 @@ def _holds_numbers(dtype: str) -> bool:
 
 
 def find_product(quantization: Any) -> Product | None:
-    """Return the product that a user names or passes; None is none.
+    """Return the product that a user names or passes; None gives None.
 
     Raises
     ------

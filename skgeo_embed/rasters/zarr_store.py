@@ -59,7 +59,7 @@ def read_grids(path: str, product: Product | None) -> list[ZarrGrid]:
     Raises
     ------
     ImageError
-        If it is no Zarr store, has several variables that could be meant, or none, holds no
+        If it is not a Zarr store, has several variables that could be meant, or none, holds no
         numbers, or has no position.
     """
     of_root, groups = _groups(path)

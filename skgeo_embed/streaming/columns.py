@@ -161,12 +161,12 @@ class PlacesOfTable:
 
     def _no_geometry(self, error: Exception, of_rows: str) -> CoordinateError:
         return CoordinateError(
-            f"column {self.geometry!r} holds what is no geometry (WKB or WKT) and no H3 cell: "
-            f"{error} {of_rows}"
+            f"column {self.geometry!r} holds a value that is neither a geometry (WKB or WKT) "
+            f"nor an H3 cell: {error} {of_rows}"
         )
 
     def _system(self, shapes: np.ndarray, first_row: int) -> Any:
-        """Return the CRS of geometries: what the file says, or else what EWKB says of each."""
+        """Return the CRS of geometries: what the file says, or else what EWKB says about each."""
         import shapely
 
         numbers = shapely.get_srid(shapes)[~shapely.is_missing(shapes)]
@@ -187,8 +187,8 @@ class PlacesOfTable:
             system = pyproj.CRS.from_epsg(found[0])
         except pyproj.exceptions.CRSError as error:
             raise CoordinateError(
-                f"{where} holds geometries of SRID {found[0]}, which is no EPSG code that is known "
-                f"here ({error}). Transform them to 4326 first (PostGIS: ST_Transform)."
+                f"{where} holds geometries of SRID {found[0]}, which is not a known EPSG code "
+                f"({error}). Transform them to 4326 first (PostGIS: ST_Transform)."
             ) from error
         if stated and self.crs not in (None, system):
             raise CoordinateError(
@@ -213,7 +213,7 @@ def _geoparquet(table: TableFile) -> tuple[str | None, dict[str | None, Any]]:
         cause = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{table.path} says that it is GeoParquet, and its 'geo' cannot be read ({cause[:200]})"
-            "; write it anew, or name columns of longitude and latitude after the metadata are "
+            "; write it again, or name columns of longitude and latitude after the metadata are "
             "gone (pyarrow: table.replace_schema_metadata())."
         ) from error
     return primary, systems
@@ -248,7 +248,7 @@ def _coordinate_columns(table: TableFile, lon: str | None, lat: str | None) -> t
 
 
 def to_numbers(column: pd.Series, decimal: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column as float64, and which of its rows hold text that is no number."""
+    """Return a column as float64, and which of its rows hold text that is not a number."""
     if decimal == "," and pd.api.types.infer_dtype(column) == "string":
         column = column.str.replace(",", ".", regex=False)
     numbers = pd.to_numeric(column, errors="coerce")

@@ -55,8 +55,8 @@ class CsvFile:
             raise ValueError(f"{path} is empty; its first line must name the columns.")
         if len(self.names) > MOST_COLUMNS:
             raise ValueError(
-                f"{path} names {len(self.names):,} columns, and {MOST_COLUMNS:,} are the most; "
-                "pass its delimiter if it has been guessed wrongly."
+                f"{path} names {len(self.names):,} columns; at most {MOST_COLUMNS:,} are allowed. "
+                "Pass its delimiter if it was guessed wrongly."
             )
 
     def _sniffed(self) -> str:
@@ -66,7 +66,7 @@ class CsvFile:
         return max(DELIMITERS, key=first.count)
 
     def metadata(self) -> dict[bytes, bytes]:
-        """What the file says of itself."""
+        """What the file says about itself."""
         return {}
 
     def type_of(self, name: str) -> str:

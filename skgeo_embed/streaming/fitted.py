@@ -17,7 +17,7 @@ def fitted(encoder: Any) -> CoordinateTransformer:
     Raises
     ------
     TypeError
-        If it is none of this library's encoders of places.
+        If it is not an encoder of this library.
     """
     if not isinstance(encoder, CoordinateTransformer):
         raise TypeError(

@@ -73,7 +73,7 @@ def encode_grid(
     overwrite : bool, default=False
         Replace an existing output.
     restart : bool, default=False
-        Forget what an interrupted run has computed; a .npy file is begun again in any case.
+        Discard what an interrupted run has computed; a .npy file is begun again in any case.
     verbose : bool, default=True
         Show a bar on a terminal, or print a line every ten seconds.
 
@@ -85,7 +85,7 @@ def encode_grid(
     Raises
     ------
     ValueError
-        If the grid cannot be meant, or is not one of longitudes and latitudes for a .npy file.
+        If the grid is invalid, or is not one of longitudes and latitudes for a .npy file.
     FileExistsError
         If the output exists, or appears during the run.
     OSError
@@ -93,7 +93,7 @@ def encode_grid(
     RuntimeError
         If another run makes the same output.
     TypeError
-        If `encoder` is none of this library's encoders of places.
+        If `encoder` is not an encoder of this library.
 
     Examples
     --------

@@ -44,7 +44,7 @@ class ParquetFile:
         self.names = list(self._schema.names)
 
     def metadata(self) -> dict[bytes, bytes]:
-        """What the file says of itself."""
+        """What the file says about itself."""
         return dict(self._schema.metadata or {})
 
     def type_of(self, name: str) -> str:
@@ -139,8 +139,8 @@ def _as_text(column: pa.ChunkedArray, field: pa.Field) -> list[str | None]:
         if "binary" not in str(field.type):  # of which some is text by chance
             return column.cast(pa.string()).to_pylist()
     raise UsageError(
-        f"column {field.name!r} holds {field.type}, which a CSV file cannot; name a .parquet file "
-        "as the output, or drop the column."
+        f"column {field.name!r} holds {field.type}, which a CSV file cannot hold; name a .parquet "
+        "file as the output, or drop the column."
     )
 
 

@@ -35,7 +35,7 @@ class Parts:
     Attributes
     ----------
     state : dict
-        "of", what the parts were made from; "parts", the rows, the size, the check sum, and the
+        "of", what the parts were made from; "parts", the rows, the size, the checksum, and the
         number of rows without usable coordinates of each; "first_bad", the first of those.
     """
 
@@ -91,7 +91,7 @@ class Parts:
         return damaged
 
     def _read_record(self) -> dict[str, Any] | None:
-        """What the folder says of its parts; nothing where that is missing or damaged."""
+        """What the folder says about its parts; nothing where that is missing or damaged."""
         try:
             known = json.loads(self._record.read_text())
         except (FileNotFoundError, ValueError, RecursionError):
@@ -171,8 +171,8 @@ class Parts:
         for index, path in enumerate(paths):
             if not self._is_whole(index):
                 raise OSError(
-                    f"{path} is not what was written there, so {self.output} was not made; do the "
-                    "same again, which makes that part and those after it anew."
+                    f"{path} was damaged after it was written, so {self.output} was not created; "
+                    "repeat the call, which writes that part and all later ones again."
                 )
         with errors_name(self.output), _removed_if_cut(temporary):
             if self.kind == "csv":

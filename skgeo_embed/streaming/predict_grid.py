@@ -41,15 +41,15 @@ def predict_grid(
 ) -> Any:
     """Predict the cells of a grid with a fitted model, and write a map.
 
-    The value of a cell is the model's at the cell's centre. The map is computed in blocks, so it
+    Each cell holds the prediction for its centre. The map is computed in blocks, so it
     may be larger than memory. Blocks are kept in a folder OUTPUT.parts: the same call continues a
     run that was interrupted, and the output is created only when it is complete.
 
     Parameters
     ----------
     model : estimator object
-        Fitted on places: a pipeline, a :class:`ResidualInterpolator`, a
-        :class:`SpatialConformalRegressor`, what :func:`spatial_pipeline` builds, a search.
+        A model that was fitted on places: a pipeline, such as :func:`spatial_pipeline` builds, a
+        :class:`ResidualInterpolator`, a :class:`SpatialConformalRegressor`, or a search.
     output : path-like, default=None
         A cloud-optimised GeoTIFF (.tif), a Zarr store (.zarr) or a NetCDF file (.nc). None returns
         the map.
@@ -64,11 +64,11 @@ def predict_grid(
         Coordinate reference system of the map, in any form that pyproj reads, such as "EPSG:3035".
         None is longitude and latitude (EPSG:4326).
     like : path-like, DataArray or Dataset, default=None
-        A raster whose grid is taken, to the last bit of its transform.
+        A raster; the map has exactly the same grid.
     mask : "land", polygons or path-like, default=None
-        Cells outside are missing and cost nothing. Polygons are a GeoDataFrame, a GeoSeries,
-        shapely geometries in degrees, or a file of such; of a raster those cells count whose value
-        is neither 0 nor missing.
+        Cells outside the mask are missing and take no time. Polygons are a GeoDataFrame, a
+        GeoSeries, shapely geometries in degrees, or a file of polygons. Of a raster, the cells
+        with a value other than 0 are inside.
     covariates : dict, default=None
         For each other column that the model was fitted with, a raster (a path or a
         :class:`RasterEncoder`, in any CRS) or a constant.
@@ -76,19 +76,19 @@ def predict_grid(
         Whether to add the probability of each class.
     applicability : AreaOfApplicability or Pipeline, default=None
         A fitted area of applicability, or a pipeline that ends in one, adds its dissimilarity index
-        and its verdict (1 inside, 0 outside).
+        and whether a cell is inside the area (1) or outside (0).
     name, units : str or list of str, default=None
-        Name of the predictions, and their unit; of several outputs a list. None is "prediction"
-        ("class" of classifiers) without a unit.
+        Name of the predictions and their unit, or a list of these for several outputs. None is
+        "prediction" ("class" for classifiers) without a unit.
     dtype : str, default=None
-        Type of the predictions. None is float32 in files and the model's own in a Dataset, and for
-        classes the smallest integer that has room for them.
+        Type of the predictions. None is float32 in files and the type of the model in a Dataset;
+        for classes it is the smallest integer type that can hold them.
     n_jobs : int, default=None
         Number of processes. Within ``joblib.parallel_config("dask")`` a cluster computes.
     overwrite : bool, default=False
         Replace an existing output.
     restart : bool, default=False
-        Forget what an interrupted run has computed.
+        Discard what an interrupted run has computed.
     verbose : bool, default=True
         Show a bar on a terminal, or print a line every ten seconds.
 
@@ -102,11 +102,11 @@ def predict_grid(
     Raises
     ------
     ValueError
-        If the grid cannot be meant, the model was not fitted on places, or a covariate is missing.
+        If the grid is invalid, the model was not fitted on places, or a covariate is missing.
     FileExistsError
         If the output exists, or blocks of another map do.
     OSError
-        If the disk has no room, which is found before anything is computed.
+        If the disk has too little space, which is checked before anything is computed.
     ImportError
         If a package for maps is missing: ``pip install "skgeo-embed[maps]"``.
 
@@ -171,7 +171,7 @@ def _types(dtype: str | None, *, to_file: bool) -> tuple[str | None, str | None]
     try:
         kind = np.dtype(dtype)
     except TypeError as error:
-        raise UsageError(f"dtype={dtype!r} is no type of numbers: {error}") from error
+        raise UsageError(f"dtype={dtype!r} is not a type of numbers: {error}") from error
     if kind.kind == "f":
         return dtype, dtype
     if kind.kind in "iu":

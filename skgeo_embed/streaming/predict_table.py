@@ -98,7 +98,7 @@ def predict_table(
     overwrite : bool, default=False
         Replace an existing output.
     restart : bool, default=False
-        Forget what an interrupted run has written.
+        Discard the parts of an interrupted run.
     verbose : bool, default=True
         Show a bar on a terminal, or print a line every ten seconds.
 
@@ -182,7 +182,7 @@ def predict_table(
             parts.join(names, overwrite=overwrite)
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt(
-            f"{parts.rows:,} rows are kept in {parts.folder}; do the same again to continue"
+            f"{parts.rows:,} rows are kept in {parts.folder}; repeat the call to continue"
         ) from interruption
     finally:
         parts.forget_if_empty()

@@ -59,7 +59,7 @@ class Progress:
             rate = (self._done - self._before) / (now - self._started)
             share = f" of {self.total:,} ({100 * self._done // self.total} %)" if self.total else ""
             print(
-                f"{self._what}: {self._done:,}{share} {self._unit}, {rate:,.0f} a second",
+                f"{self._what}: {self._done:,}{share} {self._unit}, {rate:,.0f} per second",
                 file=sys.stderr,
                 flush=True,
             )

@@ -1,4 +1,4 @@
-"""What files of features say of the model that made them, by the ``geoemb:`` convention."""
+"""What files of features say about the model that made them, by the ``geoemb:`` convention."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def embedding_attributes(encoder: Any) -> dict[str, Any]:
     """Describe the features of a fitted encoder.
 
     The convention wants addresses of the model and of its data. A model of the hub has one; any
-    other is named by the hash of its weights, and data by what the model says of them.
+    other is named by the hash of its weights, and data by what the model says about them.
     """
     from skgeo_embed import __version__
 

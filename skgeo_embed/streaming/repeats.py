@@ -37,7 +37,7 @@ class EncodedPlaces(NamedTuple):
         """Features of a batch of rows, of which these are the columns of places."""
         numbers = self.places.get_indexer(_index(rows))
         if (numbers < 0).any():  # -1 would be the last place's
-            raise RuntimeError("the table changed while it was read; do the same again.")
+            raise RuntimeError("the table changed while it was read; repeat the call.")
         return np.asarray(self.features[numbers])
 
 

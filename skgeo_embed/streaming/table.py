@@ -72,41 +72,41 @@ def encode_table(
 ) -> EncodedTable:
     """Add an encoder's features to the rows of a table, keeping its other columns.
 
-    Where rows share places, as the years of a panel do, each place is encoded once. The table is
-    read in batches of rows. Each is encoded and written, with its check sum, to a part of its own
-    in a folder beside the output; when all are there they are joined, and the whole is renamed. The
-    same call goes on after an interruption, and makes parts again that are damaged.
+    The table may be larger than memory: it is read in batches of rows. Each batch is encoded and
+    written with its checksum to a part file in a folder next to the output, and at the end the
+    parts are joined. After an interruption, repeat the call to continue; damaged parts are written
+    again. If many rows share a place, as in panel data, each place is encoded once.
 
     Parameters
     ----------
     encoder : transformer of places
-        Any of this library's, fitted or not; what is fitted stays as it is. With
-        ``on_invalid="nan"`` rows without usable coordinates get null features.
+        Any encoder of this library, fitted or not; it is not changed. With ``on_invalid="nan"``
+        rows without usable coordinates get null features.
     source : path-like
         A .parquet, .csv, .csv.gz or .csv.zst file.
     output : path-like
-        Such a file, to be written. Of a CSV file other columns stay the text that they are.
+        The file to write, with one of these suffixes. Other columns of a CSV file stay text.
     lon, lat : str, default=None
         Columns of longitude and latitude; None recognises them by their names.
     geometry : str, default=None
         Column of geometries (WKB, or WKT) or of H3 cells to encode instead. None takes that of a
         GeoParquet file that has no columns of longitude and latitude.
     delimiter : str, default=None
-        Between the columns of a CSV file; None takes the comma, semicolon or tab that its first
-        line has most of.
+        Delimiter of CSV files; None takes the comma, semicolon or tab that is most frequent in the
+        first line.
     decimal : {".", ","}, default="."
         Decimal mark of a CSV file's coordinates.
     overwrite : bool, default=False
         Replace an existing output.
     restart : bool, default=False
-        Forget what an interrupted run has written.
+        Discard the parts of an interrupted run.
     verbose : bool, default=True
         Show a bar on a terminal, or print a line every ten seconds.
 
     Returns
     -------
     written : EncodedTable
-        How many rows, features, and rows without.
+        Number of rows, number of features, and rows without usable coordinates.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def encode_table(
     RuntimeError
         If the table changes while it is read, or another run writes the same output.
     ValueError
-        If columns cannot be found, or the file is no table.
+        If columns cannot be found, or the file is not a table.
     ImportError
         If pyarrow is missing, which Parquet and .csv.zst files need, or geopandas for geometries.
 
@@ -153,15 +153,15 @@ def encode_table(
         with only_writer(parts.folder, target):
             damaged = parts.open(_description(table, places, ready, as_begun), restart=restart)
             if verbose and damaged:
-                print(f"{damaged} part(s) of an earlier run are damaged, and made again")
+                print(f"{damaged} part(s) of an earlier run are damaged and are written again")
             if verbose and parts.rows:
-                print(f"going on after {parts.rows:,} rows that an earlier run has encoded")
+                print(f"continuing after {parts.rows:,} rows of an earlier run")
             _encode_parts(table, places, ready, parts, as_begun, verbose)
             parts.join(_names(ready), overwrite=overwrite, description=_provenance(ready, places))
     except KeyboardInterrupt as interruption:
         kept = parts.rows
         raise KeyboardInterrupt(
-            f"{kept:,} rows are kept in {parts.folder}; do the same again to go on"
+            f"{kept:,} rows are kept in {parts.folder}; repeat the call to continue"
             if kept
             else "nothing was written yet"
         ) from interruption
@@ -187,8 +187,8 @@ class Unchanged:
         """Say that it has changed, if it has."""
         if not self._path.is_file() or file_state(self._path) != self._state:
             raise RuntimeError(
-                f"{self._path}: the table changed while it was read, so nothing was made of it. Do "
-                "the same again when nobody writes to it, with restart=True (--restart)."
+                f"{self._path}: the table changed while it was read, so no output was created. "
+                "Repeat the call with restart=True (--restart) when no program writes to the table."
             )
 
 

@@ -179,7 +179,7 @@ def test_a_file_of_torchspatial_is_known_by_its_hash(capsys):
     assert main(["check", str(SPACE2VEC)]) == 0
     assert "all 13 numbers agree" in capsys.readouterr().out
     assert main(["check", str(XYZ)]) == 1  # without its optimiser it is another file
-    assert "no numbers of the published weights" in capsys.readouterr().err
+    assert "no published numbers are known" in capsys.readouterr().err
 
 
 def test_wrong_features_fail(capsys, monkeypatch):
@@ -204,7 +204,7 @@ def test_names_without_known_numbers_list_those_with():
     ("name", "said"),
     [("sinr", "of 'sinr' are known; they are of satclip-vit16-l10"),
      ("torchspatial-yfcc_rff", "torchspatial-yfcc_rff has no address; clone github.com"),
-     ("no-such-model", "no numbers of the published weights")],
+     ("no-such-model", "no published numbers are known")],
 )  # fmt: skip
 def test_what_cannot_be_checked_says_why(name, said, capsys):
     assert main(["check", name]) == 1

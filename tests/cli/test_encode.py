@@ -83,7 +83,7 @@ def test_an_interrupted_run_goes_on(table, features, tmp_path, capsys, monkeypat
     assert "run with another layer; pass restart=True (--restart)" in capsys.readouterr().err
 
     assert run(tmp_path, source) == 0
-    assert "going on after 600 rows" in capsys.readouterr().out
+    assert "continuing after 600 rows" in capsys.readouterr().out
     assert calls == [300, 300, 300, 300, 100]
     written = pd.read_parquet(tmp_path / "out.parquet")
     np.testing.assert_allclose(written.iloc[:, 4:], features, atol=1e-5)

@@ -58,7 +58,7 @@ def test_a_pickle_is_opened_only_if_it_is_trusted(tmp_path, capsys):
     joblib.dump(Harm(), tmp_path / "model.joblib")
     assert predict(tmp_path, "model.joblib", "map.tif", *REGION) == 2
     said = capsys.readouterr().err
-    assert "model.joblib was not opened. A pickle can run any program when it is opened" in said
+    assert "model.joblib was not opened. Loading a pickle executes code" in said
     assert "repeat the command with --trust" in said
     assert not (tmp_path / "harm").exists()
 
@@ -96,7 +96,7 @@ def test_a_table(tmp_path, model, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["model.joblib", "out.csv"], 2, "out.csv is a table; name the table of its rows by"),
+        (["model.joblib", "out.csv"], 2, "out.csv is a table; name the input table with"),
         (["model.joblib", "out.csv", "--input", "in.csv", "--mask", "land"], 2, "--mask does noth"),
         (["model.joblib", "map.tif", "--on-invalid", "nan"], 2, "--on-invalid does nothing for m"),
         (["other.joblib", "map.tif"], 1, "there is no file"),

@@ -163,5 +163,5 @@ def test_bounds_is_the_earlier_name_of_region():
     with pytest.warns(FutureWarning, match="bounds is called region now"):
         same = load_earth_tiles(20, tile_size=2, bounds=region, random_state=0).coords
     np.testing.assert_array_equal(same, coords)
-    with pytest.raises(ValueError, match="pass region alone"):
+    with pytest.raises(ValueError, match="pass region only"):
         load_earth_tiles(20, region=region, bounds=region)

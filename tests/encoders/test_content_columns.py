@@ -200,7 +200,7 @@ def test_layers_that_lie_there_by_now_are_not_those_that_were_opened(folder, tmp
     """An encoder of one run would be saved with the layers of another."""
     encoder = SatCLIPEncoder(folder).fit()
     SatCLIPEncoder(small_tower(seed=1)).fit().save_pretrained(folder)
-    with pytest.warns(UserWarning, match=r"has changed or is gone .* content columns are left out"):
+    with pytest.warns(UserWarning, match=r"was changed or removed .* content columns are left out"):
         again = encoder.save_pretrained(tmp_path / "again")
     with pytest.raises(ValueError, match="has none"):
         SatCLIPEncoder(again, layer="content").fit()
@@ -443,7 +443,7 @@ def test_a_module_of_ones_own_with_another_grid(small_location):
 
 
 def test_content_alone_is_no_network_to_save(content, tmp_path):
-    with pytest.raises(ValueError, match="holds no network to save; fit the encoder with another"):
+    with pytest.raises(ValueError, match=r"has no network to save\. Fit the encoder with another"):
         content.save_pretrained(tmp_path / "content")
     assert not (tmp_path / "content").exists()
 

@@ -168,7 +168,7 @@ def test_range_of_ones_own_images():
     np.testing.assert_allclose(again.transform(coords), found, atol=1e-6)
     with pytest.raises(ValueError, match="compared with 7 columns, but the location encoder makes"):
         RANGEEncoder.from_images(location, richer, coords).fit()
-    with pytest.raises(ModelFormatError, match="all need as many rows"):
+    with pytest.raises(ModelFormatError, match="all need the same number of rows"):
         RANGEEncoder.from_images(location, images[:5], coords)
     images[3, 2] = np.nan
     with pytest.raises(ModelFormatError, match="image_features is NaN or infinite, first in row 3"):

@@ -124,7 +124,7 @@ def test_encoders_that_were_compared_with_nothing_say_so(tmp_path, name, kind, c
     checkpoint(path, widths=(columns, 8, 7), spa_enc_type=name)
     encoder = TorchSpatialEncoder(path).fit([[7.83, 36.83]])
     assert encoder.encoder_info_["positional_encoding"] == kind
-    assert "untested against published rows" in encoder.encoder_info_["compared_with"]
+    assert "not compared with published predictions" in encoder.encoder_info_["compared_with"]
     assert encoder.transform([[7.83, 36.83]]).shape == (1, 7)
     posenc = encoder._encoder.engine.module.posenc
     if smallest is not None:

@@ -146,7 +146,7 @@ def test_it_says_that_it_is_untrained(held_default, twin):
 
 def test_nothing_is_saved_of_it(twin, tmp_path):
     """A folder of random weights beside the scores of a training would be a false document."""
-    with pytest.raises(ValueError, match="earth-l20, untrained has nothing that is worth a file"):
+    with pytest.raises(ValueError, match="earth-l20, untrained: untrained weights are not saved"):
         twin.save_pretrained(tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 

@@ -163,7 +163,7 @@ def test_confusion_from_an_estimator_that_takes_coordinates(table):
     assert right == (model.predict(X**2, X) == y).sum()
     with pytest.raises(NotFittedError):
         SpatialConfusionDisplay.from_estimator(LogisticRegression(), X, y)
-    with pytest.raises(TypeError, match="SpatialErrorDisplay draws"):
+    with pytest.raises(TypeError, match="For a regressor use SpatialErrorDisplay"):
         SpatialConfusionDisplay.from_estimator(LinearRegression().fit(X, X[:, 0]), X, X[:, 0])
 
 

@@ -52,7 +52,7 @@ def test_any_splitter_and_given_axes(places):
 
 
 def test_what_cannot_be_drawn(places):
-    with pytest.raises(ValueError, match="pass predict_at: KFold has none of its own"):
+    with pytest.raises(ValueError, match="pass predict_at; KFold does not have it"):
         FoldDistancesDisplay.from_splitter(KFold(3), places)
     with pytest.raises(ValueError, match="cv must be one or more distances"):
         FoldDistancesDisplay.from_distances([1.0], [1.0], [-1.0])

@@ -168,7 +168,7 @@ def test_bad_maps(tmp_path):
         read_map(uneven)
     cover = land_cover()
     cover["class"][2, 2] = 25
-    with pytest.raises(ValueError, match="'class' holds 25, which is none of its classes"):
+    with pytest.raises(ValueError, match="'class' holds 25, which is not the code of a class"):
         read_map(cover)
     cover = land_cover()
     cover["class"].attrs["flag_values"] = [10, 20]

@@ -106,7 +106,7 @@ def test_scores(table):
         ({"future": 2022}, {}, "first time of the future, a date as those of the rows; got 2022"),
         ({"future": "soon"}, {}, "got 'soon'"),
         ({"time": "month"}, {"month": "words"}, "must be dates or numbers, got words"),
-        ({}, {"month": pd.Timestamp("2021-01-01")}, "all rows are of one time"),
+        ({}, {"month": pd.Timestamp("2021-01-01")}, "all rows have the time"),
     ],
 )
 def test_what_cannot_be_meant(table, params, change, expected):

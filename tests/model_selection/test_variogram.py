@@ -65,7 +65,7 @@ def test_classes_in_any_form():
 
 def test_a_trend_is_warned_of():
     places, y = field(100, 0)
-    with pytest.warns(UserWarning, match="go on to differ more up to .* km.*residuals"):
+    with pytest.warns(UserWarning, match="still increase at .* km.*residuals"):
         autocorrelation_range(places, y + 5 * places[:, 0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

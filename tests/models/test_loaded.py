@@ -56,9 +56,9 @@ def test_a_subclass_runs_its_own_forward(tmp_path):
     np.testing.assert_allclose(grid[[0, 1], [0, 1]], expected, atol=1e-12)
     again = pickle.loads(pickle.dumps(encoder))
     np.testing.assert_allclose(again.transform(POINTS), expected, atol=1e-12)
-    with pytest.raises(TypeError, match="Doubled is a class of its own"):
+    with pytest.raises(TypeError, match="Doubled is a class of your own"):
         encoder.save_pretrained(tmp_path / "own")
-    with pytest.raises(ValueError, match="a class of its own"):
+    with pytest.raises(ValueError, match="a class of your own"):
         SatCLIPEncoder(own, harmonics="published").fit()
 
 

@@ -54,7 +54,7 @@ BAD = {
     "three dimensions": ({"image_embeddings": np.zeros((N, 5, 1))}, "image_embeddings is float64"),
     "keys structured": ({"satclip_embeddings": np.zeros(N, "f4,f4")}, "satclip_embeddings is "),
     "objects": ({"locs": np.full((N, 2), None)}, "locs is object"),
-    "fewer rows": ({"satclip_embeddings": np.ones((19, 4))}, r"all need as many rows.*\(19, 4\)"),
+    "fewer rows": ({"satclip_embeddings": np.ones((19, 4))}, r"the same number of rows.*\(19, 4\)"),
 }
 
 

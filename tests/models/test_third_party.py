@@ -53,7 +53,7 @@ def test_tensors_that_no_such_network_has(name, tmp_path):
         content[f"{first.rpartition('.')[0]}.x"] = torch.zeros(2)
 
     said = refusal(name, tmp_path / "odd.safetensors", change)
-    assert "tensors that no such network has" in said
+    assert "tensors that this network does not have" in said
     assert ".x'" in said or "'x'" in said
 
 

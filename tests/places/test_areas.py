@@ -199,7 +199,7 @@ def test_wrong_h3_cells():
     found = encoder.transform([CELLS[0], None])
     assert np.isfinite(found[0]).all()
     assert np.isnan(found[1]).all()
-    with pytest.raises(CoordinateError, match="row 1 is 'Paris', which is no H3 cell"):
+    with pytest.raises(CoordinateError, match="row 1 is 'Paris', which is not an H3 cell"):
         encoder.transform([CELLS[0], "Paris"])
     with pytest.raises(CoordinateError):
         encoder.transform(["Paris", "Berlin"])

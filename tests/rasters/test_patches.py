@@ -53,7 +53,7 @@ def test_centres_as_earth_index_has_them(tmp_path):
     np.testing.assert_array_equal(encoder.transform(INSIDE), VECTORS[ROWS])
     with pytest.warns(UserWarning, match="no raster has a value"):
         assert np.isnan(encoder.transform([[9.0, 47.0]])).all()  # fifteen steps away
-    with pytest.raises(ValueError, match="points, in which no place can lie"):
+    with pytest.raises(ValueError, match="points, which cannot contain a place"):
         RasterEncoder(path, method="containing").fit().transform(INSIDE)
     with pytest.raises(ValueError, match="is for rasters"):
         RasterEncoder(path, method="bilinear").fit()

@@ -88,7 +88,7 @@ def test_what_cannot_be_registered(dtype, monkeypatch):
     pytest.importorskip("ml_dtypes")  # after it numpy knows an int4
     with pytest.raises(ValueError, match="there is a product 'tessera' already"):
         register_product(Product("tessera", "int8", None, None, halves))
-    with pytest.raises(ValueError, match=f"'{re.escape(dtype)}' is no dtype"):
+    with pytest.raises(ValueError, match=f"'{re.escape(dtype)}' is not a dtype"):
         register_product(Product("fours", dtype, None, None, halves))
     with pytest.raises(TypeError, match="expected a Product, got str"):
         register_product("halves")

@@ -198,5 +198,5 @@ def test_a_first_line_of_delimiters(tmp_path, monkeypatch):
     monkeypatch.setattr("skgeo_embed.streaming.csv_file.MOST_COLUMNS", 100)
     with gzip.open(tmp_path / "in.csv.gz", "wb") as file:
         file.write(b"lon,lat" + b"," * 99 + b"\n1,2" + b"," * 99 + b"\n")
-    with pytest.raises(ValueError, match=r"in\.csv\.gz names 101 columns, and 100 are the most"):
+    with pytest.raises(ValueError, match=r"in\.csv\.gz names 101 columns; at most 100 are allowed"):
         encode_table(SMALL, tmp_path / "in.csv.gz", tmp_path / "out.csv")

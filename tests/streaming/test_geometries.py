@@ -88,7 +88,7 @@ def test_ewkb_of_degrees(tmp_path):
     [
         ([4326, 3857], r"column 'shape', in the rows from 0 on, holds.*SRIDs are 3857, 4326"),
         ([0, 3857], r"SRIDs are 0, 3857 \(0 states none\)"),
-        ([999999, 999999], r"SRID 999999, which is no EPSG code.*Transform them to 4326"),
+        ([999999, 999999], r"SRID 999999, which is not a known EPSG code.*Transform them to 4326"),
     ],
 )
 def test_ewkb_of_systems_that_cannot_be_meant(tmp_path, srids, message):

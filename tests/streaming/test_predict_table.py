@@ -127,7 +127,7 @@ def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
         return compute(self, X, lonlat)
 
     monkeypatch.setattr(ModelValues, "compute", stopping)
-    with pytest.raises(KeyboardInterrupt, match=r"30 rows are kept in .*; do the same again"):
+    with pytest.raises(KeyboardInterrupt, match=r"30 rows are kept in .*; repeat the call"):
         predict_table(MODEL, source, tmp_path / "o.csv", verbose=False)
     other = spatial_pipeline(Ridge(), encoder=ENCODER).fit(TABLE[COLUMNS], -TARGET)
     with pytest.raises(FileExistsError, match="of a run with another model"):

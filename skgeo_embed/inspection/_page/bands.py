@@ -200,9 +200,7 @@ def _band(name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> Band:
         numbers[values == code] = number
     strange = np.unique(values[(numbers == NO_CLASS) & ~np.isnan(values)])
     if strange.size:
-        raise ValueError(
-            f"band {name!r} holds {strange[0]:g}, which is none of its classes' codes."
-        )
+        raise ValueError(f"band {name!r} holds {strange[0]:g}, which is not the code of a class.")
     return Band(name, label, "", classes, numbers)
 
 

@@ -74,8 +74,8 @@ class ZoneCache:
         layers = read_gps2vec_zone(path, self._outputs) if as_fitted else []
         if not as_fitted or state_of(path) != self._states[zone]:
             raise ModelFormatError(
-                f"{path} is not the file any more that the encoder was fitted with (its size, "
-                "time or content is another, or it is gone); bring that one back, or fit again."
+                f"{path} is no longer the file that the encoder was fitted with: its size, time or "
+                "content has changed, or it was removed. Restore that file, or fit again."
             )
         return layers
 
@@ -145,7 +145,7 @@ def _values_of(root: Any, name: str) -> tuple[Any, Any]:
     names = [n.decode() if isinstance(n, bytes) else str(n) for n in layer.attrs["weight_names"]]
     arrays = {n.rpartition("/")[2].split(":")[0]: _own(layer, n) for n in names}
     if not all(hasattr(values, "shape") for values in arrays.values()):
-        raise ValueError(f"the layer {name} has groups in the place of values")
+        raise ValueError(f"the layer {name} has groups instead of values")
     return arrays["kernel"], arrays["bias"]
 
 
@@ -186,7 +186,7 @@ def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -
         if len(bias.shape) != 1 or kernel.shape != (width, len(bias)):
             raise ValueError(
                 f"{name} has a kernel of shape {tuple(kernel.shape)} and biases of shape "
-                f"{tuple(bias.shape)}; {width} columns come in"
+                f"{tuple(bias.shape)}; its input has {width} columns"
             )
         if name in outputs and len(bias) != outputs[name]:
             raise ValueError(
@@ -199,4 +199,4 @@ def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -
     claims = [(v.shape, v.chunks or ()) for both in layers.values() for v in both]
     size = sum(max(map(math.prod, claim)) for claim in claims)
     if size > LARGEST_ZONE:
-        raise ValueError(f"its layers claim {size:,} numbers, and {LARGEST_ZONE:,} are the most")
+        raise ValueError(f"its layers claim {size:,} numbers; at most {LARGEST_ZONE:,} are allowed")

@@ -111,7 +111,7 @@ def warn_of_licence(row: ThirdPartyRow) -> None:
     """Say, once, that a model's weights state no licence."""
     warn_caller(
         f"the weights of {row.name!r} ({row.repository} on the hub) state no licence; ask their "
-        "authors before you redistribute them or what you make of them.",
+        "authors before you redistribute them or anything derived from them.",
         UserWarning,
     )
 

@@ -108,7 +108,7 @@ def checked_database(
     if not (lonlat.ndim == keys.ndim == values.ndim == 2 and lonlat.shape[1] == 2):
         raise ValueError(f"each image needs one row; the shapes are {named}")
     if not len(lonlat) == len(keys) == len(values) > 0:
-        raise ValueError(f"all need as many rows, at least one; the shapes are {named}")
+        raise ValueError(f"all need the same number of rows, at least one; the shapes are {named}")
     for name, array in arrays.items():
         if not array.shape[1]:
             raise ValueError(f"{name} has no columns")
@@ -121,8 +121,8 @@ def checked_database(
     zero = np.flatnonzero(length[:, 0] == 0)
     if len(zero):
         raise ValueError(
-            f"{len(zero)} row(s) of {names[1]} are 0 (first: row {zero[0]}), and 0 is similar to "
-            "no place; leave these images out"
+            f"{len(zero)} row(s) of {names[1]} are 0 (first: row {zero[0]}), which is not "
+            "similar to any place; leave these images out"
         )
     return lonlat, keys / np.maximum(length, np.float32(1e-12)), values
 
@@ -152,15 +152,15 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
         if entry.file_size > max(LARGEST_SQUEEZED, MOST_SQUEEZED * entry.compress_size):
             raise ValueError(
                 f"{key} takes {entry.file_size:,} bytes, compressed to {entry.compress_size:,}; "
-                f"image features and places are not pressed to less than 1/{MOST_SQUEEZED}"
+                f"image features and places never compress to less than 1/{MOST_SQUEEZED}"
             )
         shapes[key] = shape
         total += math.prod(shape) * (8 if key == KEYS[0] else 4)
     if len({shape[0] for shape in shapes.values()}) > 1:
         named = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
-        raise ValueError(f"all need as many rows, at least one; the shapes are {named}")
+        raise ValueError(f"all need the same number of rows, at least one; the shapes are {named}")
     if total > LARGEST:
-        raise ValueError(f"its arrays would take {total:,} bytes, and {LARGEST:,} are the most")
+        raise ValueError(f"its arrays would take {total:,} bytes; at most {LARGEST:,} are allowed")
 
 
 def _read_header(file: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -20,7 +20,7 @@ from skgeo_embed.nn.location import EncodedNetwork
 UNITS = "unit"  # the scaling of longitude / 180 and latitude / 90
 ROWS = "features and predictions that the authors published"
 PROGRAM = "features that the authors' program computes"
-NOTHING = "nothing: built from the authors' definition, and untested against published rows"
+NOTHING = "nothing: built from the authors' definition, not compared with published predictions"
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def build_torchspatial(
 ) -> EncodedNetwork:
     """Build the network; `params` say how it was made, the tensors how large it is."""
     if not isinstance(params, dict) or "spa_enc_type" not in params:
-        raise ValueError("it has no params that say spa_enc_type")
+        raise ValueError("its params do not name the encoder (spa_enc_type)")
     position = _position(params["spa_enc_type"], scaling)
     weights = {key.removeprefix("ffn."): value for key, value in weights.items()}
     count = count_layers(weights, "layers.")

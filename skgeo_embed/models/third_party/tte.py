@@ -32,7 +32,7 @@ class UnitVector(nn.Module):
 
 
 class SitesAndRegisters(nn.Module):
-    """Embeddings of sites, weighted by how near they are, and registers, by how alike.
+    """Embeddings of sites, weighted by how near they are, and registers, by how similar.
 
     Parameters
     ----------

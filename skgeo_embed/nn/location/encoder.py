@@ -53,7 +53,7 @@ class EncodedNetwork(nn.Module):
     def output_dim(self, layer: Layer) -> int:
         """Return the number of columns of the "embedding" or of the last "hidden" layer."""
         if layer == "content":
-            raise ValueError("only a ContentNetwork has content columns, and this is another one")
+            raise ValueError("this network has no content columns; only a ContentNetwork has them")
         if layer == "embedding":
             return int(self.config["embed_dim"])
         if not hasattr(self.nnet, "hidden"):
@@ -249,7 +249,7 @@ class LocationEncoder(EncodedNetwork):
         detail: float = 0.08,
         spread: float = 1.0,
     ) -> LocationEncoder:
-        """Draw the first layer anew, so that it mixes position and content in known proportions.
+        """Draw the first layer at random, to mix position and content in known proportions.
 
         The angles of the units are normally distributed. Their deviation is `position` from the
         harmonics, whose degree l is damped by (1 + l / damping)²; `content` from a feature grid

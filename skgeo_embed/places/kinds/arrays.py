@@ -24,7 +24,7 @@ class Array(PlaceInput):
 
     @classmethod
     def recognise(cls, X: Any) -> Self:
-        """Take anything: what is no array of numbers is refused when it is read."""
+        """Take anything: what is not an array of numbers is refused when it is read."""
         return cls(X)
 
     def lonlat(self, lon: Any, lat: Any, *, wide: bool = False, remedy: str = "") -> np.ndarray:

@@ -131,6 +131,6 @@ class Table(PlaceInput):
         values = self.numbers(position, what, unit)
         if values.ndim != 1:
             raise CoordinateError(
-                f"{what} have the shape {values.shape}; a column has one number a row."
+                f"{what} have the shape {values.shape}; expected one number for each row."
             )
         return values

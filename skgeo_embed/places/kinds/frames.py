@@ -45,8 +45,8 @@ class XarrayDataset(Table):
             return None
         if len(X.sizes) > 1:
             raise CoordinateError(
-                f"the Dataset has the dimensions {list(X.sizes)}, so it is a grid and no list of "
-                "places; use transform_grid with its lon and lat."
+                f"the Dataset has the dimensions {list(X.sizes)}, so it is a grid and not a list "
+                "of places; use transform_grid with its lon and lat."
             )
         found = cls(X, [name for name, values in X.variables.items() if values.ndim == 1])
         found.n_columns, found.is_compared = 2, False
@@ -162,7 +162,7 @@ class Frame(Table):
         if any(comes_from_package(value, "shapely") for value in values):
             raise CoordinateError(
                 "the column 'geometry' holds shapely geometries in a plain frame; use "
-                "geopandas.GeoDataFrame(X, crs=...), which says what their numbers are."
+                "geopandas.GeoDataFrame(X, crs=...), which states their CRS."
             )
 
 

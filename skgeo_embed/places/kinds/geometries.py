@@ -186,8 +186,8 @@ def _check_plane(crs: Any) -> None:
     """Refuse systems in which x and y are no place: geocentric and vertical ones."""
     if crs.is_geocentric or len(crs.axis_info) < 2:
         raise CoordinateError(
-            f"the geometries' CRS is a {crs.type_name} ({crs.name}), in which x and y are no place "
-            "on a map; transform them to longitude and latitude first (pyproj.Transformer)."
+            f"the geometries' CRS is a {crs.type_name} ({crs.name}), in which x and y are not "
+            "map coordinates; transform them to longitude and latitude first (pyproj.Transformer)."
         )
 
 
@@ -205,7 +205,7 @@ def _from_own_systems(values: np.ndarray) -> np.ndarray:
                 raise
             raise CoordinateError(
                 f"{rows.sum()} geometries (first: row {np.flatnonzero(rows)[0]}) carry the SRID "
-                f"{system}, which is no EPSG code: {error}. Say what they are with "
+                f"{system}, which is not an EPSG code: {error}. State their CRS with "
                 "geopandas.GeoSeries(X, crs=...)."
             ) from error
     return values

@@ -85,7 +85,7 @@ def polygons_of_cells(cells: np.ndarray) -> np.ndarray:
     Raises
     ------
     CoordinateError
-        If a value is no cell; the message names its row.
+        If a value is not a cell; the message names its row.
     """
     import shapely
 
@@ -100,8 +100,8 @@ def polygons_of_cells(cells: np.ndarray) -> np.ndarray:
         name = value if isinstance(value, str) else int_to_str(int(value))
         if not is_valid_cell(name):
             raise CoordinateError(
-                f"row {row} is {value!r}, which is no H3 cell, though others are; drop or correct "
-                "it."
+                f"row {row} is {value!r}, which is not an H3 cell, although other rows are; drop "
+                "or correct it."
             )
         corners = np.array([(lon, lat) for lat, lon in cell_to_boundary(name)])
         coarse = get_resolution(name) <= COARSE

@@ -60,7 +60,7 @@ def _row_like(meta: Any) -> Any:
 
 
 def refuse_what_holds_no_rows(X: Any, what: str = "coordinates") -> None:
-    """Refuse what is no table of places yet, and say what makes one of it."""
+    """Refuse what is not yet a table of places, and say what makes one of it."""
     if comes_from_package(X, "polars") and hasattr(X, "collect"):
         raise CoordinateError("got a polars LazyFrame; pass X.collect().")
     if hasattr(X, "toarray"):

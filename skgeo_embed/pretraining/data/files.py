@@ -315,7 +315,7 @@ def _cache_reports(key: str, reports: list[Any]) -> None:
         write_atomically(cache_folder("inspections") / f"{key}.json", json.dumps(reports).encode())
     except OSError as error:
         warn_caller(
-            f"that the image files were checked cannot be kept on disk ({error}), so every fit "
+            f"the result of checking the image files cannot be stored ({error}), so every fit "
             "checks them again. Set the environment variable SKGEO_EMBED_CACHE to a folder that "
             "can be written.",
             TrainingWarning,

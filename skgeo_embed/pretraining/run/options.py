@@ -71,7 +71,8 @@ def _check_names(given: dict[str, Any]) -> None:
     for name in given.keys() - known:
         near = get_close_matches(str(name), known, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"trainer_options[{name!r}] is no option of Lightning's Trainer{meant}")
+        what = f"trainer_options[{name!r}]"
+        raise ValueError(f"{what} is not an option of Lightning's Trainer{meant}")
 
 
 def _own_callbacks(given: Any) -> list[lightning.Callback]:
@@ -89,7 +90,7 @@ def _own_callbacks(given: Any) -> list[lightning.Callback]:
             )
         if not isinstance(callback, lightning.Callback):
             raise ValueError(
-                f"trainer_options['callbacks'] holds {callback!r}, which is no callback of "
+                f"trainer_options['callbacks'] holds {callback!r}, which is not a callback of "
                 "lightning.pytorch."
             )
     if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):

@@ -118,7 +118,7 @@ def make_map(
     of : dict
         Settings that must match to continue an earlier run.
     facts : dict
-        What the file says of its making.
+        How the map was made, for the file.
     what : str
         What is being done, for the progress bar.
     n_jobs, overwrite, restart, verbose
@@ -213,8 +213,8 @@ def _interruption_named(store: MapStore, folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt(
-            f"{len(store.done):,} of {len(store.blocks):,} blocks are kept in {folder}; do the "
-            "same again to continue"
+            f"{len(store.done):,} of {len(store.blocks):,} blocks are kept in {folder}; repeat "
+            "the call to continue"
         ) from interruption
 
 
@@ -240,8 +240,8 @@ def _publish(
         if isinstance(error, OSError) and not isinstance(error, FileExistsError):
             raise OSError(
                 error.errno,
-                f"{error.strerror or error}; the computed blocks are kept in {folder}, so do the "
-                "same again when there is room",
+                f"{error.strerror or error}; the computed blocks are kept in {folder}, so "
+                "repeat the call when there is room",
                 str(output),
             ) from error
         raise

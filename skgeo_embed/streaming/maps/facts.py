@@ -1,4 +1,4 @@
-"""What files of maps say of themselves, by the CF conventions and as GDAL reads them."""
+"""What files of maps say about themselves, by the CF conventions and as GDAL reads them."""
 
 from __future__ import annotations
 

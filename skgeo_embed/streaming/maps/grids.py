@@ -134,7 +134,7 @@ def map_grid(region: Any, resolution: Any, crs: Any, like: Any) -> MapGrid:
     Raises
     ------
     UsageError
-        If they cannot be meant; a ValueError.
+        If they are invalid; a ValueError.
     """
     if like is not None:
         given = {"region": region, "resolution": resolution, "crs": crs}
@@ -183,14 +183,14 @@ def _projected_grid(system: Any, region: Sequence[float] | None, resolution: Any
     outline = np.column_stack(transformer(system.to_wkt(), "forward").transform(lon, lat))
     if not np.isfinite(outline).all():
         raise UsageError(
-            f"the region {tuple(region)!r} reaches places that {system.name} does not have; choose "
-            "a smaller region, or another CRS."
+            f"the region {tuple(region)!r} extends beyond the area where {system.name} is defined; "
+            "choose a smaller region, or another CRS."
         )
     low, high = outline.min(axis=0), outline.max(axis=0)
     if (np.abs(np.diff(outline, axis=0)).max(axis=0) > TORN * (high - low)).any():
         raise UsageError(
-            f"the region {tuple(region)!r} is torn apart in {system.name}, as at the edge of its "
-            "map; choose a CRS whose centre is nearer, or a map in degrees."
+            f"the region {tuple(region)!r} is split at the edge of the projection {system.name}; "
+            "choose a CRS with its centre nearer to the region, or a map in degrees."
         )
     first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
     width, height = (int(count) for count in np.maximum(last - first, 1))
@@ -283,7 +283,7 @@ def _even_steps(axis: np.ndarray, name: str) -> tuple[float, float]:
     step = float(axis[-1] - axis[0]) / (len(axis) - 1)
     if step == 0 or not np.allclose(np.diff(axis), step, rtol=1e-3, atol=0):
         raise UsageError(
-            f"the axis {name} of like is not evenly spaced, so it is no grid of cells."
+            f"the axis {name} of like is not evenly spaced, so like is not a regular grid."
         )
     return step, float(axis[0]) - step / 2
 

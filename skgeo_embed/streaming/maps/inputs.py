@@ -153,8 +153,8 @@ class TableOfCells:
             raise UsageError(
                 f"the model was fitted with {len(missing)} column(s) that the map does not have: "
                 f"{shown}. Pass covariates={{{missing[0]!r}: ...}} (--covariate NAME=VALUE), a "
-                "raster or a constant for each; a model of an encoder's features belongs in a "
-                "Pipeline behind the encoder."
+                "raster or a constant for each. If the model was fitted on an encoder's features, "
+                "put both into one Pipeline."
             )
         unknown = [name for name in given if name not in self.wanted.others]
         if unknown:

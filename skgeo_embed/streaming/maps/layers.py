@@ -75,7 +75,7 @@ def class_dtype(n_classes: int, wanted: str | None) -> np.dtype:
     largest = np.iinfo(chosen).max if chosen.kind in "iu" else 2 ** (np.finfo(chosen).nmant + 1)
     if n_classes > largest:
         raise UsageError(
-            f'dtype="{wanted}" has room for {largest} classes beside the missing value, and the '
-            f'model has {n_classes}; pass dtype="{least}" or none.'
+            f'dtype="{wanted}" can hold {largest} classes and a missing value, but the '
+            f'model has {n_classes}; pass dtype="{least}", or no dtype.'
         )
     return chosen

@@ -82,7 +82,7 @@ class MapStore:
             if other:
                 raise FileExistsError(
                     f"{self._folder} holds blocks of a map with another {', '.join(other)}; pass "
-                    "restart=True (--restart) to begin again, or finish that map first."
+                    "restart=True (--restart) to start again, or finish that map first."
                 )
             self._arrays = [self._map(number) for number in range(len(self.layers))]
             self._read_journal()
@@ -166,13 +166,13 @@ class MapStore:
         layer = self.layers[number]
         if array.shape != self._shape(layer) or array.dtype != layer.dtype:
             raise FileExistsError(
-                f"{path} is not what was written there; pass restart=True (--restart) to begin "
+                f"{path} was changed after it was written; pass restart=True (--restart) to start "
                 "again."
             )
         return array
 
     def _known(self) -> dict[str, Any] | None:
-        """Return what the folder says of its blocks; None if it holds none."""
+        """Return what the folder says about its blocks; None if it holds none."""
         assert self._folder is not None
         own = {RECORD, JOURNAL, ".lock", "whole", "whole.zarr", "plain.tif"}
         others = {

@@ -56,7 +56,7 @@ class ModelValues:
     ) -> None:
         if not hasattr(model, "predict"):
             raise UsageError(
-                f"{type(model).__name__} has no predict; a map of an encoder's features is made by "
+                f"{type(model).__name__} has no predict. For a map of an encoder's features use "
                 "encode_grid."
             )
         self._model = model
@@ -65,7 +65,7 @@ class ModelValues:
         if probabilities and not (self._classifies and hasattr(model, "predict_proba")):
             raise UsageError(
                 f"probabilities=True, but {type(model).__name__} "
-                + ("has no predict_proba." if self._classifies else "is no classifier.")
+                + ("has no predict_proba." if self._classifies else "is not a classifier.")
             )
         if not self._classifies and codes is not None and np.dtype(codes).kind in "iu":
             raise UsageError(f'dtype="{codes}" would round predictions; choose float32 or float64.')
@@ -75,7 +75,7 @@ class ModelValues:
         self._names, self._units = names, units
         self._floats_wanted, self._codes_wanted = floats, codes
         if self._classifies and isinstance(getattr(model, "classes_", None), list):
-            raise UsageError("maps of several classes at once are not made; fit a model for each.")
+            raise UsageError("a map of several class outputs is not possible; fit one model each.")
 
     def layers(self, found: Sequence[np.ndarray]) -> list[Layer]:
         """Describe the bands, of which some values are known."""

@@ -241,7 +241,7 @@ def test_pixels_and_values_that_cannot_be():
 
 def test_no_other_network_has_a_layer_of_content():
     content, _ = filled([layer()], EVEN)
-    with pytest.raises(ValueError, match="only a ContentNetwork has content columns"):
+    with pytest.raises(ValueError, match="only a ContentNetwork has them"):
         LocationEncoder(3, 4, 4).output_dim("content")
     with pytest.raises(ValueError, match='the only layer is "content"'):
         ContentNetwork(content).output_dim("hidden")

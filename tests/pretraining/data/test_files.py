@@ -318,9 +318,9 @@ def test_an_index_does_not_lead_out_of_its_folder(pairs, tmp_path):
 def test_without_a_cache_folder_files_are_checked_each_time(folder, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SKGEO_EMBED_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.warns(TrainingWarning, match=r"cannot be kept on disk.*SKGEO_EMBED_CACHE"):
+    with pytest.warns(TrainingWarning, match=r"cannot be stored.*SKGEO_EMBED_CACHE"):
         pretrainer = small(max_epochs=1).fit(folder)
-    with pytest.warns(TrainingWarning, match="cannot be kept on disk"):
+    with pytest.warns(TrainingWarning, match="cannot be stored"):
         assert 0 <= pretrainer.score(folder) <= 1
 
 

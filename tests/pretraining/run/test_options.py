@@ -111,10 +111,10 @@ def test_gradients_are_clipped_in_mixed_precision(pairs, algorithm):
         ({"min_steps": 3}, "use the argument max_epochs"),
         ({"limit_train_batches": 0}, "nothing to train on"),
         ({"callbacks": GradientAccumulationScheduler({0: 2})}, "use the argument micro_batch_size"),
-        ({"max_time_s": 3}, r"'max_time_s'\] is no option of Lightning's Trainer.*'max_time'"),
+        ({"max_time_s": 3}, r"'max_time_s'\] is not an option of Lightning's Trainer.*'max_time'"),
         ({"callbacks": [EarlyStopping]}, "holds the class EarlyStopping; pass an object"),
         ({"callbacks": "EarlyStopping"}, "must be callbacks.*got 'EarlyStopping'"),
-        ({"callbacks": [len]}, "holds .*len.*, which is no callback"),
+        ({"callbacks": [len]}, "holds .*len.*, which is not a callback"),
         (
             {"callbacks": [EarlyStopping("val_loss"), OpenFile()]},
             "OpenFile cannot be copied.*`setup`",

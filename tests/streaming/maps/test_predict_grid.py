@@ -163,7 +163,7 @@ def test_more_classes_than_a_type_holds():
     with pytest.raises(ValueError, match='dtype="int8" would round predictions'):
         predict_grid(model, resolution=30, dtype="int8")
     many = encoded(KNeighborsClassifier(1)).fit(pd.concat([PLACES] * 2), np.tile(classes, 2))
-    with pytest.raises(ValueError, match=r'"int8" has room for 127 classes .* has 200; .*"uint8"'):
+    with pytest.raises(ValueError, match=r'"int8" can hold 127 classes .* has 200; .*"uint8"'):
         predict_grid(many, resolution=30, dtype="int8")
     assert predict_grid(many, resolution=30)["class"].dtype == np.uint8
 
@@ -381,7 +381,7 @@ def test_cells_outside_the_mask_cost_nothing(monkeypatch):
         ({"crs": "EPSG:3035"}, 'needs a resolution, such as resolution="1km"'),
         ({"crs": "EPSG:3035", "resolution": "1deg"}, "is in metre"),
         ({"crs": "EPSG:9", "resolution": 1}, "cannot be read"),
-        ({"crs": "EPSG:3857", "resolution": "50km", "region": PACIFIC}, "is torn apart"),
+        ({"crs": "EPSG:3857", "resolution": "50km", "region": PACIFIC}, "is split at the edge"),
         ({"resolution": 1e-8}, "of memory, and this machine has"),
         ({"like": "no.tif"}, "there is no file no.tif"),
         ({"like": 3}, "like must be a path or an xarray object"),
@@ -392,7 +392,7 @@ def test_cells_outside_the_mask_cost_nothing(monkeypatch):
         ({"probabilities": True}, "Pipeline is no classifier"),
         ({"applicability": Ridge()}, "must be a fitted AreaOfApplicability"),
         ({"name": ["a", "b"]}, "name must be 1 text"),
-        ({"dtype": "words"}, "is no type of numbers"),
+        ({"dtype": "words"}, "is not a type of numbers"),
     ],
 )
 def test_bad_input(options, message):
@@ -407,7 +407,7 @@ def test_models_that_were_not_fitted_on_places():
     frame = pd.DataFrame(features[:, :2], columns=["a", "b"])
     with pytest.raises(ValueError, match="was not fitted on places: there is no column"):
         predict_grid(Ridge().fit(frame, features[:, 0]))
-    with pytest.raises(ValueError, match=r"has no predict; .* made by encode_grid"):
+    with pytest.raises(ValueError, match=r"has no predict.* use encode_grid"):
         predict_grid(PositionalEncoder().fit())
     with pytest.raises(Exception, match="is not fitted"):
         predict_grid(Ridge())
