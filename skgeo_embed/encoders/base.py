@@ -24,6 +24,7 @@ from skgeo_embed.places.areas import area_sampling, points_in_areas
 from skgeo_embed.places.distinct import distinct_places, spread_rows
 from skgeo_embed.places.kinds import PlaceInput, Table, recognise
 from skgeo_embed.places.reading import Coordinates, Reader, axis_in_degrees, read_axis
+from skgeo_embed.places.swapped import warn_if_swapped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -415,6 +416,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     def _read(self, source: PlaceInput, *, reset: bool) -> Coordinates:
         places = self.reader_.read(source)
         self.check_columns(source, reset=reset)
+        if reset or not self._saw_columns:  # not twice for one table
+            warn_if_swapped(places.lonlat)
         if places.out_of_range:
             warn_caller(f"{places.out_of_range} Their features are NaN.", InvalidCoordinateWarning)
         return places

@@ -86,7 +86,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         columns. For an untrained encoder "untrained" is True; licence and training data are then
         those of its feature grid, or None if it has no grid.
     n_features_in_ : int
-        2.
+        Number of input columns, always 2.
     feature_names_in_ : ndarray of shape (2,)
         Column names seen in `fit`, where the input had string names.
 
