@@ -17,7 +17,7 @@ from skgeo_embed import (
     spatial_pipeline,
 )
 from skgeo_embed.model_selection import SpatialBlockKFold
-from skgeo_embed.prediction import applicability
+from skgeo_embed.prediction.dissimilarity import mean_distance
 from skgeo_embed.prediction.error_profile import ErrorProfile
 
 
@@ -71,10 +71,9 @@ def test_spatial_folds_widen_the_area():
     assert blocks.threshold_ > 1.2 * random.threshold_
 
 
-def test_mean_distance_of_a_sample(features, monkeypatch):
-    whole = applicability._mean_distance(features)
-    monkeypatch.setattr(applicability, "PAIRED_ROWS", 200)
-    assert applicability._mean_distance(features) == pytest.approx(whole, rel=0.05)
+def test_mean_distance_of_a_sample(features):
+    whole = mean_distance(features)
+    assert mean_distance(features, most_rows=200) == pytest.approx(whole, rel=0.05)
 
 
 @pytest.mark.parametrize(
