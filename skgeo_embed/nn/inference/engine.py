@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
+from skgeo_embed.nn.inference.compact import compacted
 from skgeo_embed.nn.inference.devices import check_precision, resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, split_encoding
@@ -89,15 +90,18 @@ class InferenceEngine:
     def graph(self, options: EncodingOptions) -> Callable[[Tensor], Tensor]:
         """Return the function of (n, 2) degrees to features that a graph is traced from."""
         on_cpu = replace(options, device=torch.device("cpu"))
-        return partial(self._network(on_cpu).embed, options=on_cpu)
+        check_precision(on_cpu.device, options.dtype)
+        network = _network_class(self.module)(
+            compacted(self.module), on_cpu.device, getattr(torch, options.dtype)
+        )
+        return partial(network.embed, options=on_cpu)
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
         key = resolve_device(options.device), getattr(torch, options.dtype)
         check_precision(key[0], options.dtype)
         with self._lock:
             if key not in self._networks:
-                kind = SineNetwork if is_sine_network(self.module) else AnyNetwork
-                self._networks[key] = kind(self.module, *key)
+                self._networks[key] = _network_class(self.module)(self.module, *key)
             return self._networks[key]
 
 
@@ -117,6 +121,10 @@ def is_sine_network(module: EncodedNetwork) -> bool:
         and isinstance(split_encoding(module.posenc)[0], SphericalHarmonics)
         and isinstance(module.nnet, SirenNet)
     )
+
+
+def _network_class(module: EncodedNetwork) -> type[AnyNetwork] | type[SineNetwork]:
+    return SineNetwork if is_sine_network(module) else AnyNetwork
 
 
 def _tiler(network: AnyNetwork | SineNetwork, options: EncodingOptions, kind: str) -> Tiler:
