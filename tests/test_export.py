@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import PositionalEncoder, SatCLIPEncoder, to_onnx
-from skgeo_embed.export import places_to_check, register_converters
+from skgeo_embed.export import register_converters
+from skgeo_embed.export.checks import places_to_check
 from tests.encoders.zoo import GLOBAL, MAKERS
 
 onnx = pytest.importorskip("onnx")
