@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skgeo_embed.encoders.base import CoordinateTransformer
+from skgeo_embed.export.shrinking import shrink_constants
 from skgeo_embed.places.reading import ROUNDING
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def encoder_model(encoder: CoordinateTransformer) -> ModelProto:
         custom_translation_table={torch.ops.aten.scalar_tensor.default: _exact_scalar},
     )
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    shrink_constants(model)
+    return model
 
 
 def _exact_scalar(value: Any, dtype: int = 1, **_: Any) -> Any:

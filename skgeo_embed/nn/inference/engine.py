@@ -18,6 +18,7 @@ from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, split_encoding
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tiles import Tiler
+from skgeo_embed.nn.inference.traced import TracedSines
 from skgeo_embed.nn.inference.transfer import copied_from_card
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.networks import SirenNet
@@ -91,9 +92,8 @@ class InferenceEngine:
         """Return the function of (n, 2) degrees to features that a graph is traced from."""
         on_cpu = replace(options, device=torch.device("cpu"))
         check_precision(on_cpu.device, options.dtype)
-        network = _network_class(self.module)(
-            compacted(self.module), on_cpu.device, getattr(torch, options.dtype)
-        )
+        kind = TracedSines if is_sine_network(self.module) else AnyNetwork
+        network = kind(compacted(self.module), on_cpu.device, getattr(torch, options.dtype))
         return partial(network.embed, options=on_cpu)
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
@@ -101,7 +101,8 @@ class InferenceEngine:
         check_precision(key[0], options.dtype)
         with self._lock:
             if key not in self._networks:
-                self._networks[key] = _network_class(self.module)(self.module, *key)
+                kind = SineNetwork if is_sine_network(self.module) else AnyNetwork
+                self._networks[key] = kind(self.module, *key)
             return self._networks[key]
 
 
@@ -121,10 +122,6 @@ def is_sine_network(module: EncodedNetwork) -> bool:
         and isinstance(split_encoding(module.posenc)[0], SphericalHarmonics)
         and isinstance(module.nnet, SirenNet)
     )
-
-
-def _network_class(module: EncodedNetwork) -> type[AnyNetwork] | type[SineNetwork]:
-    return SineNetwork if is_sine_network(module) else AnyNetwork
 
 
 def _tiler(network: AnyNetwork | SineNetwork, options: EncodingOptions, kind: str) -> Tiler:
