@@ -19,7 +19,7 @@ SMALLER = {
 
 
 def shrink_constants(model: ModelProto) -> None:
-    """Store constants in smaller types and each only once; a runtime casts them when it opens it."""
+    """Store constants in smaller types, each only once; a runtime casts them back when it opens."""
     from onnx.helper import make_node, np_dtype_to_tensor_dtype
     from onnx.numpy_helper import from_array, to_array
 

@@ -129,7 +129,8 @@ class AveragesReader(Protocol):
 
     keys: tuple[tuple[str, str, float], ...]
 
-    def read(self, lonlat: Tensor) -> Tensor: ...
+    def read(self, lonlat: Tensor) -> Tensor:
+        """Return the averages."""
 
 
 class ContentLayers(nn.Module):

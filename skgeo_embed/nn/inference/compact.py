@@ -270,7 +270,10 @@ class CompactContent(nn.Module):
                 if heights[name] // boxes.height in PIXELS_HIGH and name not in beside:
                     beside.append(name)
         return {
-            height: (some, PackedTable(torch.cat([content.pixels(name)[0] for name in some], dim=-1)))
+            height: (
+                some,
+                PackedTable(torch.cat([content.pixels(name)[0] for name in some], dim=-1)),
+            )
             for height, some in names.items()
             if some
         }
