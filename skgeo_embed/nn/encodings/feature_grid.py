@@ -105,7 +105,7 @@ class FeatureGrid(nn.Module):
         return (rows * self.width + columns).flatten(1), weights
 
     def nodes(self, lonlat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rows (n, 2, 1), columns (n, 1, 2) and weights (n, 4) of the nodes around points."""
+        """Return rows (n, 2, 1), columns (n, 1, 2) and weights (n, 4) of nodes around points."""
         row, column = self._position(*lonlat.double().unbind(-1))
         south = row.floor().clamp(0, self.height - 2)
         west = column.floor()

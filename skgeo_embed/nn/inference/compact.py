@@ -269,14 +269,12 @@ class CompactContent(nn.Module):
                 beside = names.setdefault(heights[name], [])
                 if heights[name] // boxes.height in PIXELS_HIGH and name not in beside:
                     beside.append(name)
-        return {
-            height: (
-                some,
-                PackedTable(torch.cat([content.pixels(name)[0] for name in some], dim=-1)),
-            )
-            for height, some in names.items()
-            if some
-        }
+        packed = {}
+        for height, some in names.items():
+            if some:
+                pixels = torch.cat([content.pixels(name)[0] for name in some], dim=-1)
+                packed[height] = some, PackedTable(pixels)
+        return packed
 
 
 def compacted(module: EncodedNetwork) -> EncodedNetwork:
@@ -300,7 +298,7 @@ def compacted(module: EncodedNetwork) -> EncodedNetwork:
 
 
 def _tiles(values: Tensor, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut (height, width, channels) into tiles (n, side²), with the least values and bits, (n, 1)."""
+    """Cut (height, width, channels) into tiles (n, side²); return least values and bits too."""
     height, width, _ = values.shape
     padding = (0, -height % side), (0, -width % side), (0, 0)
     whole = np.pad(values.numpy(), padding, mode="edge")

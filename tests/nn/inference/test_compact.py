@@ -72,7 +72,7 @@ def test_packed_integers_are_those_that_were_packed(shape):
 @pytest.mark.parametrize("lit", [0.0, 0.01, 1.0])
 def test_rows_without_runs_of_zeros(lit):
     random = np.random.default_rng(3)
-    rows = torch.from_numpy((random.random((64, 2048, 2)) * (random.random((64, 2048, 1)) < lit)))
+    rows = torch.from_numpy(random.random((64, 2048, 2)) * (random.random((64, 2048, 1)) < lit))
     packed = SparseRows(rows.float())
     found = packed.read(torch.arange(64)[:, None], torch.arange(2048)[None])
     np.testing.assert_array_equal(found.numpy(), rows.float().numpy())
