@@ -44,7 +44,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         absolute coefficients of a linear model of standardised features. None gives equal weights.
     cv : int, splitter, iterable of pairs or None, default=None
         The folds of the model's cross-validation. None is five random folds of places, which do
-        not depend on the order of the rows.
+        not depend on the order of the rows. Rows that no fold tests have no part in the threshold.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Largest dissimilarity index inside the area.
     train_dissimilarity_ : ndarray of shape (n,)
         Indices of the training rows, to the nearest row of another fold and place; means over
-        the folds of a row that is tested several times.
+        the folds of a row that is tested several times, NaN of one that is never tested.
     mean_distance_ : float
         Mean distance between training rows, in weighted standardised features.
     offset_ : float
@@ -103,8 +103,9 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n, d)
             Features that the model was trained on.
-        y : None
-            Ignored.
+        y : array-like of shape (n,), default=None
+            Values or classes of the rows, for a `cv` that reads them, such as
+            ``SpatialBlockKFold(block_size="autocorrelation")``.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the rows, for a `cv` of spatial blocks, and to say which rows
             share a place.
@@ -121,11 +122,18 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ValueError
             If there are fewer than two rows or places, or `importance` does not match the features.
         """
-        return self._fit_features(X, coords, groups, model=None)
+        return self._fit_features(X, y, coords, groups)
 
     @classmethod
     def from_model(
-        cls, model: Any, X: Any, *, coords: Any = None, cv: Any = None, groups: Any = None
+        cls,
+        model: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        coords: Any = None,
+        cv: Any = None,
+        groups: Any = None,
     ) -> AreaOfApplicability:
         """Fit the area of a fitted model, in the features that its last step reads.
 
@@ -140,6 +148,8 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             A fitted pipeline, or a meta-estimator or search around one.
         X : array-like or frame of shape (n, d)
             The table that the model was fitted on.
+        y : array-like of shape (n,), default=None
+            As for :meth:`fit`.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the rows, if X does not say which columns hold them.
         cv, groups
@@ -165,14 +175,19 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         features = features_of_model(model, X)
         importance = importance_of(last_step(model), features)
         lonlat = find_coordinates(X, coords)
-        return cls(importance=importance, cv=cv)._fit_features(features, lonlat, groups, model)
+        area = cls(importance=importance, cv=cv)
+        return area._fit_features(features, y, lonlat, groups, model, X)
 
     @property
     def takes_tables(self) -> bool:
         """Whether methods take a model's tables, and not features."""
         return self._model is not None
 
-    def _fit_features(self, X: Any, coords: Any, groups: Any, model: Any) -> AreaOfApplicability:
+    def _fit_features(
+        self, X: Any, y: Any, coords: Any, groups: Any, model: Any = None, table: Any = None
+    ) -> AreaOfApplicability:
+        """Fit on features X, of a model's table if there is a model."""
+        table = X if model is None else table
         with whole_fit(self) as twin:
             twin._model = model
             features = validate_data(twin, without_mask(X), dtype=np.float64, ensure_min_samples=2)
@@ -190,15 +205,12 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             order = order_of_rows(scaled, nothing, nothing if lonlat is None else lonlat)
             twin.mean_distance_ = mean_distance(scaled[order])
             place = numbered_places(scaled / twin.mean_distance_, lonlat)
-            if place.any():
-                folds = folds_of_places(self.cv, scaled, lonlat, groups, place, order)
-                distance = distances_to_other_folds(scaled, place, folds)
-            elif lonlat is None:  # all features are alike
-                distance = np.zeros(len(scaled))
-            else:
-                raise ValueError(f"the {len(place)} rows share one place; at least 2 are needed.")
+            folds = folds_of_places(self.cv, table, y, lonlat, groups, place, order)
+            distance, tested = distances_to_other_folds(scaled, place, folds)
             twin.train_dissimilarity_ = distance / twin.mean_distance_
-            of_places = np.bincount(place, twin.train_dissimilarity_) / np.bincount(place)
+            counts = np.bincount(place[tested])
+            sums = np.bincount(place[tested], twin.train_dissimilarity_[tested])
+            of_places = sums[counts > 0] / counts[counts > 0]
             low, high = np.quantile(of_places, [0.25, 0.75])
             twin.threshold_ = float(of_places[of_places <= high + 1.5 * (high - low)].max())
             twin.offset_ = -twin.threshold_
@@ -270,8 +282,8 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ----------
         errors : array-like of shape (n,)
             Errors of the training rows in the model's cross-validation, in the order of `fit`:
-            prediction less truth. Use the folds of `cv`, so that the index of a row says how
-            unlike the training rows of its fold were.
+            prediction less truth; those of rows that no fold tests do not count. Use the folds of
+            `cv`, so that the index of a row says how unlike the training rows of its fold were.
 
         Returns
         -------
@@ -281,7 +293,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there is not one finite error for each training row.
+            If there is not one finite error for each training row that a fold tests.
 
         Examples
         --------
@@ -302,13 +314,20 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         errors = column_or_1d(without_mask(errors), dtype=np.float64)
-        if errors.shape != self._place.shape or not np.isfinite(errors).all():
+        if errors.shape != self._place.shape:
             raise ValueError(
-                f"errors must be one finite number for each of the {len(self._place)} training "
-                f"rows; got {len(errors)}, of which {int((~np.isfinite(errors)).sum())} are not "
-                "finite."
+                f"errors must be one number for each of the {len(self._place)} training rows; got "
+                f"{len(errors)}."
             )
-        return ErrorProfile(self.train_dissimilarity_, errors, self._place)
+        tested = np.isfinite(self.train_dissimilarity_)
+        wrong = np.flatnonzero(tested & ~np.isfinite(errors))
+        if len(wrong):
+            raise ValueError(
+                f"errors must be finite for each of the {tested.sum()} training rows that a fold "
+                f"tests; row {wrong[0]} has {errors[wrong[0]]}."
+            )
+        place = np.unique(self._place[tested], return_inverse=True)[1].ravel()
+        return ErrorProfile(self.train_dissimilarity_[tested], errors[tested], place)
 
     def _read(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

@@ -169,6 +169,13 @@ def warn_if_names_are_gone(estimator: Any, X: Any, names: Any) -> None:
         )
 
 
+def of_all_classes(known: np.ndarray, own: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Spread a model's probabilities over all classes; those that it never saw have 0."""
+    found = np.zeros((len(known), len(classes)))
+    found[:, np.searchsorted(classes, own)] = known
+    return found
+
+
 def _has_probabilities(model: CorrectedEstimator) -> bool:
     return is_classifier(model._leading) and hasattr(model._leading, "predict_proba")
 

@@ -76,31 +76,33 @@ class SpatialConformal(PlacesMetaEstimator):
         if n_rows < least_units(level):
             raise ValueError(_too_few(level, n_rows, "rows"))
         weights, folds = self._row_weights, self._folds(X, y, lonlat, groups)
+        tested = np.concatenate([test for _, test in folds])
+        n_tested = len(np.unique(tested))
+        if n_tested < least_units(level):
+            raise ValueError(_too_few(level, n_tested, "rows in test folds"))
         errors = Parallel(n_jobs=self.n_jobs)(
             delayed(_held_out_errors)(self, X, y, coords, groups, weights, *fold) for fold in folds
         )
-        tested = np.concatenate([test for _, test in folds])
         measured = [Remoteness(lonlat[train]).measure(lonlat[test]) for train, test in folds]
         remoteness, known = (np.concatenate(parts) for parts in zip(*measured, strict=True))
         place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
         unit = np.where(known, tested, n_rows + place[tested])
         weight = np.ones(len(tested)) if weights is None else weights[tested]
         held = HeldOut(np.concatenate(errors), remoteness, lonlat[tested], unit, weight)
-        self._calibrate(held, known, int(place.max()) + 1)
+        self._calibrate(held, known)
         self._known = Remoteness(lonlat)
         self.estimator_ = _fit(self._learner(y), X, y, coords, groups, weights)
 
-    def _calibrate(self, held: HeldOut, known: np.ndarray, n_places: int) -> None:
+    def _calibrate(self, held: HeldOut, known: np.ndarray) -> None:
         """Learn bounds at new places, and at known ones if enough held-out rows lie at those."""
         level, least = self.confidence_level, least_units(self.confidence_level)
-        enough_here, enough_away = (
-            len(np.unique(held.unit[rows])) >= least for rows in (known, ~known)
-        )
+        n_here, n_away = (len(np.unique(held.unit[rows])) for rows in (known, ~known))
+        enough_here, enough_away = n_here >= least, n_away >= least
         if not (enough_here or enough_away):
-            raise ValueError(_too_few(level, n_places, "places"))
+            raise ValueError(_too_few(level, max(n_here, n_away), "places in test folds"))
         if not enough_away:
             warn_caller(
-                f"only {len(np.unique(held.unit[~known]))} places were held out as a whole, and "
+                f"only {n_away} places were held out as a whole, and "
                 f"confidence_level={level} needs {least}: intervals and sets hold at known places, "
                 "and are unbounded at new ones. Pass cv=None or folds that hold out whole places, "
                 "or lower the level.",
@@ -135,7 +137,7 @@ class SpatialConformal(PlacesMetaEstimator):
         return [
             fold
             for cv in (self.cv if several else [self.cv])
-            for fold in _complete(chosen_folds(cv, lonlat, y, groups), len(y))
+            for fold in chosen_folds(cv, lonlat, y, groups, table=X)
         ]
 
     def _default_folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
@@ -160,18 +162,6 @@ def _too_few(level: float, count: int, what: str) -> str:
         f"even the largest error of so few reaches it. Pass more {what}, or a level of at most "
         f"{np.floor(1000 * count / (count + 1)) / 1000:g}."
     )
-
-
-def _complete(folds: list[Fold], n_rows: int) -> list[Fold]:
-    tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, dtype=int)
-    missing = np.flatnonzero(np.bincount(tested, minlength=n_rows) == 0)
-    if len(missing):
-        raise ValueError(
-            f"cv must put each row into a test fold; {len(missing)} row(s) are in none of "
-            f"{len(folds)} (first: row {missing[0]}). Choose folds that leave out no row, such as "
-            "KFold."
-        )
-    return folds
 
 
 def _held_out_errors(

@@ -61,8 +61,11 @@ def numbered_places(features: np.ndarray, lonlat: np.ndarray | None) -> np.ndarr
 
 def distances_to_other_folds(
     scaled: np.ndarray, place: np.ndarray, folds: list[Fold]
-) -> np.ndarray:
-    """Return the mean distance of each row to the nearest of other folds and places."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean distance of each tested row to other folds and places, and which these are.
+
+    Without folds all rows are alike, and their distance is 0.
+    """
     total, count = np.zeros(len(scaled)), np.zeros(len(scaled), dtype=int)
     for train, test in folds:
         elsewhere = train[~np.isin(place[train], place[test])]
@@ -75,27 +78,38 @@ def distances_to_other_folds(
         nearest = NearestNeighbors(n_neighbors=1).fit(scaled[elsewhere])
         total[test] += nearest.kneighbors(scaled[test])[0][:, 0]
         count[test] += 1
-    if not count.all():
-        raise ValueError(f"cv leaves {(count == 0).sum()} row(s) out of all test folds.")
-    return total / count
+    if not folds:
+        return total, np.ones(len(total), dtype=bool)
+    tested = count > 0
+    return np.where(tested, total / np.maximum(count, 1), np.nan), tested
 
 
 def folds_of_places(
     cv: Any,
-    scaled: np.ndarray,
+    table: Any,
+    y: Any,
     lonlat: np.ndarray | None,
     groups: Any,
     place: np.ndarray,
     order: np.ndarray,
 ) -> list[Fold]:
-    """Return the folds of `cv`, or five of whole places that the rows' order does not change."""
+    """Return the folds of `cv`, or five of whole places that the rows' order does not change.
+
+    There are none if all features are alike and no places are known.
+    """
+    if not place.any():
+        if lonlat is None:
+            return []
+        raise ValueError(f"the {len(place)} rows share one place; at least 2 are needed.")
     if cv is not None:
         needs_places = isinstance(cv, SpatialSplitter) and cv.needs_places
         if lonlat is None and needs_places:
             raise CoordinateError(
                 f"cv={type(cv).__name__} needs places, but X holds features; pass coords."
             )
-        return chosen_folds(cv, scaled if lonlat is None else lonlat, groups=groups)
+        if lonlat is None:
+            return chosen_folds(cv, np.zeros((len(place), 1)), y, groups)
+        return chosen_folds(cv, lonlat, y, groups, table=table)
     _, first = np.unique(place[order], return_index=True)
     places = place[order][np.sort(first)]  # in the order of the rows' values
     rows = np.arange(len(place))

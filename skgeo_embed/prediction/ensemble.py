@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import column_or_1d
 
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
-from skgeo_embed.prediction.base import CorrectedEstimator
+from skgeo_embed.prediction.base import CorrectedEstimator, of_all_classes
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
 from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
@@ -217,10 +217,7 @@ def _lighter(model: Any) -> Any:
 def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
     """Predict with a fitted learner, (candidates, n, 1), or probabilities (1, n, classes)."""
     if classes is not None:
-        known = model.predict_proba(X)
-        found = np.zeros((1, len(known), len(classes)))
-        found[0][:, np.searchsorted(classes, model.classes_)] = known
-        return found
+        return of_all_classes(model.predict_proba(X), model.classes_, classes)[None]
     last = model[-1] if isinstance(model, Pipeline) else model
     if not isinstance(last, RidgePath):
         return column_or_1d(model.predict(X))[None, :, None]

@@ -51,9 +51,11 @@ class SpatialConformalRegressor(SpatialConformal):
         distance if intervals then hold as well in blocks that are left out of the calibration,
         and lose at least 2 % less by the pinball loss.
     cv : int, splitter, list of splitters or iterable of pairs, default=None
-        Folds; splitters get the places, and each must test every row, once or more often. None is
-        five random folds that do not depend on the order of the rows, five folds of blocks of
-        a tenth of the extent of the places, and, if rows share places, five random folds of places.
+        Folds; splitters get the places. Rows that no fold tests do not calibrate: with
+        :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` intervals are those of the future.
+        None is five random folds that do not depend on the order of the rows, five folds of blocks
+        of a tenth of the extent of the places, and, if rows share places, five random folds of
+        places.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
@@ -78,7 +80,7 @@ class SpatialConformalRegressor(SpatialConformal):
        Intelligence 74. doi 10.1007/s10472-013-9368-4.
     .. [2] X. Lou, P. Luo, L. Meng (2025). "GeoConformal prediction: a model-agnostic framework for
        measuring the uncertainty of spatial prediction". Annals of the American Association of
-       Geographers 115. doi 10.1080/24694452.2025.2516091.
+       Geographers 115:1971-1998. doi 10.1080/24694452.2025.2516091.
 
     Examples
     --------

@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed.prediction.base import CorrectedEstimator
+from skgeo_embed.prediction.base import CorrectedEstimator, of_all_classes
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 from skgeo_embed.prediction.rows import (
+    Fold,
     chosen_folds,
     each_row_once,
     folds_in_order,
     order_of_rows,
 )
-from skgeo_embed.prediction.weights import that_asks_for_weights, weighted_fit_arguments
+from skgeo_embed.prediction.weights import weighted_fit_arguments
 
 
 class ResidualInterpolator(CorrectedEstimator):
@@ -58,7 +61,8 @@ class ResidualInterpolator(CorrectedEstimator):
         Folds of the out-of-fold predictions; splitters get the places. None is five random folds,
         stratified for a classifier, that do not depend on the order of the rows. With
         :class:`~skgeo_embed.model_selection.SpatialBlockKFold` residuals are those of predictions
-        far from training places.
+        far from training places. Rows that no fold tests have no residual, and correct nothing:
+        with :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` only the future does.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
@@ -69,7 +73,8 @@ class ResidualInterpolator(CorrectedEstimator):
     estimator_ : estimator object
         Fitted on all rows.
     residuals_ : ndarray of shape (n,), or (n, n_classes) of a classifier
-        Out-of-fold residuals: in the units of y, or 1 for the class of the row less probabilities.
+        Out-of-fold residuals: in the units of y, or 1 for the class of the row less probabilities;
+        NaN of rows that no fold tests.
     weighting_ : Weighting or None
         Neighbours k, softening c, shrinkage s and share of labels b; None without a correction.
     interpolator_ : regressor or None
@@ -129,20 +134,19 @@ class ResidualInterpolator(CorrectedEstimator):
         self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
     ) -> None:
         target, weights = self._read_target(y), self._row_weights
-        given = weighted_fit_arguments(self.estimator, weights)
-        predicted = cross_val_predict(
-            that_asks_for_weights(self.estimator, weights),
-            X,
-            y,
-            cv=self._folds(order_of_rows(X, target, lonlat), y, lonlat, groups),
-            n_jobs=self.n_jobs,
-            params=given,  # None fails under metadata routing in scikit-learn 1.6.0
-            method="predict_proba" if is_classifier(self.estimator) else "predict",
-        ).reshape(target.shape)
+        folds = self._folds(X, order_of_rows(X, target, lonlat), y, lonlat, groups)
+        parts = Parallel(n_jobs=self.n_jobs)(
+            delayed(self._hold_out)(X, y, weights, *fold) for fold in folds
+        )
+        predicted = np.full(target.shape, np.nan)
+        for (_, test), part in zip(folds, parts, strict=True):
+            predicted[test] = part
         self.residuals_ = target - predicted
         if not is_classifier(self.estimator):
             self.residuals_ = self.residuals_[:, 0]
-        known = KnownPlaces(lonlat, target, predicted, weights)
+        tested = np.sort(np.concatenate([test for _, test in folds]))
+        of_tested = None if weights is None else weights[tested]
+        known = KnownPlaces(lonlat[tested], target[tested], predicted[tested], of_tested)
         self.spacing_km_ = known.spacing_km
         if self.interpolator is None:
             neighbors = NeighborCorrection(known)
@@ -150,19 +154,34 @@ class ResidualInterpolator(CorrectedEstimator):
         else:
             surface = SurfaceCorrection(self.interpolator, known)
             self._correction, self.interpolator_ = surface.correct, surface.regressor
-        self.estimator_ = clone(self.estimator).fit(X, y, **given)
+        self.estimator_ = self._fitted(X, y, weights)
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
-        if hasattr(self, "classes_"):
-            predicted = self.estimator_.predict_proba(X)
-        else:
-            predicted = column_or_1d(self.estimator_.predict(X))[:, None]
+        predicted = self._predicted(self.estimator_, X)
         return predicted + self._correction(self._places(X, coords), predicted)
 
-    def _folds(self, order: np.ndarray, y: np.ndarray, lonlat: np.ndarray, groups: Any) -> Any:
+    def _hold_out(
+        self, X: Any, y: np.ndarray, weights: np.ndarray | None, train: np.ndarray, test: np.ndarray
+    ) -> np.ndarray:
+        some = None if weights is None else weights[train]
+        model = self._fitted(_safe_indexing(X, train), y[train], some)
+        return self._predicted(model, _safe_indexing(X, test))
+
+    def _fitted(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Any:
+        return clone(self.estimator).fit(X, y, **weighted_fit_arguments(self.estimator, weights))
+
+    def _predicted(self, model: Any, X: Any) -> np.ndarray:
+        """Return predictions as a column, or a column of probabilities for each class."""
+        if not hasattr(self, "classes_"):
+            return column_or_1d(model.predict(X))[:, None]
+        return of_all_classes(model.predict_proba(X), model.classes_, self.classes_)
+
+    def _folds(
+        self, X: Any, order: np.ndarray, y: np.ndarray, lonlat: np.ndarray, groups: Any
+    ) -> list[Fold]:
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            folds = chosen_folds(self.cv, lonlat, y, groups, classifier=classifier)
+            folds = chosen_folds(self.cv, lonlat, y, groups, table=X, classifier=classifier)
             return each_row_once(folds, len(y))
         if classifier:
             n_splits = min(5, int(np.unique(y, return_counts=True)[1].max()))

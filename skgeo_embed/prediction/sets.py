@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import without_mask
+from skgeo_embed.prediction.base import of_all_classes
 from skgeo_embed.prediction.conformal import SpatialConformal
 from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
 
@@ -43,8 +44,9 @@ class SpatialConformalClassifier(SpatialConformal):
         distance if sets then hold as well in blocks that are left out of the calibration,
         and lose at least 2 % less by the pinball loss.
     cv : int, splitter, list of splitters or iterable of pairs, default=None
-        Folds; splitters get the places, and each must test every row, once or more often. None is
-        five random folds with about as many rows of a class in each, five folds of blocks of a
+        Folds; splitters get the places. Rows that no fold tests do not calibrate: with
+        :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` sets are those of the future. None
+        is five random folds with about as many rows of a class in each, five folds of blocks of a
         tenth of the extent of the places, and, if rows share places, five random folds of places.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
@@ -127,9 +129,7 @@ class SpatialConformalClassifier(SpatialConformal):
 
     def _probabilities(self, model: Any, X: Any, coords: Any) -> np.ndarray:
         known = model.predict_proba(X, **taken_by(model.predict_proba, coords=coords))
-        found = np.zeros((len(known), len(self.classes_)))
-        found[:, np.searchsorted(self.classes_, model.classes_)] = known
-        return found
+        return of_all_classes(known, model.classes_, self.classes_)
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
         """Predict the most probable class.

@@ -246,7 +246,7 @@ def test_too_few_places_are_unbounded_elsewhere_and_said_so():
     width = np.diff(model.predict_interval([X[0], [10.0, 50.001]]))[:, 0]
     assert width[0] < 4
     assert np.isinf(width[1])
-    with pytest.raises(ValueError, match="needs at least 9 places, got 5"):
+    with pytest.raises(ValueError, match="needs at least 9 places in test folds, got 5"):
         SpatialConformalRegressor(KNeighborsRegressor(5), cv=GroupKFold(5)).fit(
             X, y, groups=X[:, 0]
         )
