@@ -11,7 +11,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, gen_batches, indexable
 from sklearn.utils.validation import column_or_1d
 
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
@@ -25,6 +25,7 @@ N_SPLITS = 3
 ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
 TREES_IN_FOLDS = 20  # where a forest has more
 LEAVES_IN_FOLDS = 15  # where boosted trees have more
+ROWS_AT_ONCE = 16_384  # of a prediction: learners copy what they read
 EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
 
@@ -137,14 +138,21 @@ class SpatialEnsemble(CorrectedEstimator):
         self.estimator_ = fitted[0]
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
+        places = self._places(X, coords)
+        (X,) = indexable(X)
+        batches = gen_batches(max(1, len(places)), ROWS_AT_ONCE)  # learners refuse an empty table
+        blend = np.concatenate([self._blend(_safe_indexing(X, rows)) for rows in batches])
+        return blend + self._correction.correct(places, blend)
+
+    def _blend(self, X: Any) -> np.ndarray:
+        """Return the weighted mean of the learners, (n, 1) or (n, n_classes)."""
         classes = getattr(self, "classes_", None)
         parts = [
             np.tensordot(self.shares_[name], _candidates(model, X, classes), 1)
             for name, model in self.learners_
             if self.shares_[name].any()
         ]
-        blend = np.sum(parts, axis=0)
-        return blend + self._correction.correct(self._places(X, coords), blend)
+        return np.sum(parts, axis=0)
 
     def _check_learners(self) -> None:
         names = [name for name, _ in self.learners]

@@ -99,6 +99,13 @@ def test_the_order_of_rows_changes_nothing(places, trend):
     np.testing.assert_array_equal(again.predict(places), expected)
 
 
+def test_a_long_table_is_predicted_in_parts_that_change_nothing(places, trend, monkeypatch):
+    model = SpatialEnsemble([("linear", RidgePath(ALPHAS)), ("nearest", KNeighborsRegressor(3))])
+    expected = model.fit(places, trend).predict(places)
+    monkeypatch.setattr(ensemble, "ROWS_AT_ONCE", 150)  # the last part is shorter
+    np.testing.assert_allclose(model.predict(places), expected, rtol=1e-12)
+
+
 def test_rows_that_share_place_and_label_have_an_order_too(places):
     rng = np.random.RandomState(0)
     X = np.column_stack([np.repeat(places[:60], 5, axis=0), rng.randn(300, 2)])
