@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,10 +104,10 @@ class NeighborCorrection:
         self,
         lonlat: np.ndarray,
         target: np.ndarray,
+        weights: np.ndarray | None,
         near: np.ndarray,
         far: np.ndarray,
         folds: list[tuple[np.ndarray, np.ndarray]],
-        weights: np.ndarray | None = None,
     ) -> None:
         """Choose how far neighbours are followed, by errors near them and in held-out blocks.
 
@@ -135,6 +136,29 @@ class NeighborCorrection:
         if self.reach == 0:
             self.weighting = None
         self._own = self._own_effects()
+
+    def correct_held_out(
+        self,
+        lonlat: np.ndarray,
+        target: np.ndarray,
+        weights: np.ndarray | None,
+        near: np.ndarray,
+        predicted: np.ndarray,
+        folds: list[tuple[np.ndarray, np.ndarray]],
+    ) -> np.ndarray:
+        """Return predictions of held-out rows, (n, k), corrected by the other rows of their folds.
+
+        `near` predicts rows that were held out at random, `predicted` those that `folds` hold out.
+        """
+        corrected = predicted.copy()
+        for train, test in folds:
+            some = None if weights is None else weights[train]
+            if some is None or some.any():
+                twin = copy(self)
+                twin._known = KnownPlaces(lonlat[train], target[train], near[train], some)
+                twin._own = twin._own_effects()
+                corrected[test] += twin.correct(lonlat[test], predicted[test])
+        return corrected
 
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return the correction to add to the predictions (n, k) of places."""
@@ -180,7 +204,7 @@ class NeighborCorrection:
         """Return shrunk means of the residuals after neighbours, (n_places, k), if they help."""
         known = self._known
         left = known.row_residuals
-        if self.weighting is not None:
+        if self.weighting is not None and len(known.lonlat) > 1:
             others = known.others(self.weighting.n_neighbors)
             left = left - self._of_neighbors(*others, known.predicted)[known.place]
         sums, counts = known.sums(left), known.counts[:, None]

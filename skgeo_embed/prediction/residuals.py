@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone, is_classifier
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from joblib import delayed
+from sklearn.base import is_classifier
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed.prediction.base import CorrectedEstimator
+from skgeo_embed.prediction.base import CorrectedEstimator, probabilities_of
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 from skgeo_embed.prediction.rows import (
     chosen_folds,
@@ -18,7 +20,7 @@ from skgeo_embed.prediction.rows import (
     folds_in_order,
     order_of_rows,
 )
-from skgeo_embed.prediction.weights import that_asks_for_weights, weighted_fit_arguments
+from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
 
 
 class ResidualInterpolator(CorrectedEstimator):
@@ -63,6 +65,8 @@ class ResidualInterpolator(CorrectedEstimator):
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Number of processes for the folds.
+    verbose : int, default=0
+        With 1, a line after each fit says how many are done, and about how long the others take.
 
     Attributes
     ----------
@@ -106,6 +110,7 @@ class ResidualInterpolator(CorrectedEstimator):
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -117,6 +122,7 @@ class ResidualInterpolator(CorrectedEstimator):
         lon: str | int | None = None,
         lat: str | int | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.interpolator = interpolator
@@ -124,21 +130,27 @@ class ResidualInterpolator(CorrectedEstimator):
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _fit_rows(
         self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
     ) -> None:
         target, weights = self._read_target(y), self._row_weights
-        given = weighted_fit_arguments(self.estimator, weights)
-        predicted = cross_val_predict(
-            that_asks_for_weights(self.estimator, weights),
-            X,
-            y,
-            cv=self._folds(order_of_rows(X, target, lonlat), y, lonlat, groups),
-            n_jobs=self.n_jobs,
-            params=given,  # None fails under metadata routing in scikit-learn 1.6.0
-            method="predict_proba" if is_classifier(self.estimator) else "predict",
-        ).reshape(target.shape)
+        folds = self._folds(order_of_rows(X, target, lonlat), y, lonlat, groups)
+        table, classes = (self.estimator, X, y, weights), getattr(self, "classes_", None)
+        fits = [
+            Fit(
+                f"fold {number} of {len(folds)}",
+                len(train),
+                delayed(_fit_and_predict)(*table, train, test, classes),
+            )
+            for number, (train, test) in enumerate(folds, 1)
+        ]
+        whole = Fit("all rows", len(y), delayed(fit_rows)(*table, np.arange(len(y))))
+        *parts, self.estimator_ = run_fits(self, [*fits, whole])
+        predicted = np.empty(target.shape)
+        for (_, test), part in zip(folds, parts, strict=True):
+            predicted[test] = part
         self.residuals_ = target - predicted
         if not is_classifier(self.estimator):
             self.residuals_ = self.residuals_[:, 0]
@@ -150,7 +162,6 @@ class ResidualInterpolator(CorrectedEstimator):
         else:
             surface = SurfaceCorrection(self.interpolator, known)
             self._correction, self.interpolator_ = surface.correct, surface.regressor
-        self.estimator_ = clone(self.estimator).fit(X, y, **given)
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
         if hasattr(self, "classes_"):
@@ -170,3 +181,18 @@ class ResidualInterpolator(CorrectedEstimator):
                 splitter = StratifiedKFold(n_splits, shuffle=True, random_state=0)
                 return folds_in_order(splitter, order, y)
         return folds_in_order(KFold(min(5, len(y)), shuffle=True, random_state=0), order)
+
+
+def _fit_and_predict(
+    model: Any,
+    X: Any,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: np.ndarray | None,
+) -> np.ndarray:
+    fitted, held_out = fit_rows(model, X, y, weights, train), _safe_indexing(X, test)
+    if classes is None:
+        return column_or_1d(fitted.predict(held_out))[:, None]
+    return probabilities_of(fitted, held_out, classes)
