@@ -6,9 +6,10 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import clone
 from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
@@ -22,8 +23,18 @@ from skgeo_embed.prediction.calibration import (
     choose_local,
     least_units,
 )
-from skgeo_embed.prediction.rows import Fold, chosen_folds, folds_in_order, order_of_rows
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
+from skgeo_embed.prediction.rows import (
+    Fold,
+    HeldOutPredictions,
+    chosen_folds,
+    folds_in_order,
+    order_of_rows,
+)
+from skgeo_embed.prediction.several_fits import Fit, run_fits
 from skgeo_embed.prediction.weights import weighted_fit_arguments
+
+ROWS_FOR_SHARED_FOLDS = 500  # in fewer rows, what is chosen by held-out rows fits them too well
 
 
 class SpatialConformal(PlacesMetaEstimator):
@@ -36,6 +47,7 @@ class SpatialConformal(PlacesMetaEstimator):
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -48,6 +60,7 @@ class SpatialConformal(PlacesMetaEstimator):
         lon: str | int | None = None,
         lat: str | int | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.confidence_level = confidence_level
@@ -56,9 +69,14 @@ class SpatialConformal(PlacesMetaEstimator):
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
-    def _errors(self, model: Any, X: Any, y: np.ndarray, coords: Any) -> np.ndarray:
-        """Return how wrong a fitted model is about rows, (n,): the larger, the worse."""
+    def _predicted(self, model: Any, X: Any, coords: Any) -> np.ndarray:
+        """Return predictions (n,) of a fitted model, or probabilities (n, n_classes)."""
+        raise NotImplementedError
+
+    def _errors(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return how wrong predictions of rows are, (n,): the larger, the worse."""
         raise NotImplementedError
 
     def _learner(self, y: np.ndarray) -> Any:
@@ -75,14 +93,9 @@ class SpatialConformal(PlacesMetaEstimator):
         level, n_rows = self.confidence_level, len(y)
         if n_rows < least_units(level):
             raise ValueError(_too_few(level, n_rows, "rows"))
-        weights, folds = self._row_weights, self._folds(X, y, lonlat, groups)
+        weights = self._row_weights
+        folds, errors = self._hold_out(X, y, lonlat, coords, groups)
         tested = np.concatenate([test for _, test in folds])
-        n_tested = len(np.unique(tested))
-        if n_tested < least_units(level):
-            raise ValueError(_too_few(level, n_tested, "rows in test folds"))
-        errors = Parallel(n_jobs=self.n_jobs)(
-            delayed(_held_out_errors)(self, X, y, coords, groups, weights, *fold) for fold in folds
-        )
         measured = [Remoteness(lonlat[train]).measure(lonlat[test]) for train, test in folds]
         remoteness, known = (np.concatenate(parts) for parts in zip(*measured, strict=True))
         place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
@@ -91,7 +104,41 @@ class SpatialConformal(PlacesMetaEstimator):
         held = HeldOut(np.concatenate(errors), remoteness, lonlat[tested], unit, weight)
         self._calibrate(held, known)
         self._known = Remoteness(lonlat)
-        self.estimator_ = _fit(self._learner(y), X, y, coords, groups, weights)
+
+    def _hold_out(
+        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+    ) -> tuple[list[Fold], list[np.ndarray]]:
+        """Fit on all rows and in folds; return the folds, and the errors of held-out rows."""
+        table = X, y, coords, groups, self._row_weights
+        whole = Fit("all rows", len(y), delayed(_fit)(self._learner(y), *table))
+        shares_folds = self.cv is None and len(y) >= ROWS_FOR_SHARED_FOLDS
+        if shares_folds and _ensemble_of(self.estimator) is not None:
+            (self.estimator_,) = run_fits(self, [whole])
+            held_out = list(_ensemble_of(self.estimator_).held_out_.values())
+            folds = [fold for held in held_out for fold in held.folds()]
+            errors = [
+                self._errors(held.predicted[test], y[test])
+                for held in held_out
+                for _, test in held.folds()
+            ]
+            refitted = [] if _holds_out_places(held_out[0], lonlat) else _place_folds(lonlat)
+            return [*folds, *refitted], [*errors, *run_fits(self, self._fits(table, refitted))]
+        folds, level = self._folds(X, y, lonlat, groups), self.confidence_level
+        n_tested = len(np.unique(np.concatenate([test for _, test in folds])))
+        if n_tested < least_units(level):
+            raise ValueError(_too_few(level, n_tested, "rows in test folds"))
+        *errors, self.estimator_ = run_fits(self, [*self._fits(table, folds), whole])
+        return folds, errors
+
+    def _fits(self, table: tuple[Any, ...], folds: list[Fold]) -> list[Fit]:
+        return [
+            Fit(
+                f"fold {number} of {len(folds)}",
+                len(train),
+                delayed(_held_out_errors)(self, *table, train, test),
+            )
+            for number, (train, test) in enumerate(folds, 1)
+        ]
 
     def _calibrate(self, held: HeldOut, known: np.ndarray) -> None:
         """Learn bounds at new places, and at known ones if enough held-out rows lie at those."""
@@ -143,17 +190,36 @@ class SpatialConformal(PlacesMetaEstimator):
     def _default_folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
         """Return random folds of rows, of places if rows share them, and folds of blocks."""
         folds = self._random_folds(X, y, lonlat)
-        _, place = np.unique(lonlat, axis=0, return_inverse=True)
-        place, n_places = place.ravel(), int(place.max()) + 1
+        n_places = len(np.unique(lonlat, axis=0))
         if n_places == 1:
             return folds
-        rows = np.arange(len(y))
         if n_places < len(y):
-            splitter = KFold(min(5, n_places), shuffle=True, random_state=0)
-            held = [np.isin(place, test) for _, test in splitter.split(np.arange(n_places))]
-            folds += [(rows[~part], rows[part]) for part in held]
+            folds += _place_folds(lonlat)
         blocks = SpatialBlockKFold(min(5, n_places), block_size="auto")
         return folds + list(blocks.split(lonlat))
+
+
+def _place_folds(lonlat: np.ndarray) -> list[Fold]:
+    """Deal places to five folds at random, each with all its rows."""
+    place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
+    places, rows = np.arange(place.max() + 1), np.arange(len(place))
+    splitter = KFold(min(5, len(places)), shuffle=True, random_state=0)
+    held = [np.isin(place, test) for _, test in splitter.split(places)]
+    return [(rows[~part], rows[part]) for part in held]
+
+
+def _ensemble_of(model: Any) -> Any:
+    """Return the ensemble whose predictions are the model's own, such as a pipeline's last step."""
+    while isinstance(model, Pipeline):
+        model = model.steps[-1][1]
+    return model if isinstance(model, SpatialEnsemble) else None
+
+
+def _holds_out_places(random: HeldOutPredictions, lonlat: np.ndarray) -> bool:
+    """Say whether random folds of rows hold out at least half of the places with all their rows."""
+    place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
+    pairs = np.unique(np.column_stack([place, random.fold]), axis=0)
+    return bool((np.bincount(pairs[:, 0]) == 1).mean() >= 0.5)
 
 
 def _too_few(level: float, count: int, what: str) -> str:
@@ -176,7 +242,8 @@ def _held_out_errors(
 ) -> np.ndarray:
     some = (_rows_of(part, train) for part in (coords, groups, weights))
     model = _fit(conformal._learner(y[train]), _safe_indexing(X, train), y[train], *some)
-    return conformal._errors(model, _safe_indexing(X, test), y[test], _rows_of(coords, test))
+    predicted = conformal._predicted(model, _safe_indexing(X, test), _rows_of(coords, test))
+    return conformal._errors(predicted, y[test])
 
 
 def _fit(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
-from sklearn.base import clone, is_classifier
+from joblib import delayed
+from sklearn.base import is_classifier
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed.prediction.base import CorrectedEstimator, of_all_classes
+from skgeo_embed.prediction.base import CorrectedEstimator, probabilities_of
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 from skgeo_embed.prediction.rows import (
     Fold,
@@ -21,7 +21,7 @@ from skgeo_embed.prediction.rows import (
     folds_in_order,
     order_of_rows,
 )
-from skgeo_embed.prediction.weights import weighted_fit_arguments
+from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
 
 
 class ResidualInterpolator(CorrectedEstimator):
@@ -67,6 +67,8 @@ class ResidualInterpolator(CorrectedEstimator):
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Number of processes for the folds.
+    verbose : int, default=0
+        With 1, a line after each fit says how many are done, and about how long the others take.
 
     Attributes
     ----------
@@ -111,6 +113,7 @@ class ResidualInterpolator(CorrectedEstimator):
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -122,6 +125,7 @@ class ResidualInterpolator(CorrectedEstimator):
         lon: str | int | None = None,
         lat: str | int | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.interpolator = interpolator
@@ -129,15 +133,24 @@ class ResidualInterpolator(CorrectedEstimator):
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _fit_rows(
         self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
     ) -> None:
         target, weights = self._read_target(y), self._row_weights
         folds = self._folds(X, order_of_rows(X, target, lonlat), y, lonlat, groups)
-        parts = Parallel(n_jobs=self.n_jobs)(
-            delayed(self._hold_out)(X, y, weights, *fold) for fold in folds
-        )
+        table, classes = (self.estimator, X, y, weights), getattr(self, "classes_", None)
+        fits = [
+            Fit(
+                f"fold {number} of {len(folds)}",
+                len(train),
+                delayed(_fit_and_predict)(*table, train, test, classes),
+            )
+            for number, (train, test) in enumerate(folds, 1)
+        ]
+        whole = Fit("all rows", len(y), delayed(fit_rows)(*table, np.arange(len(y))))
+        *parts, self.estimator_ = run_fits(self, [*fits, whole])
         predicted = np.full(target.shape, np.nan)
         for (_, test), part in zip(folds, parts, strict=True):
             predicted[test] = part
@@ -154,27 +167,13 @@ class ResidualInterpolator(CorrectedEstimator):
         else:
             surface = SurfaceCorrection(self.interpolator, known)
             self._correction, self.interpolator_ = surface.correct, surface.regressor
-        self.estimator_ = self._fitted(X, y, weights)
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
-        predicted = self._predicted(self.estimator_, X)
+        if hasattr(self, "classes_"):
+            predicted = self.estimator_.predict_proba(X)
+        else:
+            predicted = column_or_1d(self.estimator_.predict(X))[:, None]
         return predicted + self._correction(self._places(X, coords), predicted)
-
-    def _hold_out(
-        self, X: Any, y: np.ndarray, weights: np.ndarray | None, train: np.ndarray, test: np.ndarray
-    ) -> np.ndarray:
-        some = None if weights is None else weights[train]
-        model = self._fitted(_safe_indexing(X, train), y[train], some)
-        return self._predicted(model, _safe_indexing(X, test))
-
-    def _fitted(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Any:
-        return clone(self.estimator).fit(X, y, **weighted_fit_arguments(self.estimator, weights))
-
-    def _predicted(self, model: Any, X: Any) -> np.ndarray:
-        """Return predictions as a column, or a column of probabilities for each class."""
-        if not hasattr(self, "classes_"):
-            return column_or_1d(model.predict(X))[:, None]
-        return of_all_classes(model.predict_proba(X), model.classes_, self.classes_)
 
     def _folds(
         self, X: Any, order: np.ndarray, y: np.ndarray, lonlat: np.ndarray, groups: Any
@@ -189,3 +188,18 @@ class ResidualInterpolator(CorrectedEstimator):
                 splitter = StratifiedKFold(n_splits, shuffle=True, random_state=0)
                 return folds_in_order(splitter, order, y)
         return folds_in_order(KFold(min(5, len(y)), shuffle=True, random_state=0), order)
+
+
+def _fit_and_predict(
+    model: Any,
+    X: Any,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: np.ndarray | None,
+) -> np.ndarray:
+    fitted, held_out = fit_rows(model, X, y, weights, train), _safe_indexing(X, test)
+    if classes is None:
+        return column_or_1d(fitted.predict(held_out))[:, None]
+    return probabilities_of(fitted, held_out, classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,23 @@ from skgeo_embed.model_selection._base import SpatialSplitter
 from skgeo_embed.places.numbers import plain_column, to_numpy
 
 Fold = tuple[np.ndarray, np.ndarray]
+
+
+class HeldOutPredictions(NamedTuple):
+    """Predictions of rows by models that were fitted without them.
+
+    `fold`, (n,), numbers the fold that held out each row, -1 if none did. `predicted` has shape
+    (n,), or (n, n_classes) of a classifier, and is NaN for the rows of no fold.
+    """
+
+    fold: np.ndarray
+    predicted: np.ndarray
+
+    def folds(self) -> list[Fold]:
+        """Return the rows that each fold was fitted on, and those that it held out."""
+        numbers = range(self.fold.max() + 1)
+        rest = [np.flatnonzero((self.fold >= 0) & (self.fold != number)) for number in numbers]
+        return [(train, np.flatnonzero(self.fold == k)) for k, train in enumerate(rest)]
 
 
 def read_labels(values: Any, what: str = "y") -> np.ndarray:
