@@ -1,3 +1,4 @@
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -46,7 +47,21 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}  # a page is read from its beginning
     for number, block in enumerate(BLOCKS[page]):
-        exec(compile(block, f"{page}, block {number}", "exec"), names)
+        run_block(block, f"{page}, block {number}", names)
+
+
+def run_block(block, where, names):
+    """Run the statements of a block; the shape in a comment behind one is that of its value."""
+    for statement in ast.parse(block).body:
+        line = block.splitlines()[statement.end_lineno - 1]
+        said = re.search(r"#\s*(\((?:\d+, )*\d+,?\))\s*$", line)
+        if said is None or not isinstance(statement, ast.Expr):
+            exec(compile(ast.Module([statement], []), where, "exec"), names)
+            continue
+        shape = eval(compile(ast.Expression(statement.value), where, "eval"), names)
+        expected = ast.literal_eval(said[1])
+        same = shape if len(expected) == 1 else shape[1:]  # there are fewer rows in tests
+        assert same == expected[-len(same) :], f"{where}: {line.strip()} is {shape}"
 
 
 def test_there_are_blocks():

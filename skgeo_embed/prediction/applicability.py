@@ -138,9 +138,9 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         """Fit the area of a fitted model, in the features that its last step reads.
 
         Features count by their importance in the last step: its `feature_importances_`, or the
-        absolute values of its `coef_` times the features' deviations. Of what
-        :func:`~skgeo_embed.spatial_pipeline` builds it is the learner with the largest share among
-        those that say it. Without either, all features count alike.
+        absolute values of its `coef_` times the features' deviations. For a model that
+        :func:`~skgeo_embed.spatial_pipeline` builds, this is the learner with the largest share
+        that has either. Without them, all features have the same weight.
 
         Parameters
         ----------

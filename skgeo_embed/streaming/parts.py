@@ -70,7 +70,7 @@ class Parts:
         return sum(part["bad"] for part in self.state["parts"])
 
     def open(self, description: dict[str, Any], *, restart: bool) -> int:
-        """Go on with the folder's parts, or begin; return how many were damaged.
+        """Continue with the folder's parts, or begin; return how many were damaged.
 
         Raises
         ------

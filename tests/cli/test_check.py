@@ -202,7 +202,7 @@ def test_names_without_known_numbers_list_those_with():
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("sinr", "of 'sinr' are known; they are of satclip-vit16-l10"),
+    [("sinr", "known for 'sinr'. They are known for satclip-vit16-l10"),
      ("torchspatial-yfcc_rff", "torchspatial-yfcc_rff has no address; clone github.com"),
      ("no-such-model", "no published numbers are known")],
 )  # fmt: skip

@@ -152,7 +152,7 @@ def test_nothing_is_saved_of_it(twin, tmp_path):
 
 
 def test_what_has_no_twin(small_location):
-    with pytest.raises(ValueError, match=r'layer="content" reads layers of images.*layer="hidden"'):
+    with pytest.raises(ValueError, match=r'no effect on layer="content".*layer="hidden"'):
         SatCLIPEncoder(layer="content", untrained=True).fit()
 
     class Own(LocationEncoder):

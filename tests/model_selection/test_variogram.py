@@ -112,6 +112,6 @@ def test_blocks_have_the_size_of_the_range():
 def test_blocks_that_would_be_too_few_are_smaller_with_a_warning():
     places, y = field(100, 3)
     splitter = SpatialBlockKFold(block_size="autocorrelation")
-    with pytest.warns(UserWarning, match="blocks of that size are fewer than 15; blocks of"):
+    with pytest.warns(UserWarning, match="which gives fewer than 15 blocks; blocks of"):
         folds = list(splitter.split(places, y + 5 * places[:, 0]))
     assert len(folds) == 5

@@ -154,20 +154,11 @@ def test_around_a_residual_interpolator_and_in_processes(table):
     np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
 
 
-def test_bad_folds_and_levels_are_refused(table):
+def test_bad_levels_are_refused(table):
     X, y = (values[:60] for values in table)
     for level in (0, 1, 90):
         with pytest.raises(ValueError, match="'confidence_level' parameter"):
             SpatialConformalRegressor(Ridge(), confidence_level=level).fit(X, y)
-
-    class Half(KFold):
-        def split(self, X, y=None, groups=None):
-            yield np.arange(30), np.arange(30, 60)
-
-    model = SpatialConformalRegressor(Ridge(), cv=[Half(2)])
-    with pytest.raises(ValueError, match=r"put each row into a test fold; 30 row.*first: row 0"):
-        model.fit(X, y)
-    assert not hasattr(model, "half_widths_")
 
 
 def test_coordinates_reach_the_estimator_that_wants_them(table):

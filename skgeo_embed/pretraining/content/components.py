@@ -77,7 +77,7 @@ def without_fine_content(location: LocationEncoder) -> LocationEncoder:
 def _components(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean, principal axes and deviations of columns.
 
-    Half of the weight is on all places alike, half on places with large values.
+    Half of the weight is spread over all places, half is on places with large values.
     """
     n_places, amount = len(values), values.clamp_min(0).sum(dim=1) + 1e-9
     weights = 0.5 / n_places + 0.5 * amount / amount.sum()

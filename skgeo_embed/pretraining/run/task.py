@@ -184,7 +184,7 @@ class ContrastiveTask(lightning.LightningModule):
         self._sums[name] = step + self._sums.get(name, torch.zeros_like(step)).to(step.device)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Log the epoch's means once, at its end: on a card each call costs a fifth of a step."""
+        """Log the epoch's means once, at its end: on a GPU each call costs a fifth of a step."""
         if self.trainer.is_last_batch or self.trainer.should_stop:
             for name, (total, count) in self._sums.items():
                 self.log(
