@@ -48,6 +48,7 @@ html_theme_options = {
     },
     "header_links_before_dropdown": 8,
     "show_toc_level": 2,
+    "navbar_persistent": ["search-button"],  # the field would push the entries into two lines
     "navigation_with_keys": False,
 }
 # pages without pages below them: the theme would show an empty list beside them
