@@ -1,6 +1,8 @@
 """Sphinx builds the documentation with this: sphinx-build -W -b html docs docs/_build/html."""
 
+import runpy
 import warnings
+from pathlib import Path
 
 import matplotlib as mpl
 
@@ -72,3 +74,14 @@ sphinx_gallery_conf = {
 
 # "cannot show a figure" has no meaning here
 warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
+
+
+def setup(app):
+    """Put the page that runs in a visitor's browser beside the others."""
+    app.connect("build-finished", _make_browser_page)
+
+
+def _make_browser_page(app, error):
+    if error is None and app.builder.format == "html":
+        made = runpy.run_path(str(Path(__file__).parent / "browser" / "make.py"))
+        made["make_page"](Path(app.outdir) / "browser")
