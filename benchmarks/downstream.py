@@ -44,6 +44,23 @@ TREES = "what spatial_pipeline gives its trees"
 FAR_ROWS = ("longitude, latitude", TREES)
 N_FOR_TREES = 40
 N_OF_PIPELINE = 20  # components that spatial_pipeline gives its trees, beside content
+SHORT_ROWS = {  # of the tables on the page, and how they are called there
+    "longitude, latitude": "longitude, latitude",
+    "5 nearest labels (haversine)": "5 nearest labels",
+    "spherical harmonics, L = 20": "spherical harmonics, L = 20",
+    "GeoCLIP": "GeoCLIP",
+    "what spatial_pipeline gives its trees": "content columns, longitude, latitude",
+    "earth-l20 untrained, hidden": "the default, untrained",
+    "earth-l20, 256 columns": "the default, 256 columns",
+    "earth-l20, hidden": "`SatCLIPEncoder()`, the default",
+}
+SHORT_SPLITS = {
+    "random": "random folds",
+    "10° blocks": "10° blocks",
+    "40° blocks": "40° blocks",
+    "n = 50": "50 labels",
+    "n = 1,000": "1,000 labels",
+}
 
 
 def tree_features(encoder, lonlat):
@@ -288,6 +305,30 @@ def cell(summary, row, probe, split):
     return " / ".join(f"{mean:.3f}" for mean in means)
 
 
+def in_short(summary):
+    """Two tables that fit on a page, of regressions and of classes, with the best in bold."""
+    lines = []
+    for classes, head in (
+        (False, "Mean R² of six regressions"),
+        (True, "Mean accuracy of three classifications"),
+    ):
+        best = {
+            split: max(summary.loc[(row, "ridge", split, classes), "mean"] for row in SHORT_ROWS)
+            for split in SHORT_SPLITS
+        }
+        lines += [
+            f"{head}:\n",
+            "| features | " + " | ".join(SHORT_SPLITS.values()) + " |",
+            "| --- |" + " --- |" * len(SHORT_SPLITS),
+        ]
+        for row, label in SHORT_ROWS.items():
+            means = {s: summary.loc[(row, "ridge", s, classes), "mean"] for s in SHORT_SPLITS}
+            cells = [f"**{m:.3f}**" if m == best[s] else f"{m:.3f}" for s, m in means.items()]
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def markdown(summary, range_scores):
     columns = [("ridge", split) for split in SPLITS]
     columns.insert(2, ("ridge by blocks", "10° blocks"))
@@ -396,7 +437,9 @@ def main():
         OUTPUT.mkdir(parents=True, exist_ok=True)
         scores.to_csv(OUTPUT / "downstream.csv", index=False, float_format="%.5f")
         (OUTPUT / "downstream.md").write_text(text)
-        fill_in(OUTPUT.parent / "which_encoder.md", "downstream", text)
+        page = OUTPUT.parent / "which_encoder.md"
+        fill_in(page, "downstream in short", in_short(summarize(scores)))
+        fill_in(page, "downstream", text)
         draw(summarize(scores), OUTPUT / "downstream.png")
 
 

@@ -9,7 +9,8 @@ neighbours, is given intervals of 90 % on three random folds and on three folds 
 of test rows inside, the mean width in standard deviations of the target, and the mean interval
 score (Gneiting and Raftery 2007) in the same unit. Rivals are MAPIE's cross-conformal intervals,
 from random folds and from blocks, and geoconformal's (weights by distance alone, a third of the
-training rows held back). Then sets of classes, and few labels: draws of 5, 10, 20 and 50 rows, the
+training rows held back). Then sets of five classes, beside MAPIE's (by the probability of the
+true class, "lac", as ours), and few labels: draws of 5, 10, 20 and 50 rows, the
 share of other rows inside, and two standard errors of it over the draws.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mapie.classification import CrossConformalClassifier
 from mapie.regression import CrossConformalRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import KFold, PredefinedSplit, RepeatedKFold, train_test_split
@@ -76,13 +78,17 @@ def ours(method):
 chosen = []  # by the default
 
 
+def as_predefined(folds, X):
+    fold = np.empty(len(X), dtype=int)
+    for number, (_, test) in enumerate(folds.split(X[["0", "1"]].to_numpy())):
+        fold[test] = number
+    return PredefinedSplit(fold)
+
+
 def mapie(folds):
     def make(X, y, new):
-        fold = np.empty(len(y), dtype=int)
-        for number, (_, test) in enumerate(folds.split(X[["0", "1"]].to_numpy())):
-            fold[test] = number
         model = CrossConformalRegressor(
-            ridge(), confidence_level=LEVEL, cv=PredefinedSplit(fold), method="base"
+            ridge(), confidence_level=LEVEL, cv=as_predefined(folds, X), method="base"
         )
         return model.fit_conformalize(X, y).predict_interval(new)[1][:, :, 0]
 
@@ -129,17 +135,37 @@ def measure(tables, makers):
     return pd.DataFrame(found, columns=names)
 
 
-def sets_of_classes(tables):
+def logistic():
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+
+
+def our_sets(X, zone, new):
+    model = SpatialConformalClassifier(logistic(), confidence_level=LEVEL, **PLACE)
+    return model.fit(X, zone).predict_set(new)
+
+
+def mapie_sets(folds):
+    def make(X, zone, new):
+        model = CrossConformalClassifier(
+            logistic(), confidence_level=LEVEL, cv=as_predefined(folds, X)
+        )
+        return model.fit_conformalize(X, zone).predict_set(new)[1][:, :, 0]
+
+    return make
+
+
+def sets_of_classes(tables, makers):
+    """Compare sets of five classes, each a fifth of the rows of a table."""
     found = []
     for table, X, y in tables:
         zone = np.digitize(y, np.quantile(y, [0.2, 0.4, 0.6, 0.8]))
-        plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-        model = SpatialConformalClassifier(plain, confidence_level=LEVEL, **PLACE)
-        for split, (train, test) in splits_of(X[["0", "1"]].to_numpy()):
-            sets = model.fit(X.iloc[train], zone[train]).predict_set(X.iloc[test])
-            held = sets[np.arange(len(test)), np.searchsorted(model.classes_, zone[test])]
-            found.append((table, split, held.mean(), sets.sum(axis=1).mean()))
-    return pd.DataFrame(found, columns=["table", "split", "coverage", "classes in a set"])
+        for name, make in makers.items():
+            for split, (train, test) in splits_of(X[["0", "1"]].to_numpy()):
+                sets = make(X.iloc[train], zone[train], X.iloc[test])
+                held = sets[np.arange(len(test)), zone[test]]  # classes are 0 to 4
+                found.append((table, name, split, held.mean(), sets.sum(axis=1).mean()))
+        print(f"{table}: {len(y)} rows", flush=True)
+    return pd.DataFrame(found, columns=["table", "sets", "split", "coverage", "classes in a set"])
 
 
 def few_labels(tables, draws):
@@ -178,7 +204,9 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=1000, help="at most, of a table")
     parser.add_argument("--draws", type=int, default=20, help="of few labels, from each table")
-    parser.add_argument("--tables", default="", help="tables whose name contains this")
+    parser.add_argument(
+        "--tables", nargs="+", default=[""], help="tables whose name contains one of these"
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     makers = {
@@ -188,19 +216,21 @@ def main():
         "MAPIE, blocks": mapie(SpatialBlockKFold(block_size="auto")),
         "geoconformal": geoconformal,
     }
+    makers_of_sets = {
+        "SpatialConformalClassifier()": our_sets,
+        "MAPIE, random folds": mapie_sets(KFold(5, shuffle=True, random_state=0)),
+        "MAPIE, blocks": mapie_sets(SpatialBlockKFold(block_size="auto")),
+    }
     tables = [
         table for table in load_tables(arguments.folder, arguments.rows)
-        if arguments.tables in table[0]
+        if any(part in table[0] for part in arguments.tables)
     ]  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "intervals" in arguments.parts:
             report_intervals(measure(tables, makers), next(iter(makers)))
         if "sets" in arguments.parts:
-            sets = sets_of_classes(tables)
-            print(sets.pivot_table(index="table", columns="split", sort=False).round(3).to_string())
-            means = sets.drop(columns="table").groupby("split", sort=False).mean()
-            print(means.round(3).to_string())
+            report_sets(sets_of_classes(tables, makers_of_sets))
         if "few" in arguments.parts:
             print(few_labels(tables, arguments.draws).round(3).to_string())
 
@@ -214,6 +244,13 @@ def report_intervals(found, ours_by_default):
     each = first.pivot_table(index="table", columns="split", values="coverage", sort=False)
     print(each.round(3).to_string())
     print(f"local weights were chosen in {chosen.count('local')} of {len(chosen)} fits")
+
+
+def report_sets(found):
+    values = ["coverage", "classes in a set"]
+    for rows in (["table", "sets"], ["sets"]):
+        table = found.pivot_table(index=rows, columns="split", values=values, sort=False)
+        print(table.round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -41,19 +41,27 @@ html_static_path = ["_static"]
 html_css_files = ["skgeo_embed.css"]
 html_theme_options = {
     "github_url": "https://github.com/skgeo-embed/skgeo-embed",
-    "logo": {"text": "skgeo-embed"},
-    "header_links_before_dropdown": 5,
+    "logo": {
+        "text": "skgeo-embed",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+    },
+    "header_links_before_dropdown": 8,
     "show_toc_level": 2,
     "navigation_with_keys": False,
 }
-html_sidebars = {"index": []}  # its cards lead on
+# pages without pages below them: the theme would show an empty list beside them
+html_sidebars = {name: [] for name in ("index", "getting_started", "how_it_works", "how_do_i")}
+html_favicon = "_static/logo.svg"
 copybutton_exclude = ".linenos, .gp, .go"
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": "ExampleTitleSortKey",  # docs/examples.rst has them by theme
+    "thumbnail_size": (640, 448),
+    "ignore_repr_types": r"Display|matplotlib",  # they are drawn; their repr says nothing
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,

@@ -112,15 +112,17 @@ features = encoder.transform_grid(lon, lat)
 predicted = ridge.predict(features.reshape(-1, features.shape[-1])).reshape(len(lat), len(lon))
 predicted[~land_mask(lon, lat)] = np.nan
 
-figure, (on_map, of_errors) = plt.subplots(2, figsize=(9, 8), layout="constrained")
-shown = on_map.pcolormesh(lon, lat, predicted, rasterized=True)
-on_map.add_collection(LineCollection(load_coastlines(), colors="black", linewidths=0.4))
-on_map.set(xlim=(-180, 180), ylim=(-60, 84), aspect="equal", facecolor="#e8ecef")
-on_map.xaxis.set_major_formatter("{x:g}°")
-on_map.yaxis.set_major_formatter("{x:g}°")
-on_map.set_title("Mean annual temperature of the land, SatCLIPEncoder() + ridge", loc="left")
-figure.colorbar(shown, ax=on_map, label="°C", shrink=0.8)
+# one region, one set of ticks for both maps
+figure, (on_map, of_errors) = plt.subplots(
+    2, figsize=(9, 7.6), sharex=True, sharey=True, layout="constrained"
+)
+shown = on_map.pcolormesh(lon, lat, predicted, rasterized=True, vmin=-20, vmax=30)
+on_map.add_collection(LineCollection(load_coastlines(), colors="black", linewidths=0.5))
+on_map.set(facecolor=(0.88, 0.91, 0.94), aspect="equal", ylabel="latitude")
+on_map.set_title("Mean annual temperature as the model predicts it", loc="left")
+figure.colorbar(shown, ax=on_map, shrink=0.8, label="temperature, °C", extend="both")
 SpatialErrorDisplay.from_predictions(y, held_out, coords=X, kind="map", unit="°C", axes=of_errors)
-of_errors.set_title("Errors at 3,076 stations, each with its 10° block left out", loc="left")
+of_errors.set_title("Its errors at 3,076 stations, each with its 10° block left out", loc="left")
+of_errors.set(xlim=(-180, 180), ylim=(-60, 84))
 figure.savefig("air_temperature.png", dpi=110)
 print("map drawn to air_temperature.png")

@@ -34,6 +34,9 @@ from ._errors import (
     SkgeoEmbedError as SkgeoEmbedError,
 )
 from ._errors import (
+    SwappedCoordinateWarning as SwappedCoordinateWarning,
+)
+from ._errors import (
     TrainingDivergedError as TrainingDivergedError,
 )
 from ._errors import (

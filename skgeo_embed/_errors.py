@@ -38,6 +38,10 @@ class InvalidCoordinateWarning(UserWarning):
     """Rows left out (as NaN) because their coordinates are outside the valid range."""
 
 
+class SwappedCoordinateWarning(InvalidCoordinateWarning):
+    """Places in the sea that would be on land if longitude and latitude were exchanged."""
+
+
 class ModelDownloadError(SkgeoEmbedError, ConnectionError):
     """A model file that could not be fetched, stored or verified."""
 

@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import PositionalEncoder, SatCLIPEncoder, to_onnx
-from skgeo_embed.export import places_to_check, register_converters
+from skgeo_embed.export import register_converters
+from skgeo_embed.export.checks import places_to_check
 from tests.encoders.zoo import GLOBAL, MAKERS
 
 onnx = pytest.importorskip("onnx")
@@ -101,6 +102,12 @@ def test_one_file(written):
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_the_file_does_not_say_where_it_was_made(written):
+    """torch notes lines of code, with their folders, at every operation."""
+    _, path, _ = written
+    assert b".py" not in path.read_bytes()
+
+
 @pytest.mark.parametrize(
     "last", [Ridge(), ExtraTreesRegressor(5, random_state=0), KNeighborsRegressor()], ids=str
 )
@@ -176,8 +183,9 @@ def test_every_network_encoder(tmp_path, name):
     [{}, {"layer": "embedding"}, {"layer": "content"}, {"layer": "hidden", "n_components": 64}],
     ids=str,
 )
-def test_every_layer_of_the_default(tmp_path, options):
+def test_every_layer_of_the_default_in_20_mb(tmp_path, options):
     encoder = SatCLIPEncoder(**options).fit()
     to_onnx(encoder, tmp_path / "encoder.onnx")
+    assert (tmp_path / "encoder.onnx").stat().st_size < 20.5e6
     places = _places(10_000)
     _assert_same(_run(tmp_path / "encoder.onnx", places)[0], encoder.transform(places))

@@ -103,7 +103,7 @@ def test_rooms(path):
 
 def test_no_other_files_at_the_root():
     found = {path.stem for path in PACKAGE.glob("*.py")}
-    assert found == {room for room in RANK if room.startswith("_")} | {"geolocation", "export"}
+    assert found == {room for room in RANK if room.startswith("_")} | {"geolocation"}
 
 
 def test_no_circles():

@@ -60,6 +60,33 @@ def open_encoder(settings: argparse.Namespace, **parameters: Any) -> SatCLIPEnco
     ).fit()
 
 
+def add_csv_arguments(parser: Any) -> None:
+    """Add the flags that say how CSV files are written; each is None where it is not given."""
+    parser.add_argument(
+        "--delimiter", help="delimiter of CSV files: , or ; or a tab (default: recognised)"
+    )
+    parser.add_argument(
+        "--decimal",
+        choices=[".", ","],
+        help="decimal mark of a CSV file's numbers; what is added to a CSV output has it too "
+        "(default: .)",
+    )
+    parser.add_argument(
+        "--encoding",
+        help="encoding of CSV files, such as cp1252 or latin-1; a CSV output has it too (default: "
+        "utf-8)",
+    )
+
+
+def csv_settings(settings: argparse.Namespace) -> dict[str, Any]:
+    """Return what those flags say, as the functions take it."""
+    return {
+        "delimiter": settings.delimiter,
+        "decimal": settings.decimal or ".",
+        "encoding": settings.encoding or "utf-8",
+    }
+
+
 def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
     """Add the flag that lets a command replace a file."""
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")

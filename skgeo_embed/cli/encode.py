@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 
 from skgeo_embed.cli._options import (
+    add_csv_arguments,
     add_encoder_arguments,
     add_overwrite_argument,
     add_restart_argument,
+    csv_settings,
     new_parser,
     open_encoder,
 )
@@ -39,15 +41,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         help="column of geometries (WKB or WKT) or H3 cells, in place of longitude and latitude "
         "(default: GeoParquet's own)",
     )
-    parser.add_argument(
-        "--delimiter", help="delimiter of CSV files: , or ; or a tab (default: recognised)"
-    )
-    parser.add_argument(
-        "--decimal",
-        choices=[".", ","],
-        default=".",
-        help="decimal mark of a CSV file's coordinates (default: %(default)s)",
-    )
+    add_csv_arguments(parser)
     add_encoder_arguments(parser)
     parser.add_argument(
         "--on-invalid",
@@ -74,8 +68,7 @@ def run(settings: argparse.Namespace) -> None:
         lon=settings.lon,
         lat=settings.lat,
         geometry=settings.geometry,
-        delimiter=settings.delimiter,
-        decimal=settings.decimal,
+        **csv_settings(settings),
         overwrite=settings.overwrite,
         restart=settings.restart,
     )

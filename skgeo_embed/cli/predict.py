@@ -8,9 +8,11 @@ from typing import Any
 
 from skgeo_embed._errors import UsageError
 from skgeo_embed.cli._options import (
+    add_csv_arguments,
     add_grid_arguments,
     add_overwrite_argument,
     add_restart_argument,
+    csv_settings,
     new_parser,
     number_or_text,
 )
@@ -24,7 +26,7 @@ TRUST = (
     "repeat the command with --trust."
 )
 FOR_MAPS = {"region", "resolution", "crs", "like", "mask", "covariate", "jobs", "units"}
-FOR_TABLES = {"input", "on_invalid", "delimiter", "decimal"}
+FOR_TABLES = {"input", "on_invalid", "delimiter", "decimal", "encoding"}
 
 
 def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
@@ -55,8 +57,7 @@ def parse(prog: str, arguments: list[str]) -> argparse.Namespace:
         help="rows of missing or impossible coordinates: stop with an error (default), or leave "
         "their predictions null",
     )
-    table.add_argument("--delimiter", help="delimiter of CSV files (default: recognised)")
-    table.add_argument("--decimal", choices=[".", ","], help="decimal mark of CSV files")
+    add_csv_arguments(table)
     grid = parser.add_argument_group("maps")
     add_grid_arguments(grid)
     grid.add_argument(
@@ -121,8 +122,7 @@ def _predict_table(settings: argparse.Namespace, model: Any, shared: dict[str, A
         settings.input,
         settings.output,
         on_invalid=settings.on_invalid or "raise",
-        delimiter=settings.delimiter,
-        decimal=settings.decimal or ".",
+        **csv_settings(settings),
         **shared,
     )
     print(

@@ -95,18 +95,11 @@ def load_earth_tiles(
     ((10, 11, 8, 8), (10, 2))
     """
     scales = np.atleast_1d(km_per_pixel)
-    for name, value in (
-        ("n_tiles", n_tiles),
-        ("tile_size", tile_size),
-        ("km_per_pixel", scales.min().item() if scales.size else 0),
-    ):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value!r}.")
+    smallest = scales.min().item() if scales.size else 0
+    _check_positive(n_tiles=n_tiles, tile_size=tile_size, km_per_pixel=smallest)
     if isinstance(bands, str) or not set(bands) <= set(BANDS) or not len(bands):
         raise ValueError(f"bands must be a list of {', '.join(BANDS)}, got {bands!r}.")
-    drawn_region = (-180.0, SOUTH, 180.0, NORTH)
-    if (region := region_or_bounds(region, bounds)) is not None:
-        drawn_region = read_region(region, lowest=SOUTH, highest=NORTH)
+    drawn_region = _drawn_region(region_or_bounds(region, bounds))
     rng = check_random_state(random_state)
     coords = _draw_centres(read_mosaic(), n_tiles, land_only, rng, drawn_region)
     shown = [read_band(name) for name in bands]
@@ -226,6 +219,18 @@ def pixel_of(mosaic: np.ndarray, lon: np.ndarray, lat: np.ndarray) -> tuple[np.n
     row = np.floor((90 - lat) / 180 * height).astype(int).clip(0, height - 1)
     column = np.floor((lon + 180) / 360 * width).astype(int) % width
     return row, column
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value!r}.")
+
+
+def _drawn_region(region: Sequence[float] | None) -> Region:
+    if region is None:
+        return -180.0, SOUTH, 180.0, NORTH
+    return read_region(region, lowest=SOUTH, highest=NORTH)
 
 
 def _draw_centres(

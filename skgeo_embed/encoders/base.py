@@ -17,13 +17,13 @@ from skgeo_embed._errors import InvalidCoordinateWarning, warn_caller
 from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
 from skgeo_embed.encoders.dask import check_dask, transform_dask
-from skgeo_embed.encoders.grid_output import check_out, fill_tiles, xarray_maker
-from skgeo_embed.encoders.group_statistics import GroupStatistics
+from skgeo_embed.encoders.filling import encode_areas, encode_points
+from skgeo_embed.encoders.grid_output import check_out, fill_tiles, label_grid, xarray_maker
 from skgeo_embed.encoders.shared_encodings import remember_encoding, remembered_encoding
-from skgeo_embed.places.areas import area_sampling, points_in_areas
-from skgeo_embed.places.distinct import distinct_places, spread_rows
+from skgeo_embed.places.areas import area_sampling
 from skgeo_embed.places.kinds import PlaceInput, Table, recognise
 from skgeo_embed.places.reading import Coordinates, Reader, axis_in_degrees, read_axis
+from skgeo_embed.places.swapped import warn_if_swapped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -248,16 +248,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         fill_tiles(features, self.encode_axes(*axes))
         if make_array is None:
             return features
-        return make_array(
-            features,
-            dims=("lat", "lon", "feature"),
-            coords={
-                "lat": ("lat", labels[1], {"units": "degrees_north"}),
-                "lon": ("lon", labels[0], {"units": "degrees_east"}),
-                "feature": self.feature_names(),
-            },
-            attrs={"model": getattr(self, "encoder_info_", {}).get("name", type(self).__name__)},
-        )
+        model = getattr(self, "encoder_info_", {}).get("name", type(self).__name__)
+        return label_grid(make_array, features, labels, self.feature_names(), model)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the output columns.
@@ -290,10 +282,10 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         """
         places = self.usable(places)
         if places.areas is not None:
-            return self._encode_areas(places)
+            return encode_areas(self, places, self._sampling)
         features = remembered_encoding(self, places.lonlat)
         if features is None:
-            features = self._encode_points(places)
+            features = encode_points(self, places)
             remember_encoding(self, places.lonlat, features)
         if self._sampling.statistic == "std":  # of a single point
             features[~np.isnan(features)] = 0
@@ -415,6 +407,8 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
     def _read(self, source: PlaceInput, *, reset: bool) -> Coordinates:
         places = self.reader_.read(source)
         self.check_columns(source, reset=reset)
+        if reset or not self._saw_columns:  # not twice for one table
+            warn_if_swapped(places.lonlat)
         if places.out_of_range:
             warn_caller(f"{places.out_of_range} Their features are NaN.", InvalidCoordinateWarning)
         return places
@@ -437,50 +431,6 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         known = getattr(self, "feature_names_in_", None)
         if reset or known is None or set(source.names or ()) != set(known):
             validate_data(self, source.X, reset=reset, skip_check_array=True)
-
-    def _encode_areas(self, places: Coordinates) -> np.ndarray:
-        """Average over points inside, which are encoded batch after batch and not kept."""
-        out = np.full((len(places.valid), self.n_features_out), np.nan, dtype=self.output_dtype)
-        rows = np.flatnonzero(places.valid)
-        areas, times = places.areas[rows], places.lonlat[rows, 2:]  # type: ignore[index]
-        for part, lonlat, area in points_in_areas(areas, self._sampling):
-            here = self.covers(lonlat)
-            points, area = np.column_stack([lonlat, times[part][area]])[here], area[here]
-            n_areas, largest = part.stop - part.start, int(np.bincount(area).max(initial=0))
-            summary = GroupStatistics(
-                n_areas, out.shape[1], self._sampling.statistic, out.dtype.name, largest
-            )
-            if len(points):
-                summary.add(self.encode(points), area)
-            out[rows[part]] = summary.result()
-        return out
-
-    def _encode_points(self, places: Coordinates) -> np.ndarray:
-        """Fill one array: distinct places are encoded, and their rows spread over the others."""
-        import torch
-
-        out = np.empty((len(places.valid), self.n_features_out), dtype=self.output_dtype)
-        out[~places.valid] = np.nan
-        rows = np.flatnonzero(places.valid)
-        lonlat = places.lonlat if len(rows) == len(out) else places.lonlat[rows]
-        repeated = distinct_places(lonlat)
-        if repeated is not None:
-            first, inverse = repeated
-            spread = rows, rows[first][inverse]
-            rows, lonlat = rows[first], lonlat[first]
-        target = torch.from_numpy(out)
-        places_of = None if len(rows) == len(out) else torch.from_numpy(rows)
-        for part, values in self.encode(lonlat) if len(rows) else ():
-            where = part if places_of is None else places_of[part]
-            if isinstance(where, slice):
-                target[where].copy_(torch.as_tensor(values))
-            else:
-                values = torch.as_tensor(values).to(target.dtype)
-                target.index_copy_(0, torch.as_tensor(where), values)
-            del values  # its memory is the next batch's
-        if repeated is not None:
-            spread_rows(out, *spread)
-        return out
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -62,7 +62,7 @@ class GPS2VecEncoder(CoordinateTransformer):
         What was found: name, source, path, kind, the zones that have a file, and a digest of the
         files' names, sizes and times. A file that has been replaced since is refused.
     n_features_in_ : int
-        2.
+        Number of input columns, always 2.
 
     References
     ----------

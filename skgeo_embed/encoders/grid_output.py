@@ -51,3 +51,24 @@ def xarray_maker() -> Any:
             'output="xarray" needs xarray: pip install "skgeo-embed[grids]"'
         ) from error
     return DataArray
+
+
+def label_grid(
+    make_array: Any,
+    features: np.ndarray,
+    labels: tuple[np.ndarray, np.ndarray],
+    names: list[str],
+    model: str,
+) -> Any:
+    """Return an xarray.DataArray of a grid; `labels` are its longitudes and latitudes."""
+    lon, lat = labels
+    return make_array(
+        features,
+        dims=("lat", "lon", "feature"),
+        coords={
+            "lat": ("lat", lat, {"units": "degrees_north"}),
+            "lon": ("lon", lon, {"units": "degrees_east"}),
+            "feature": names,
+        },
+        attrs={"model": model},
+    )

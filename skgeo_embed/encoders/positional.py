@@ -60,7 +60,7 @@ class PositionalEncoder(CoordinateTransformer):
     Attributes
     ----------
     n_features_in_ : int
-        2.
+        Number of input columns, always 2.
 
     See Also
     --------

@@ -77,7 +77,7 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
     encoder_info_ : dict
         Name, sha256 and number of entries of the database, and the location encoder's name.
     n_features_in_ : int
-        2.
+        Number of input columns, always 2.
 
     References
     ----------

@@ -86,7 +86,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         columns. For an untrained encoder "untrained" is True; licence and training data are then
         those of its feature grid, or None if it has no grid.
     n_features_in_ : int
-        2.
+        Number of input columns, always 2.
     feature_names_in_ : ndarray of shape (2,)
         Column names seen in `fit`, where the input had string names.
 
@@ -235,21 +235,41 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
             If the network is a module of a class of your own.
         """
         from skgeo_embed.models.card import model_card
-        from skgeo_embed.models.folder import is_model_folder, read_config, write_folder
+        from skgeo_embed.models.folder import write_folder
         from skgeo_embed.models.model_file import content_of, location_tensors
 
         check_is_fitted(self)
         path = Path(save_directory).expanduser()
-        if is_model_folder(path) and read_config(path).get("image"):
-            raise ValueError(
-                f"{path} holds an image tower too, which saving the location tower there would "
-                "drop; choose another folder."
-            )
-        from skgeo_embed.nn.location import LocationEncoder
-
+        _refuse_image_tower(path)
         for name, text in (("licence", licence), ("trained_on", trained_on)):
             if not isinstance(text, (str, type(None))):
                 raise TypeError(f"{name} must be text or None, got {text!r}")
+        module = self._trained_module()
+        content = None if self._encoder.content is None else self._encoder.content()
+        if content is None:
+            content = content_of(module)
+        licence = licence or self.encoder_info_["licence"] or "other"
+        config = {
+            **self._encoder.details,
+            "name": path.name,
+            "licence": licence,
+            "trained_on": trained_on or self.encoder_info_["trained_on"],
+            "default_layer": self._encoder.default_layer,
+            "location": dict(module.config),
+            "image": None,
+            "content": None if content is None else content.description(),
+            "made_from": self._origin(),
+        }
+        card = model_card(
+            title=path.name, name=hub_id or path.name, licence=licence, config=config, scores={}
+        )
+        write_folder(path, config, location_tensors(module, content), card)
+        return path
+
+    def _trained_module(self) -> LocationEncoder:
+        """Return the network that is worth a file, or say why there is none."""
+        from skgeo_embed.nn.location import LocationEncoder
+
         if self._options.layer == "content":
             raise ValueError(
                 'layer="content" has no network to save. Fit the encoder with another layer and '
@@ -266,30 +286,14 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
                 f"a {type(module).__name__} is a class of your own, which cannot be rebuilt from a "
                 "file; save it with torch.save, or make it a LocationEncoder."
             )
-        licence = licence or self.encoder_info_["licence"] or "other"
-        made_from = {key: self.encoder_info_[key] for key in ("name", "revision", "sha256")}
+        return module
+
+    def _origin(self) -> dict[str, Any]:
+        """Say from which model, and from which models before it, the network was made."""
+        origin = {key: self.encoder_info_[key] for key in ("name", "revision", "sha256")}
         if "made_from" in self._encoder.details:
-            made_from["made_from"] = self._encoder.details["made_from"]
-        content = None if self._encoder.content is None else self._encoder.content()
-        if content is None:
-            content = content_of(module)
-        config = {
-            **self._encoder.details,
-            "name": path.name,
-            "licence": licence,
-            "trained_on": trained_on or self.encoder_info_["trained_on"],
-            "default_layer": self._encoder.default_layer,
-            "location": dict(module.config),
-            "image": None,
-            "content": None if content is None else content.description(),
-            "made_from": made_from,
-        }
-        weights = location_tensors(module, content)
-        card = model_card(
-            title=path.name, name=hub_id or path.name, licence=licence, config=config, scores={}
-        )
-        write_folder(path, config, weights, card)
-        return path
+            origin["made_from"] = self._encoder.details["made_from"]
+        return origin
 
     def prepare(self) -> None:
         from skgeo_embed.models.opening import open_content, open_location_encoder
@@ -319,3 +323,14 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         if self._options.layer != "content":
             return super().feature_names()
         return self._encoder.engine.module.posenc.column_names()[: self.n_features_out]
+
+
+def _refuse_image_tower(path: Path) -> None:
+    """Raise if a folder holds an image tower, which writing there would drop."""
+    from skgeo_embed.models.folder import is_model_folder, read_config
+
+    if is_model_folder(path) and read_config(path).get("image"):
+        raise ValueError(
+            f"{path} holds an image tower too, which saving the location tower there would "
+            "drop; choose another folder."
+        )

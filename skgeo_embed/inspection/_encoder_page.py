@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-from skgeo_embed._region import WORLD, read_region
+from skgeo_embed._region import WORLD, Region, read_region
 from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.inspection._earth import (
@@ -131,22 +131,16 @@ def write_encoder_page(
     import_bokeh()
     check_encoder(encoder)
     target = check_output(path, overwrite=overwrite, suffixes=[".html", ".htm"])
-    lon, lat = grid_axes(region, resolution)
-    if len(lon) * len(lat) > MOST_PIXELS:
-        raise ValueError(
-            f"region and resolution make {len(lat):,} × {len(lon):,} cells, too many for a page, "
-            f"which holds {MOST_PIXELS:,}; choose a coarser resolution."
-        )
+    lon, lat = _picture_axes(region, resolution)
     shown = _shown_cells(lon, lat, land_only)
     if not shown.any():
         raise ValueError("this region has no land; pass land_only=False, or another region.")
     sample = sample_features(encoder, land_only=land_only)
     picture = _picture(encoder, lon, lat, shown, Colours(sample))
-    west, south, east, north = read_region(region)
-    cells = (east - west) * (north - south) * shown.mean() * N_COMPARED / MOST_BYTES
-    axes = grid_axes(region, max(resolution, float(np.sqrt(cells))))
+    edges = read_region(region)
+    axes = grid_axes(region, max(resolution, _compared_resolution(edges, shown)))
     compared = _Compared(encoder, *axes, _shown_cells(*axes, land_only), sample)
-    frame = degrees_frame((west, south, east, north))
+    frame = degrees_frame(edges)
     plot = new_figure(frame)
     _draw(plot, frame, picture, compared)
     return write_page(
@@ -158,6 +152,23 @@ def write_encoder_page(
         scripts=["page.js", "encoder.js"],
         overwrite=overwrite,
     )
+
+
+def _picture_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarray, np.ndarray]:
+    lon, lat = grid_axes(region, resolution)
+    if len(lon) * len(lat) > MOST_PIXELS:
+        raise ValueError(
+            f"region and resolution make {len(lat):,} × {len(lon):,} cells, too many for a page, "
+            f"which holds {MOST_PIXELS:,}; choose a coarser resolution."
+        )
+    return lon, lat
+
+
+def _compared_resolution(edges: Region, shown: np.ndarray) -> float:
+    """Return the size of a cell in degrees of which as many as are shown fit into MOST_BYTES."""
+    west, south, east, north = edges
+    square_degrees = (east - west) * (north - south) * shown.mean()
+    return float(np.sqrt(square_degrees * N_COMPARED / MOST_BYTES))
 
 
 class _Compared:

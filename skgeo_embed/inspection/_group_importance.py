@@ -18,7 +18,7 @@ from skgeo_embed.inspection._earth import BLUE, import_pyplot, root_figure
 from skgeo_embed.places.reading import find_coordinates
 from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.pipeline import TableReader, as_pandas
-from skgeo_embed.prediction.rows import chosen_folds, read_labels
+from skgeo_embed.prediction.rows import Fold, chosen_folds, read_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,28 +105,19 @@ def group_importance(
     rng = check_random_state(random_state)
     if groups is not None:
         _check_columns(groups, frame)
-    if cv is None:
-        folds = list(KFold(5, shuffle=True, random_state=0).split(y))
-    else:
-        folds = chosen_folds(cv, find_coordinates(X, None), y)
     scores: list[float] = []
     falls: dict[str, list[float]] = {}
-    for train, test in folds:
+    for train, test in _folds(cv, X, y):
         fitted = clone(model).fit(frame.iloc[train], y[train])
         table, last = frame.iloc[test], fitted
         if groups is None and _is_spatial_pipeline(fitted):
             table, last = fitted[:-1].transform(table), fitted[-1]
-        of_fold = _default_groups(table, last) if groups is None else groups
         scores.append(scorer(last, table, y[test]))
-        for name, columns in of_fold.items():
+        for name, columns in (_default_groups(table, last) if groups is None else groups).items():
+            elsewhere = name == NEIGHBOURS and groups is None
             for _ in range(n_repeats):
-                order = rng.permutation(len(test))
-                if name == NEIGHBOURS and groups is None:
-                    lonlat = table[list(columns)].to_numpy()[order]
-                    changed = scorer(_NeighboursElsewhere(last, lonlat), table, y[test])
-                else:
-                    changed = scorer(last, _permuted(table, list(columns), order), y[test])
-                falls.setdefault(name, []).append(scores[-1] - changed)
+                changed = _permuted(last, table, list(columns), rng, elsewhere)
+                falls.setdefault(name, []).append(scores[-1] - scorer(*changed, y[test]))
     found = {name: (np.mean(fall), np.std(fall)) for name, fall in falls.items()}
     result = pd.DataFrame.from_dict(found, orient="index", columns=["importance", "std"])
     result["score"] = np.mean(scores)
@@ -157,8 +148,24 @@ def _default_groups(table: pd.DataFrame, last: Any) -> dict[str, list[Any]]:
     return groups
 
 
-def _permuted(table: pd.DataFrame, columns: list[Any], order: np.ndarray) -> pd.DataFrame:
-    return table.assign(**{name: table[name].array[order] for name in columns})
+def _folds(cv: Any, X: Any, y: np.ndarray) -> list[Fold]:
+    if cv is None:
+        return list(KFold(5, shuffle=True, random_state=0).split(y))
+    return chosen_folds(cv, find_coordinates(X, None), y)
+
+
+def _permuted(
+    model: Any,
+    table: pd.DataFrame,
+    columns: list[Any],
+    rng: np.random.RandomState,
+    elsewhere: bool,
+) -> tuple[Any, pd.DataFrame]:
+    """Return the model and its table with columns permuted, or with its neighbours elsewhere."""
+    order = rng.permutation(len(table))
+    if elsewhere:
+        return _NeighboursElsewhere(model, table[columns].to_numpy()[order]), table
+    return model, table.assign(**{name: table[name].array[order] for name in columns})
 
 
 def _check_columns(groups: Mapping[str, Sequence[Any]], frame: pd.DataFrame) -> None:

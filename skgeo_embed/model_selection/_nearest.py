@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ N_CANDIDATES = 100  # numbers of clusters that are tried
 N_NEIGHBORS = 50  # looked at first for one in another fold
 MOST_UNITS = 5_000  # places that are clustered; beyond, cells of a fine grid
 LARGEST_FOLD = 0.5  # share of the rows
+LINKAGES = ("ward", "average")  # the folds of each are tried; the second often match better
 LEVEL = 0.05  # of the test whether random folds do
 
 
@@ -89,8 +91,9 @@ class NearestNeighborDistanceKFold(KFoldSplitter):
 
     Notes
     -----
-    Distances are great circles. Places are clustered by Ward's method on points of the sphere, in
-    up to 100 numbers of clusters between `n_splits` and the number of places. Clusters with more
+    Distances are great circles. Places are clustered on points of the sphere, by Ward's method and
+    by average linkage, each in up to 100 numbers of clusters between `n_splits` and the number of
+    places. Clusters with more
     rows than a fold should have become folds of their own; the others are dealt to the remaining
     folds in turn, in the order of their first principal component. Folds with more than half of
     the rows (of two folds: three quarters) are not considered. Rows at one place stay in one fold.
@@ -259,10 +262,10 @@ def _merged_clusters(labels: _LabelledPlaces, n_splits: int) -> Iterator[tuple[i
     points = points / np.linalg.norm(points, axis=1, keepdims=True)
     centred = points - np.average(points, axis=0, weights=rows)
     along = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]  # first component
-    tree = linkage(points, method="ward")
+    trees = [linkage(points, method=method) for method in LINKAGES]
     largest = max(LARGEST_FOLD, 1.5 / n_splits) * rows.sum()
     tried = np.unique(np.geomspace(n_splits, n_units, N_CANDIDATES).round().astype(int))
-    for n_clusters in tried[tried <= n_units]:
+    for tree, n_clusters in product(trees, tried[tried <= n_units]):
         cluster = fcluster(tree, n_clusters, criterion="maxclust") - 1
         if cluster.max() + 1 < n_splits:  # of places as far from each other
             continue

@@ -61,7 +61,9 @@ class SpatioTemporalKFold(SpatialBlockKFold):
     -----
     Rows that are neither in the test nor in the training rows of a fold are the past of its
     blocks and the future of the others. No row of the past is ever tested, so that these folds are
-    for scores and searches, and not for `cross_val_predict`.
+    for scores and searches, and not for `cross_val_predict`. As `cv` of a
+    :class:`~skgeo_embed.ResidualInterpolator`, a :class:`~skgeo_embed.SpatialConformalRegressor` or
+    their kin they find dates in the columns of X, and only rows of the future correct or calibrate.
 
     References
     ----------

@@ -6,24 +6,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.metrics import pairwise_distances_chunked
-from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from skgeo_embed._errors import CoordinateError
 from skgeo_embed._fitting import whole_fit
-from skgeo_embed.model_selection._base import SpatialSplitter
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.places.reading import find_coordinates
+from skgeo_embed.prediction.dissimilarity import (
+    checked_importance,
+    distances_to_other_folds,
+    folds_of_places,
+    mean_distance,
+    numbered_places,
+)
 from skgeo_embed.prediction.error_profile import ErrorProfile
 from skgeo_embed.prediction.inner_models import features_of_model, importance_of, last_step
-from skgeo_embed.prediction.rows import Fold, chosen_folds, order_of_rows
+from skgeo_embed.prediction.rows import order_of_rows
 
-SAME = 1e-6  # mean distances, between rows that differ by rounding
 QUERIES = 4096  # at a time
-PAIRED_ROWS = 5000  # the mean distance of more rows is estimated from a sample of so many
 
 
 class AreaOfApplicability(OutlierMixin, BaseEstimator):
@@ -44,7 +44,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         absolute coefficients of a linear model of standardised features. None gives equal weights.
     cv : int, splitter, iterable of pairs or None, default=None
         The folds of the model's cross-validation. None is five random folds of places, which do
-        not depend on the order of the rows.
+        not depend on the order of the rows. Rows that no fold tests have no part in the threshold.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Largest dissimilarity index inside the area.
     train_dissimilarity_ : ndarray of shape (n,)
         Indices of the training rows, to the nearest row of another fold and place; means over
-        the folds of a row that is tested several times.
+        the folds of a row that is tested several times, NaN of one that is never tested.
     mean_distance_ : float
         Mean distance between training rows, in weighted standardised features.
     offset_ : float
@@ -103,8 +103,9 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n, d)
             Features that the model was trained on.
-        y : None
-            Ignored.
+        y : array-like of shape (n,), default=None
+            Values or classes of the rows, for a `cv` that reads them, such as
+            ``SpatialBlockKFold(block_size="autocorrelation")``.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the rows, for a `cv` of spatial blocks, and to say which rows
             share a place.
@@ -121,11 +122,18 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ValueError
             If there are fewer than two rows or places, or `importance` does not match the features.
         """
-        return self._fit_features(X, coords, groups, model=None)
+        return self._fit_features(X, y, coords, groups)
 
     @classmethod
     def from_model(
-        cls, model: Any, X: Any, *, coords: Any = None, cv: Any = None, groups: Any = None
+        cls,
+        model: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        coords: Any = None,
+        cv: Any = None,
+        groups: Any = None,
     ) -> AreaOfApplicability:
         """Fit the area of a fitted model, in the features that its last step reads.
 
@@ -140,6 +148,8 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
             A fitted pipeline, or a meta-estimator or search around one.
         X : array-like or frame of shape (n, d)
             The table that the model was fitted on.
+        y : array-like of shape (n,), default=None
+            As for :meth:`fit`.
         coords : array-like of shape (n, 2), default=None
             Longitude and latitude of the rows, if X does not say which columns hold them.
         cv, groups
@@ -165,33 +175,42 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         features = features_of_model(model, X)
         importance = importance_of(last_step(model), features)
         lonlat = find_coordinates(X, coords)
-        return cls(importance=importance, cv=cv)._fit_features(features, lonlat, groups, model)
+        area = cls(importance=importance, cv=cv)
+        return area._fit_features(features, y, lonlat, groups, model, X)
 
     @property
     def takes_tables(self) -> bool:
         """Whether methods take a model's tables, and not features."""
         return self._model is not None
 
-    def _fit_features(self, X: Any, coords: Any, groups: Any, model: Any) -> AreaOfApplicability:
+    def _fit_features(
+        self, X: Any, y: Any, coords: Any, groups: Any, model: Any = None, table: Any = None
+    ) -> AreaOfApplicability:
+        """Fit on features X, of a model's table if there is a model."""
+        table = X if model is None else table
         with whole_fit(self) as twin:
             twin._model = model
             features = validate_data(twin, without_mask(X), dtype=np.float64, ensure_min_samples=2)
             twin._mean = features.mean(axis=0)
             spread = features.std(axis=0)
-            twin._weights = _checked_importance(self.importance, features.shape[1])
+            weights = checked_importance(self.importance, features.shape[1])
             if not np.isfinite(spread).all():
                 column = int(np.flatnonzero(~np.isfinite(spread))[0])
                 raise ValueError(f"the values of column {column} are too large to be compared.")
             varies = spread > 1e-12 * np.abs(twin._mean)  # what rounding makes of a constant
-            twin._weights = twin._weights / np.where(varies, spread, 1.0)
+            twin._weights = weights / np.where(varies, spread, 1.0)
             scaled = twin._scale(features)
             lonlat = None if coords is None else find_coordinates(scaled, coords)
-            order = order_of_rows(scaled, np.empty((len(scaled), 0)), _or_nothing(lonlat, scaled))
-            twin.mean_distance_ = _mean_distance(scaled[order])
-            place = _numbered_places(scaled / twin.mean_distance_, lonlat)
-            distance = twin._to_other_folds(scaled, lonlat, groups, place, order)
+            nothing = np.empty((len(scaled), 0))
+            order = order_of_rows(scaled, nothing, nothing if lonlat is None else lonlat)
+            twin.mean_distance_ = mean_distance(scaled[order])
+            place = numbered_places(scaled / twin.mean_distance_, lonlat)
+            folds = folds_of_places(self.cv, table, y, lonlat, groups, place, order)
+            distance, tested = distances_to_other_folds(scaled, place, folds)
             twin.train_dissimilarity_ = distance / twin.mean_distance_
-            of_places = np.bincount(place, twin.train_dissimilarity_) / np.bincount(place)
+            counts = np.bincount(place[tested])
+            sums = np.bincount(place[tested], twin.train_dissimilarity_[tested])
+            of_places = sums[counts > 0] / counts[counts > 0]
             low, high = np.quantile(of_places, [0.25, 0.75])
             twin.threshold_ = float(of_places[of_places <= high + 1.5 * (high - low)].max())
             twin.offset_ = -twin.threshold_
@@ -263,8 +282,8 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         ----------
         errors : array-like of shape (n,)
             Errors of the training rows in the model's cross-validation, in the order of `fit`:
-            prediction less truth. Use the folds of `cv`, so that the index of a row says how
-            unlike the training rows of its fold were.
+            prediction less truth; those of rows that no fold tests do not count. Use the folds of
+            `cv`, so that the index of a row says how unlike the training rows of its fold were.
 
         Returns
         -------
@@ -274,7 +293,7 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there is not one finite error for each training row.
+            If there is not one finite error for each training row that a fold tests.
 
         Examples
         --------
@@ -295,13 +314,20 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         errors = column_or_1d(without_mask(errors), dtype=np.float64)
-        if errors.shape != self._place.shape or not np.isfinite(errors).all():
+        if errors.shape != self._place.shape:
             raise ValueError(
-                f"errors must be one finite number for each of the {len(self._place)} training "
-                f"rows; got {len(errors)}, of which {int((~np.isfinite(errors)).sum())} are not "
-                "finite."
+                f"errors must be one number for each of the {len(self._place)} training rows; got "
+                f"{len(errors)}."
             )
-        return ErrorProfile(self.train_dissimilarity_, errors, self._place)
+        tested = np.isfinite(self.train_dissimilarity_)
+        wrong = np.flatnonzero(tested & ~np.isfinite(errors))
+        if len(wrong):
+            raise ValueError(
+                f"errors must be finite for each of the {tested.sum()} training rows that a fold "
+                f"tests; row {wrong[0]} has {errors[wrong[0]]}."
+            )
+        place = np.unique(self._place[tested], return_inverse=True)[1].ravel()
+        return ErrorProfile(self.train_dissimilarity_[tested], errors[tested], place)
 
     def _read(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -356,97 +382,3 @@ class AreaOfApplicability(OutlierMixin, BaseEstimator):
 
     def _scale(self, features: np.ndarray) -> np.ndarray:
         return (features - self._mean) * self._weights
-
-    def _to_other_folds(
-        self,
-        scaled: np.ndarray,
-        lonlat: np.ndarray | None,
-        groups: Any,
-        place: np.ndarray,
-        order: np.ndarray,
-    ) -> np.ndarray:
-        """Return the mean distance of each row to the nearest of other folds and places."""
-        total, count = np.zeros(len(scaled)), np.zeros(len(scaled), dtype=int)
-        if not place.any() and lonlat is None:  # all features are alike
-            return total
-        if not place.any():
-            raise ValueError(f"the {len(place)} rows share one place; at least 2 are needed.")
-        for train, test in self._folds(scaled, lonlat, groups, place, order):
-            elsewhere = train[~np.isin(place[train], place[test])]
-            if not len(elsewhere):
-                raise ValueError(
-                    f"all rows of a training fold share their places with its {len(test)} test "
-                    "row(s), so there is nothing to compare these with; choose folds of whole "
-                    "places, or cv=None."
-                )
-            nearest = NearestNeighbors(n_neighbors=1).fit(scaled[elsewhere])
-            total[test] += nearest.kneighbors(scaled[test])[0][:, 0]
-            count[test] += 1
-        if not count.all():
-            raise ValueError(f"cv leaves {(count == 0).sum()} row(s) out of all test folds.")
-        return total / count
-
-    def _folds(
-        self,
-        scaled: np.ndarray,
-        lonlat: np.ndarray | None,
-        groups: Any,
-        place: np.ndarray,
-        order: np.ndarray,
-    ) -> list[Fold]:
-        if self.cv is not None:
-            needs_places = isinstance(self.cv, SpatialSplitter) and self.cv.needs_places
-            if lonlat is None and needs_places:
-                raise CoordinateError(
-                    f"cv={type(self.cv).__name__} needs places, but X holds features; pass coords."
-                )
-            return chosen_folds(self.cv, scaled if lonlat is None else lonlat, groups=groups)
-        _, first = np.unique(place[order], return_index=True)
-        places = place[order][np.sort(first)]  # in the order of the rows' values
-        rows = np.arange(len(place))
-        folds = KFold(min(5, len(places)), shuffle=True, random_state=0).split(places)
-        tested = [np.isin(place, places[test]) for _, test in folds]
-        return [(rows[~test], rows[test]) for test in tested]
-
-
-def _or_nothing(lonlat: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
-    return np.empty((len(rows), 0)) if lonlat is None else lonlat
-
-
-def _numbered_places(features: np.ndarray, lonlat: np.ndarray | None) -> np.ndarray:
-    """Number the places of rows: by coordinates, or by features that are equal but for rounding."""
-    if lonlat is not None:
-        return np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
-    directions = check_random_state(0).normal(size=(features.shape[1], 3))
-    directions /= np.linalg.norm(directions, axis=0)
-    labels = []
-    for shadow in (features @ directions).T:
-        order = np.argsort(shadow, kind="stable")
-        label = np.empty(len(shadow), dtype=int)
-        label[order] = np.cumsum(np.diff(shadow[order], prepend=shadow[order[0]]) > SAME)
-        labels.append(label)
-    return np.unique(np.column_stack(labels), axis=0, return_inverse=True)[1].ravel()
-
-
-def _checked_importance(importance: Any, n_features: int) -> np.ndarray:
-    if importance is None:
-        return np.ones(n_features)
-    weights = np.asarray(without_mask(importance), dtype=np.float64)
-    if weights.shape != (n_features,):
-        raise ValueError(
-            f"importance must hold a weight for each of the {n_features} features, got shape "
-            f"{weights.shape}."
-        )
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise ValueError("importance must be finite, not negative, and not all zero.")
-    return weights
-
-
-def _mean_distance(scaled: np.ndarray) -> float:
-    """Return the mean distance between two different rows."""
-    if len(scaled) > PAIRED_ROWS:
-        rows = check_random_state(0).choice(len(scaled), PAIRED_ROWS, replace=False)
-        scaled = scaled[rows]
-    total = sum(part.sum() for part in pairwise_distances_chunked(scaled))
-    mean = total / (len(scaled) * (len(scaled) - 1))
-    return mean if mean > 0 else 1.0  # all rows are alike

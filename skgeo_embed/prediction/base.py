@@ -173,6 +173,20 @@ def _has_probabilities(model: CorrectedEstimator) -> bool:
     return is_classifier(model._leading) and hasattr(model._leading, "predict_proba")
 
 
+def as_probabilities(corrected: np.ndarray) -> np.ndarray:
+    """Return probabilities that sum to 1, of corrected ones, (n, n_classes)."""
+    positive = np.clip(corrected, 0, None)
+    return positive / positive.sum(axis=1, keepdims=True)
+
+
+def probabilities_of(model: Any, X: Any, classes: np.ndarray, **given: Any) -> np.ndarray:
+    """Return probabilities of classes, (n, n_classes), some of which the model may not know."""
+    known = model.predict_proba(X, **given)
+    found = np.zeros((len(known), len(classes)))
+    found[:, np.searchsorted(classes, model.classes_)] = known
+    return found
+
+
 class CorrectedEstimator(PlacesMetaEstimator):
     """A meta-estimator whose predictions are corrected by the nearest training places.
 
@@ -215,8 +229,7 @@ class CorrectedEstimator(PlacesMetaEstimator):
             In the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        found = np.clip(self._corrected(without_mask(X), coords), 0, None)
-        return found / found.sum(axis=1, keepdims=True)
+        return as_probabilities(self._corrected(without_mask(X), coords))
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
         """Return corrected predictions, (n, 1), or (n, n_classes) that may lie outside [0, 1]."""

@@ -6,9 +6,10 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import clone
 from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
@@ -22,8 +23,18 @@ from skgeo_embed.prediction.calibration import (
     choose_local,
     least_units,
 )
-from skgeo_embed.prediction.rows import Fold, chosen_folds, folds_in_order, order_of_rows
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
+from skgeo_embed.prediction.rows import (
+    Fold,
+    HeldOutPredictions,
+    chosen_folds,
+    folds_in_order,
+    order_of_rows,
+)
+from skgeo_embed.prediction.several_fits import Fit, run_fits
 from skgeo_embed.prediction.weights import weighted_fit_arguments
+
+ROWS_FOR_SHARED_FOLDS = 500  # in fewer rows, what is chosen by held-out rows fits them too well
 
 
 class SpatialConformal(PlacesMetaEstimator):
@@ -36,6 +47,7 @@ class SpatialConformal(PlacesMetaEstimator):
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -48,6 +60,7 @@ class SpatialConformal(PlacesMetaEstimator):
         lon: str | int | None = None,
         lat: str | int | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.confidence_level = confidence_level
@@ -56,9 +69,14 @@ class SpatialConformal(PlacesMetaEstimator):
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
-    def _errors(self, model: Any, X: Any, y: np.ndarray, coords: Any) -> np.ndarray:
-        """Return how wrong a fitted model is about rows, (n,): the larger, the worse."""
+    def _predicted(self, model: Any, X: Any, coords: Any) -> np.ndarray:
+        """Return predictions (n,) of a fitted model, or probabilities (n, n_classes)."""
+        raise NotImplementedError
+
+    def _errors(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return how wrong predictions of rows are, (n,): the larger, the worse."""
         raise NotImplementedError
 
     def _learner(self, y: np.ndarray) -> Any:
@@ -75,10 +93,8 @@ class SpatialConformal(PlacesMetaEstimator):
         level, n_rows = self.confidence_level, len(y)
         if n_rows < least_units(level):
             raise ValueError(_too_few(level, n_rows, "rows"))
-        weights, folds = self._row_weights, self._folds(X, y, lonlat, groups)
-        errors = Parallel(n_jobs=self.n_jobs)(
-            delayed(_held_out_errors)(self, X, y, coords, groups, weights, *fold) for fold in folds
-        )
+        weights = self._row_weights
+        folds, errors = self._hold_out(X, y, lonlat, coords, groups)
         tested = np.concatenate([test for _, test in folds])
         measured = [Remoteness(lonlat[train]).measure(lonlat[test]) for train, test in folds]
         remoteness, known = (np.concatenate(parts) for parts in zip(*measured, strict=True))
@@ -86,21 +102,54 @@ class SpatialConformal(PlacesMetaEstimator):
         unit = np.where(known, tested, n_rows + place[tested])
         weight = np.ones(len(tested)) if weights is None else weights[tested]
         held = HeldOut(np.concatenate(errors), remoteness, lonlat[tested], unit, weight)
-        self._calibrate(held, known, int(place.max()) + 1)
+        self._calibrate(held, known)
         self._known = Remoteness(lonlat)
-        self.estimator_ = _fit(self._learner(y), X, y, coords, groups, weights)
 
-    def _calibrate(self, held: HeldOut, known: np.ndarray, n_places: int) -> None:
+    def _hold_out(
+        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+    ) -> tuple[list[Fold], list[np.ndarray]]:
+        """Fit on all rows and in folds; return the folds, and the errors of held-out rows."""
+        table = X, y, coords, groups, self._row_weights
+        whole = Fit("all rows", len(y), delayed(_fit)(self._learner(y), *table))
+        shares_folds = self.cv is None and len(y) >= ROWS_FOR_SHARED_FOLDS
+        if shares_folds and _ensemble_of(self.estimator) is not None:
+            (self.estimator_,) = run_fits(self, [whole])
+            held_out = list(_ensemble_of(self.estimator_).held_out_.values())
+            folds = [fold for held in held_out for fold in held.folds()]
+            errors = [
+                self._errors(held.predicted[test], y[test])
+                for held in held_out
+                for _, test in held.folds()
+            ]
+            refitted = [] if _holds_out_places(held_out[0], lonlat) else _place_folds(lonlat)
+            return [*folds, *refitted], [*errors, *run_fits(self, self._fits(table, refitted))]
+        folds, level = self._folds(X, y, lonlat, groups), self.confidence_level
+        n_tested = len(np.unique(np.concatenate([test for _, test in folds])))
+        if n_tested < least_units(level):
+            raise ValueError(_too_few(level, n_tested, "rows in test folds"))
+        *errors, self.estimator_ = run_fits(self, [*self._fits(table, folds), whole])
+        return folds, errors
+
+    def _fits(self, table: tuple[Any, ...], folds: list[Fold]) -> list[Fit]:
+        return [
+            Fit(
+                f"fold {number} of {len(folds)}",
+                len(train),
+                delayed(_held_out_errors)(self, *table, train, test),
+            )
+            for number, (train, test) in enumerate(folds, 1)
+        ]
+
+    def _calibrate(self, held: HeldOut, known: np.ndarray) -> None:
         """Learn bounds at new places, and at known ones if enough held-out rows lie at those."""
         level, least = self.confidence_level, least_units(self.confidence_level)
-        enough_here, enough_away = (
-            len(np.unique(held.unit[rows])) >= least for rows in (known, ~known)
-        )
+        n_here, n_away = (len(np.unique(held.unit[rows])) for rows in (known, ~known))
+        enough_here, enough_away = n_here >= least, n_away >= least
         if not (enough_here or enough_away):
-            raise ValueError(_too_few(level, n_places, "places"))
+            raise ValueError(_too_few(level, max(n_here, n_away), "places in test folds"))
         if not enough_away:
             warn_caller(
-                f"only {len(np.unique(held.unit[~known]))} places were held out as a whole, and "
+                f"only {n_away} places were held out as a whole, and "
                 f"confidence_level={level} needs {least}: intervals and sets hold at known places, "
                 "and are unbounded at new ones. Pass cv=None or folds that hold out whole places, "
                 "or lower the level.",
@@ -135,23 +184,42 @@ class SpatialConformal(PlacesMetaEstimator):
         return [
             fold
             for cv in (self.cv if several else [self.cv])
-            for fold in _complete(chosen_folds(cv, lonlat, y, groups), len(y))
+            for fold in chosen_folds(cv, lonlat, y, groups, table=X)
         ]
 
     def _default_folds(self, X: Any, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
         """Return random folds of rows, of places if rows share them, and folds of blocks."""
         folds = self._random_folds(X, y, lonlat)
-        _, place = np.unique(lonlat, axis=0, return_inverse=True)
-        place, n_places = place.ravel(), int(place.max()) + 1
+        n_places = len(np.unique(lonlat, axis=0))
         if n_places == 1:
             return folds
-        rows = np.arange(len(y))
         if n_places < len(y):
-            splitter = KFold(min(5, n_places), shuffle=True, random_state=0)
-            held = [np.isin(place, test) for _, test in splitter.split(np.arange(n_places))]
-            folds += [(rows[~part], rows[part]) for part in held]
+            folds += _place_folds(lonlat)
         blocks = SpatialBlockKFold(min(5, n_places), block_size="auto")
         return folds + list(blocks.split(lonlat))
+
+
+def _place_folds(lonlat: np.ndarray) -> list[Fold]:
+    """Deal places to five folds at random, each with all its rows."""
+    place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
+    places, rows = np.arange(place.max() + 1), np.arange(len(place))
+    splitter = KFold(min(5, len(places)), shuffle=True, random_state=0)
+    held = [np.isin(place, test) for _, test in splitter.split(places)]
+    return [(rows[~part], rows[part]) for part in held]
+
+
+def _ensemble_of(model: Any) -> Any:
+    """Return the ensemble whose predictions are the model's own, such as a pipeline's last step."""
+    while isinstance(model, Pipeline):
+        model = model.steps[-1][1]
+    return model if isinstance(model, SpatialEnsemble) else None
+
+
+def _holds_out_places(random: HeldOutPredictions, lonlat: np.ndarray) -> bool:
+    """Say whether random folds of rows hold out at least half of the places with all their rows."""
+    place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
+    pairs = np.unique(np.column_stack([place, random.fold]), axis=0)
+    return bool((np.bincount(pairs[:, 0]) == 1).mean() >= 0.5)
 
 
 def _too_few(level: float, count: int, what: str) -> str:
@@ -160,18 +228,6 @@ def _too_few(level: float, count: int, what: str) -> str:
         f"even the largest error of so few reaches it. Pass more {what}, or a level of at most "
         f"{np.floor(1000 * count / (count + 1)) / 1000:g}."
     )
-
-
-def _complete(folds: list[Fold], n_rows: int) -> list[Fold]:
-    tested = np.concatenate([test for _, test in folds]) if folds else np.empty(0, dtype=int)
-    missing = np.flatnonzero(np.bincount(tested, minlength=n_rows) == 0)
-    if len(missing):
-        raise ValueError(
-            f"cv must put each row into a test fold; {len(missing)} row(s) are in none of "
-            f"{len(folds)} (first: row {missing[0]}). Choose folds that leave out no row, such as "
-            "KFold."
-        )
-    return folds
 
 
 def _held_out_errors(
@@ -186,7 +242,8 @@ def _held_out_errors(
 ) -> np.ndarray:
     some = (_rows_of(part, train) for part in (coords, groups, weights))
     model = _fit(conformal._learner(y[train]), _safe_indexing(X, train), y[train], *some)
-    return conformal._errors(model, _safe_indexing(X, test), y[test], _rows_of(coords, test))
+    predicted = conformal._predicted(model, _safe_indexing(X, test), _rows_of(coords, test))
+    return conformal._errors(predicted, y[test])
 
 
 def _fit(

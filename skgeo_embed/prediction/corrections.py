@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.spatial import KDTree
 from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.neighbors import BallTree
 
-from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
+from skgeo_embed._sphere import EARTH_RADIUS_KM, arc_km, unit_vectors
 
 N_NEIGHBORS = (2, 4, 8, 16, 32)
 SOFTENINGS = (0.05, 0.5, 2.0)  # added to distances, in typical distances between places
@@ -57,13 +58,24 @@ class KnownPlaces:
         self.row_residuals = target - predicted
         self.residuals = self.sums(self.row_residuals) / self.counts[:, None]
         self.predicted = self.sums(predicted) / self.counts[:, None]
-        self.tree = BallTree(_radians(self.lonlat), metric="haversine")
-        count = min(N_NEIGHBORS[-1] + 1, len(self.lonlat))
-        distance, neighbor = self.tree.query(_radians(self.lonlat), k=count)
-        self.distance = distance[:, 1:] * EARTH_RADIUS_KM  # the first is the place itself
-        self.neighbor = neighbor[:, 1:]
-        spacing = float(np.median(self.distance[:, 0])) if count > 1 else 0.0
+        self._tree = KDTree(unit_vectors(self.lonlat))
+        to_nearest = self.others(1)[0]
+        spacing = float(np.median(to_nearest)) if to_nearest.size else 0.0
         self.spacing_km = max(spacing, MIN_DISTANCE_KM)
+
+    def nearest(self, lonlat: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return km to the nearest known places of each of n places, and their numbers.
+
+        Both have shape (n, count), or (n, n_places) if fewer are known.
+        """
+        ranks = np.arange(1, min(count, len(self.lonlat)) + 1)
+        chord, neighbor = self._tree.query(unit_vectors(lonlat), k=ranks)
+        return arc_km(chord), neighbor
+
+    def others(self, count: int, some: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same for some of the known places, of which each has itself left out."""
+        distance_km, neighbor = self.nearest(self.lonlat[some], count + 1)
+        return distance_km[:, 1:], neighbor[:, 1:]
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Sum weighted values over the rows of each place, (n_places, k)."""
@@ -92,10 +104,10 @@ class NeighborCorrection:
         self,
         lonlat: np.ndarray,
         target: np.ndarray,
+        weights: np.ndarray | None,
         near: np.ndarray,
         far: np.ndarray,
         folds: list[tuple[np.ndarray, np.ndarray]],
-        weights: np.ndarray | None = None,
     ) -> None:
         """Choose how far neighbours are followed, by errors near them and in held-out blocks.
 
@@ -103,23 +115,18 @@ class NeighborCorrection:
         """
         if self.weighting is None:
             return
-        known, nearest = self._known, slice(0, self.weighting.n_neighbors)
+        known, n_neighbors = self._known, self.weighting.n_neighbors
         weights = np.ones(len(lonlat)) if weights is None else weights
-        distance = known.distance[:, nearest]
-        around = self._of_neighbors(
-            distance / EARTH_RADIUS_KM, known.neighbor[:, nearest], known.predicted
-        )
-        parts: list[Part] = [(known.residuals, around, distance[:, 0], known.counts)]
+        distance_km, neighbor = known.others(n_neighbors)
+        around = self._of_neighbors(distance_km, neighbor, known.predicted)
+        parts: list[Part] = [(known.residuals, around, distance_km[:, 0], known.counts)]
         for train, test in folds:
             if not weights[train].any():
                 continue
             there = KnownPlaces(lonlat[train], target[train], near[train], weights[train])
-            apart, neighbor = there.tree.query(
-                _radians(lonlat[test]), k=min(self.weighting.n_neighbors, len(there.lonlat))
-            )
-            around = self._of_neighbors(apart, neighbor, far[test], there)
-            away = apart[:, 0] * EARTH_RADIUS_KM
-            parts.append((target[test] - far[test], around, away, weights[test]))
+            distance_km, neighbor = there.nearest(lonlat[test], n_neighbors)
+            around = self._of_neighbors(distance_km, neighbor, far[test], there)
+            parts.append((target[test] - far[test], around, distance_km[:, 0], weights[test]))
         errors = np.zeros(len(REACHES))
         for some in ([parts[0]], parts[1:]):
             held = np.array([[_error_within(part, r, known.spacing_km) for r in REACHES]
@@ -130,6 +137,29 @@ class NeighborCorrection:
             self.weighting = None
         self._own = self._own_effects()
 
+    def correct_held_out(
+        self,
+        lonlat: np.ndarray,
+        target: np.ndarray,
+        weights: np.ndarray | None,
+        near: np.ndarray,
+        predicted: np.ndarray,
+        folds: list[tuple[np.ndarray, np.ndarray]],
+    ) -> np.ndarray:
+        """Return predictions of held-out rows, (n, k), corrected by the other rows of their folds.
+
+        `near` predicts rows that were held out at random, `predicted` those that `folds` hold out.
+        """
+        corrected = predicted.copy()
+        for train, test in folds:
+            some = None if weights is None else weights[train]
+            if some is None or some.any():
+                twin = copy(self)
+                twin._known = KnownPlaces(lonlat[train], target[train], near[train], some)
+                twin._own = twin._own_effects()
+                corrected[test] += twin.correct(lonlat[test], predicted[test])
+        return corrected
+
     def correct(self, lonlat: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return the correction to add to the predictions (n, k) of places."""
         correction = np.zeros(predicted.shape)
@@ -139,24 +169,23 @@ class NeighborCorrection:
         most = 1 if self.weighting is None else self.weighting.n_neighbors + (self._own is not None)
         for start in range(0, len(lonlat), QUERIES):
             rows = slice(start, start + QUERIES)
-            distance, neighbor = known.tree.query(
-                _radians(lonlat[rows]), k=min(most, len(known.lonlat))
-            )
+            distance_km, neighbor = known.nearest(lonlat[rows], most)
             if self._own is None:
-                correction[rows] = self._of_neighbors(distance, neighbor, predicted[rows])
+                correction[rows] = self._of_neighbors(distance_km, neighbor, predicted[rows])
                 continue
-            at_home = distance[:, :1] * EARTH_RADIUS_KM < MIN_DISTANCE_KM
+            at_home = distance_km[:, :1] < MIN_DISTANCE_KM
             if self.weighting is not None:  # a known place's own rows count once
-                kept = np.where(at_home, np.arange(1, distance.shape[1]), np.arange(most - 1))
+                n_others = distance_km.shape[1] - 1
+                kept = np.where(at_home, np.arange(1, n_others + 1), np.arange(n_others))
                 others = np.take_along_axis(neighbor, kept, 1)
-                away = np.take_along_axis(distance, kept, 1)
+                away = np.take_along_axis(distance_km, kept, 1)
                 correction[rows] = self._of_neighbors(away, others, predicted[rows])
             correction[rows] += np.where(at_home, self._own[neighbor[:, 0]], 0)
         return correction
 
     def _of_neighbors(
         self,
-        distance: np.ndarray,
+        distance_km: np.ndarray,
         neighbor: np.ndarray,
         predicted: np.ndarray,
         known: KnownPlaces | None = None,
@@ -164,7 +193,7 @@ class NeighborCorrection:
         assert self.weighting is not None
         known, spacing_km = known or self._known, self._known.spacing_km
         _, softening, shrinkage, label_share = self.weighting
-        distance = distance * (EARTH_RADIUS_KM / spacing_km)
+        distance = distance_km / spacing_km
         weights = 1 / (distance + softening)
         residual = _mean(weights, known.residuals[neighbor])
         apart = predicted - _mean(weights, known.predicted[neighbor])
@@ -175,18 +204,16 @@ class NeighborCorrection:
         """Return shrunk means of the residuals after neighbours, (n_places, k), if they help."""
         known = self._known
         left = known.row_residuals
-        if self.weighting is not None:
-            nearest = slice(0, self.weighting.n_neighbors)
-            distance = known.distance[:, nearest] / EARTH_RADIUS_KM
-            around = self._of_neighbors(distance, known.neighbor[:, nearest], known.predicted)
-            left = left - around[known.place]
+        if self.weighting is not None and len(known.lonlat) > 1:
+            others = known.others(self.weighting.n_neighbors)
+            left = left - self._of_neighbors(*others, known.predicted)[known.place]
         sums, counts = known.sums(left), known.counts[:, None]
         alone, weight = known.sums(left**2), known.weights[:, None]
         best, least, gain = None, np.inf, np.zeros(1)
         for shrinkage in SHRINKAGES:
             rest = counts[known.place] - weight + shrinkage
-            others = (sums[known.place] - weight * left) / rest
-            error = known.sums((left - others) ** 2)
+            of_others = (sums[known.place] - weight * left) / rest
+            error = known.sums((left - of_others) ** 2)
             if error.sum() < least:
                 best, least, gain = shrinkage, error.sum(), ((alone - error) / counts).sum(axis=1)
         if best is None or not known.tell_more_than_chance(gain):
@@ -197,7 +224,8 @@ class NeighborCorrection:
         """Choose the weighting of least squared error; None if its gain may be chance."""
         known = self._known
         some = _some_places(len(known.lonlat))
-        distance = known.distance[some] / known.spacing_km
+        distance_km, neighbor = known.others(N_NEIGHBORS[-1], some)
+        distance = distance_km / known.spacing_km
         residuals, predicted, counts = (
             values[some] for values in (known.residuals, known.predicted, known.counts)
         )
@@ -206,7 +234,7 @@ class NeighborCorrection:
         for n_neighbors in N_NEIGHBORS:
             if n_neighbors > distance.shape[1]:
                 break
-            nearest = known.neighbor[some, :n_neighbors]
+            nearest = neighbor[:, :n_neighbors]
             around, expected = known.residuals[nearest], known.predicted[nearest]
             for softening in SOFTENINGS:
                 weights = 1 / (distance[:, :n_neighbors] + softening)
@@ -284,10 +312,6 @@ def _error_within(part: Part, reach: float, spacing_km: float) -> float:
     residuals, around, distance_km, counts = part
     left = residuals - around * _within(distance_km[:, None] / spacing_km, reach)
     return float((left**2).sum(axis=1) @ counts)
-
-
-def _radians(lonlat: np.ndarray) -> np.ndarray:
-    return np.deg2rad(lonlat[:, ::-1])  # haversine takes (lat, lon)
 
 
 def _mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:

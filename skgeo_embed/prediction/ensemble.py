@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from scipy.optimize import nnls
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, gen_batches, indexable
 from sklearn.utils.validation import column_or_1d
 
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
-from skgeo_embed.prediction.base import CorrectedEstimator
+from skgeo_embed.prediction.base import CorrectedEstimator, as_probabilities, probabilities_of
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
-from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
-from skgeo_embed.prediction.weights import weighted_fit_arguments
+from skgeo_embed.prediction.rows import Fold, HeldOutPredictions, deal_rows, order_of_rows
+from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
 
 N_SPLITS = 3
 ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
 TREES_IN_FOLDS = 20  # where a forest has more
 LEAVES_IN_FOLDS = 15  # where boosted trees have more
+ROWS_AT_ONCE = 16_384  # of a prediction: learners copy what they read
 EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
 
@@ -44,7 +45,9 @@ class SpatialEnsemble(CorrectedEstimator):
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
-        Number of processes for the folds.
+        Number of processes for the fits.
+    verbose : int, default=0
+        With 1, a line after each fit says how many are done, and about how long the others take.
 
     Attributes
     ----------
@@ -57,6 +60,11 @@ class SpatialEnsemble(CorrectedEstimator):
     reach_ : float
         Distance over which the correction falls by a factor e, in typical distances between
         places.
+    held_out_ : dict of str to HeldOutPredictions
+        Predictions of training rows that were held out, corrected by the places of the others:
+        "random" of all rows, and "blocks" of up to 4,000, if there are blocks. `fold` is the
+        number of the fold of each row, -1 outside all folds, and `predicted` the prediction, or
+        the probabilities of the classes. Models in folds have fewer or smaller trees.
     classes_ : ndarray of shape (n_classes,)
         Classes, if the learners are classifiers.
     n_features_in_, feature_names_in_
@@ -82,6 +90,7 @@ class SpatialEnsemble(CorrectedEstimator):
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -91,11 +100,13 @@ class SpatialEnsemble(CorrectedEstimator):
         lon: str | int | None = None,
         lat: str | int | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.learners = learners
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     @property
     def _leading(self) -> Any:
@@ -107,29 +118,29 @@ class SpatialEnsemble(CorrectedEstimator):
         self._check_learners()
         target = self._read_target(y)
         order = order_of_rows(X, target, lonlat)
-        X, y, lonlat, target = _safe_indexing(X, order), y[order], lonlat[order], target[order]
         weights = self._row_weights
-        weights = None if weights is None else weights[order]
-        random = self._random_folds(y)
-        held_out = [(target, self._hold_out(X, y, weights, random), weights)]
-        some = _some_rows(len(y))
-        of_some = None if weights is None else weights[some]
-        blocks = self._block_folds(y[some], lonlat[some])
-        if blocks:
-            found = self._hold_out(_safe_indexing(X, some), y[some], of_some, blocks)
-            held_out.append((target[some], found, of_some))
-        shares = _choose_shares(held_out)
-        near, *far = (np.tensordot(shares, found, 1) for _, found, _ in held_out)
-        self._correction = NeighborCorrection(KnownPlaces(lonlat, target, near, weights))
-        if blocks:
-            self._correction.limit_reach(
-                lonlat[some], target[some], near[some], far[0], blocks, of_some
+        known = Rows(lonlat, target, weights).chosen(order)
+        splits = self._split(y[order], known.lonlat)
+        predicted, fitted = self._fit_learners(X, y, weights, order, splits)
+        shares = _choose_shares(
+            [(known.chosen(split.rows), predicted[kind]) for kind, split in splits.items()]
+        )
+        blends = {kind: np.tensordot(shares, parts, 1) for kind, parts in predicted.items()}
+        near = blends["random"]
+        self._correction = NeighborCorrection(
+            KnownPlaces(known.lonlat, known.target, near, known.weights)
+        )
+        if "blocks" in splits:
+            some, blocks = splits["blocks"]
+            self._correction.limit_reach(*known.chosen(some), near[some], blends["blocks"], blocks)
+        self.held_out_ = {}
+        for kind, (rows, folds) in splits.items():
+            corrected = self._correction.correct_held_out(
+                *known.chosen(rows), near[rows], blends[kind], folds
             )
+            self.held_out_[kind] = self._numbered(order[rows], folds, corrected, len(y))
         self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
         names = [name for name, _ in self.learners]
-        fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit)(model, X, y, weights) for _, model in self.learners
-        )
         self.learners_ = list(zip(names, fitted, strict=True))
         sizes = [_n_candidates(model) for model in fitted]
         parts = np.split(shares, np.cumsum(sizes)[:-1])
@@ -137,14 +148,21 @@ class SpatialEnsemble(CorrectedEstimator):
         self.estimator_ = fitted[0]
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
+        places = self._places(X, coords)
+        (X,) = indexable(X)
+        batches = gen_batches(max(1, len(places)), ROWS_AT_ONCE)  # learners refuse an empty table
+        blend = np.concatenate([self._blend(_safe_indexing(X, rows)) for rows in batches])
+        return blend + self._correction.correct(places, blend)
+
+    def _blend(self, X: Any) -> np.ndarray:
+        """Return the weighted mean of the learners, (n, 1) or (n, n_classes)."""
         classes = getattr(self, "classes_", None)
         parts = [
             np.tensordot(self.shares_[name], _candidates(model, X, classes), 1)
             for name, model in self.learners_
             if self.shares_[name].any()
         ]
-        blend = np.sum(parts, axis=0)
-        return blend + self._correction.correct(self._places(X, coords), blend)
+        return np.sum(parts, axis=0)
 
     def _check_learners(self) -> None:
         names = [name for name, _ in self.learners]
@@ -153,8 +171,13 @@ class SpatialEnsemble(CorrectedEstimator):
             found = f"{twice[0]!r} twice" if twice else "none"
             raise ValueError(f"learners must be at least one, with different names; got {found}.")
 
-    def _random_folds(self, y: np.ndarray) -> list[Fold]:
-        return deal_rows(len(y), N_SPLITS, self._numbers(y))
+    def _split(self, y: np.ndarray, lonlat: np.ndarray) -> dict[str, Split]:
+        """Return the folds of all rows at random, and those of blocks if there can be any."""
+        random = deal_rows(len(y), N_SPLITS, self._numbers(y))
+        splits = {"random": Split(np.arange(len(y)), random)}
+        some = _some_rows(len(y))
+        blocks = self._block_folds(y[some], lonlat[some])
+        return splits | {"blocks": Split(some, blocks)} if blocks else splits
 
     def _block_folds(self, y: np.ndarray, lonlat: np.ndarray) -> list[Fold]:
         """Return folds of blocks; none if places or classes are too few."""
@@ -168,25 +191,71 @@ class SpatialEnsemble(CorrectedEstimator):
     def _numbers(self, y: np.ndarray) -> np.ndarray | None:
         return np.unique(y, return_inverse=True)[1] if is_classifier(self._leading) else None
 
-    def _hold_out(
-        self, X: Any, y: np.ndarray, weights: np.ndarray | None, folds: list[Fold]
-    ) -> np.ndarray:
-        """Predict held-out rows with each candidate, (candidates, n, columns)."""
-        classes = getattr(self, "classes_", None)
-        jobs = [(model, fold) for fold in folds for _, model in self.learners]
-        found = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_and_predict)(model, X, y, weights, *fold, classes) for model, fold in jobs
-        )
-        n_learners = len(self.learners)
-        rows = [np.concatenate(found[i : i + n_learners]) for i in range(0, len(found), n_learners)]
-        whole = np.empty((rows[0].shape[0], len(y), rows[0].shape[2]))
-        for (_, test), part in zip(folds, rows, strict=True):
-            whole[:, test] = part
-        return whole
+    def _fit_learners(
+        self,
+        X: Any,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        order: np.ndarray,
+        splits: dict[str, Split],
+    ) -> tuple[dict[str, np.ndarray], list[Any]]:
+        """Predict the rows of each split, (candidates, n, columns), and fit learners on all rows.
+
+        Splits number the rows in their `order`; the other arguments have the order given to `fit`.
+        """
+        table, classes = (X, y, weights), getattr(self, "classes_", None)
+        fits = []
+        for kind, (rows, folds) in splits.items():
+            for number, (train, test) in enumerate(folds, 1):
+                of_fold = order[rows[train]], order[rows[test]]
+                for name, model in self.learners:
+                    call = delayed(_fit_and_predict)(model, *table, *of_fold, classes)
+                    what = f"{name}, {kind} fold {number} of {len(folds)}"
+                    fits.append(Fit(what, len(train), call))
+        for name, model in self.learners:
+            fits.append(Fit(f"{name}, all rows", len(y), delayed(fit_rows)(model, *table, order)))
+        done = iter(run_fits(self, fits))
+        predicted = {}
+        for kind, (rows, folds) in splits.items():
+            parts = [np.concatenate([next(done) for _ in self.learners]) for _ in folds]
+            whole = np.empty((len(parts[0]), len(rows), parts[0].shape[2]))
+            for (_, test), part in zip(folds, parts, strict=True):
+                whole[:, test] = part
+            predicted[kind] = whole
+        return predicted, list(done)
+
+    def _numbered(
+        self, rows: np.ndarray, folds: list[Fold], corrected: np.ndarray, n_rows: int
+    ) -> HeldOutPredictions:
+        """Return held-out predictions in the order of the rows given to `fit`."""
+        fold = np.full(n_rows, -1)
+        for number, (_, test) in enumerate(folds):
+            fold[rows[test]] = number
+        if hasattr(self, "classes_"):
+            corrected = as_probabilities(corrected)
+        predicted = np.full((n_rows, corrected.shape[1]), np.nan)
+        predicted[rows] = corrected
+        return HeldOutPredictions(fold, predicted if hasattr(self, "classes_") else predicted[:, 0])
 
 
-def _fit(model: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Any:
-    return clone(model).fit(X, y, **weighted_fit_arguments(model, weights))
+class Rows(NamedTuple):
+    """Places (n, 2), targets (n, columns) and weights (n,) of rows."""
+
+    lonlat: np.ndarray
+    target: np.ndarray
+    weights: np.ndarray | None
+
+    def chosen(self, rows: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.lonlat[rows], self.target[rows], weights)
+
+
+class Split(NamedTuple):
+    """Rows that are dealt to folds, and the folds, which number these rows."""
+
+    rows: np.ndarray
+    folds: list[Fold]
 
 
 def _fit_and_predict(
@@ -198,8 +267,7 @@ def _fit_and_predict(
     test: np.ndarray,
     classes: Any,
 ) -> np.ndarray:
-    some = None if weights is None else weights[train]
-    fitted = _fit(_lighter(model), _safe_indexing(X, train), y[train], some)
+    fitted = fit_rows(_lighter(model), X, y, weights, train)
     return _candidates(fitted, _safe_indexing(X, test), classes)
 
 
@@ -217,10 +285,7 @@ def _lighter(model: Any) -> Any:
 def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
     """Predict with a fitted learner, (candidates, n, 1), or probabilities (1, n, classes)."""
     if classes is not None:
-        known = model.predict_proba(X)
-        found = np.zeros((1, len(known), len(classes)))
-        found[0][:, np.searchsorted(classes, model.classes_)] = known
-        return found
+        return probabilities_of(model, X, classes)[None]
     last = model[-1] if isinstance(model, Pipeline) else model
     if not isinstance(last, RidgePath):
         return column_or_1d(model.predict(X))[None, :, None]
@@ -241,18 +306,18 @@ def _some_rows(n_rows: int) -> np.ndarray:
     return np.sort(np.random.RandomState(0).permutation(n_rows)[:ROWS_IN_BLOCKS])
 
 
-def _choose_shares(held_out: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> np.ndarray:
+def _choose_shares(held_out: list[tuple[Rows, np.ndarray]]) -> np.ndarray:
     """Choose shares of the candidates, none negative and 1 in sum, of least error in all folds.
 
-    Each kind of folds has targets, the candidates' predictions and weights of rows; its errors
-    count relative to those of its best candidate.
+    Each kind of folds has rows and the candidates' predictions of them, (candidates, n, columns);
+    its errors count relative to those of its best candidate.
     """
     n_candidates = len(held_out[0][1])
     gram = np.zeros((n_candidates, n_candidates))
-    for target, found, weights in held_out:
-        errors = target - found
-        if weights is not None:
-            errors *= np.sqrt(weights)[:, None]
+    for rows, predicted in held_out:
+        errors = rows.target - predicted
+        if rows.weights is not None:
+            errors *= np.sqrt(rows.weights)[:, None]
         errors = errors.reshape(n_candidates, -1)
         products = errors @ errors.T  # with shares of sum 1, the blend's error is their product
         gram += products / max(products.diagonal().min(), 1e-300)

@@ -51,13 +51,20 @@ class SpatialConformalRegressor(SpatialConformal):
         distance if intervals then hold as well in blocks that are left out of the calibration,
         and lose at least 2 % less by the pinball loss.
     cv : int, splitter, list of splitters or iterable of pairs, default=None
-        Folds; splitters get the places, and each must test every row, once or more often. None is
-        five random folds that do not depend on the order of the rows, five folds of blocks of
-        a tenth of the extent of the places, and, if rows share places, five random folds of places.
+        Folds; splitters get the places. Rows that no fold tests do not calibrate: with
+        :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` intervals are those of the future.
+        None is five random folds that do not depend on the order of the rows, five folds of blocks
+        of a tenth of the extent of the places, and, if rows share places, five random folds of
+        places.
+        Around a `spatial_pipeline` of at least 500 rows, None takes the folds in which its learners
+        are fitted in any case (``model[-1].held_out_``), so that intervals cost hardly more than
+        its own fit. If most rows share places, it is fitted in five random folds of places too.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Number of processes for the folds.
+    verbose : int, default=0
+        With 1, a line after each fit says how many are done, and about how long the others take.
 
     Attributes
     ----------
@@ -78,7 +85,7 @@ class SpatialConformalRegressor(SpatialConformal):
        Intelligence 74. doi 10.1007/s10472-013-9368-4.
     .. [2] X. Lou, P. Luo, L. Meng (2025). "GeoConformal prediction: a model-agnostic framework for
        measuring the uncertainty of spatial prediction". Annals of the American Association of
-       Geographers 115. doi 10.1080/24694452.2025.2516091.
+       Geographers 115:1971-1998. doi 10.1080/24694452.2025.2516091.
 
     Examples
     --------
@@ -111,9 +118,11 @@ class SpatialConformalRegressor(SpatialConformal):
         self._fit_and_calibrate(X, column_or_1d(y, dtype=np.float64), lonlat, coords, groups)
         self.half_widths_ = self._quantiles
 
-    def _errors(self, model: Any, X: Any, y: np.ndarray, coords: Any) -> np.ndarray:
-        given = taken_by(model.predict, coords=coords)
-        return np.abs(y - column_or_1d(model.predict(X, **given)))
+    def _predicted(self, model: Any, X: Any, coords: Any) -> np.ndarray:
+        return column_or_1d(model.predict(X, **taken_by(model.predict, coords=coords)))
+
+    def _errors(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.abs(y - predicted)
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
         """Predict by the regressor.
@@ -129,8 +138,7 @@ class SpatialConformalRegressor(SpatialConformal):
             Predictions.
         """
         check_is_fitted(self)
-        given = taken_by(self.estimator_.predict, coords=coords)
-        return column_or_1d(self.estimator_.predict(without_mask(X), **given))
+        return self._predicted(self.estimator_, without_mask(X), coords)
 
     def predict_interval(self, X: Any, coords: Any = None) -> np.ndarray:
         """Return the interval of each row.

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.fft import dct
-from sklearn.base import BaseEstimator
-from sklearn.compose import ColumnTransformer
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -17,7 +16,8 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skgeo_embed.prediction.ridge_path import RidgePath
 from skgeo_embed.prediction.trend import TrendRegressor
@@ -45,9 +45,8 @@ CLASS_FOREST = {**FOREST, "min_samples_leaf": 2, "max_features": 0.33}  # a clas
 
 def regressors(few: Any) -> list[tuple[str, BaseEstimator]]:
     """Return the regressors of an ensemble; `few` makes the few columns that trees read."""
-    linear = ColumnTransformer([("columns", "passthrough", linear_columns)])
     return [
-        ("linear", make_pipeline(linear, RidgePath())),
+        ("linear", make_pipeline(LearnerColumns(linear_columns), RidgePath())),
         ("boosting", _with_trend(few, HistGradientBoostingRegressor(**BOOSTING))),
         ("trees", _with_trend(few, ExtraTreesRegressor(**FOREST))),
     ]
@@ -56,36 +55,61 @@ def regressors(few: Any) -> list[tuple[str, BaseEstimator]]:
 def classifiers(few: Any) -> list[tuple[str, BaseEstimator]]:
     """Return the classifiers of an ensemble; `few` makes the few columns that trees read."""
     return [
-        *((f"linear, C={C:g}", _logistic("passthrough", C)) for C in STRENGTHS),
-        ("linear, few columns", _logistic(_first(few, N_FOR_FEW), 1.0)),
+        *((f"linear, C={C:g}", _logistic(LearnerColumns(linear_columns), C)) for C in STRENGTHS),
+        ("linear, few columns", _logistic(LearnerColumns(other_columns, few, N_FOR_FEW), 1.0)),
         ("boosting", _on_tree_columns(few, HistGradientBoostingClassifier(**BOOSTING))),
         ("trees", _on_tree_columns(few, ExtraTreesClassifier(**CLASS_FOREST))),
     ]
 
 
-def _logistic(encoded: Any, strength: float) -> Pipeline:
-    columns = ColumnTransformer(
-        [("encoder", encoded, encoder_columns), ("others", "passthrough", other_columns)]
-    )
+def _logistic(columns: LearnerColumns, strength: float) -> Pipeline:
     return make_pipeline(columns, StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
 
 
 def _on_tree_columns(few: Any, trees: BaseEstimator) -> Pipeline:
-    columns = ColumnTransformer(
-        [
-            ("encoder", _first(few, N_FOR_TREES), encoder_columns),
-            ("others", "passthrough", tree_columns),
-        ]
-    )
-    return make_pipeline(columns, trees)
+    return make_pipeline(LearnerColumns(tree_columns, few, N_FOR_TREES), trees)
 
 
 def _with_trend(few: Any, trees: BaseEstimator) -> TrendRegressor:
     return TrendRegressor(_on_tree_columns(few, trees), linear_columns, day_columns)
 
 
-def _first(few: Any, count: int) -> FunctionTransformer:
-    return FunctionTransformer(few, kw_args={"count": count})
+class LearnerColumns(TransformerMixin, BaseEstimator):
+    """Take the columns that a learner reads from the frame of features, as an array of float64.
+
+    Parameters
+    ----------
+    names : callable
+        Takes a frame and names its columns to take.
+    few : callable, default=None
+        Takes the encoder's columns and a count, and makes fewer columns of them, which come first.
+    count : int, default=0
+        How many.
+
+    Attributes
+    ----------
+    names_, encoder_names_ : list of str
+        Columns to take, and those of the encoder.
+    """
+
+    def __init__(self, names: Any, few: Any = None, count: int = 0) -> None:
+        self.names = names
+        self.few = few
+        self.count = count
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> LearnerColumns:
+        """Remember the columns."""
+        validate_data(self, X, skip_check_array=True)
+        self.names_, self.encoder_names_ = self.names(X), encoder_columns(X)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the columns, (n, d)."""
+        check_is_fitted(self)
+        taken = X[self.names_].to_numpy(np.float64)
+        if self.few is None:
+            return taken
+        return np.hstack([self.few(X[self.encoder_names_], self.count), taken])
 
 
 def first_columns(X: Any, count: int) -> np.ndarray:
@@ -95,7 +119,8 @@ def first_columns(X: Any, count: int) -> np.ndarray:
 
 def first_components(X: Any, count: int) -> np.ndarray:
     """Return the first principal components of the default encoder, which its columns mix."""
-    return dct(np.asarray(X, dtype=np.float64), norm="ortho", axis=1)[:, :count]
+    values = np.asarray(X, dtype=np.float64)
+    return values @ dct(np.eye(values.shape[1]), norm="ortho", axis=1)[:, :count]
 
 
 def encoder_columns(X: pd.DataFrame) -> list[str]:

@@ -71,6 +71,7 @@ def spatial_pipeline(
     lon: Any = None,
     lat: Any = None,
     n_jobs: int | None = None,
+    verbose: int = 0,
 ) -> Pipeline:
     """Build a pipeline for a table with places and columns of any kind.
 
@@ -100,6 +101,9 @@ def spatial_pipeline(
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Number of processes for the folds.
+    verbose : int, default=0
+        With 1, `fit` prints a line after each step, each kind of features and each of some twenty
+        fits, with how many are done and about how long the others take.
 
     Returns
     -------
@@ -156,15 +160,18 @@ def spatial_pipeline(
             ("categories", make_pipeline(as_text, one_hot), text_columns),
         ],
         verbose_feature_names_out=True,
+        verbose=bool(verbose),
     ).set_output(transform="pandas")
-    names: dict[str, Any] = {"lon": "place__lon", "lat": "place__lat", "n_jobs": n_jobs}
+    names: dict[str, Any] = {"lon": "place__lon", "lat": "place__lat"}
+    names |= {"n_jobs": n_jobs, "verbose": verbose}
     if own:
         model: Any = ResidualInterpolator(estimator, **names)
     else:
         few = first_components if encoder is None else first_columns
         learners = regressors(few) if estimator == "regressor" else classifiers(few)
         model = SpatialEnsemble(learners, **names)
-    return Pipeline([("table", TableReader(lon, lat)), ("features", features), ("model", model)])
+    steps = [("table", TableReader(lon, lat)), ("features", features), ("model", model)]
+    return Pipeline(steps, verbose=bool(verbose))
 
 
 def _encoded(encoder: Any, place: Any) -> tuple[Pipeline, list[Any]]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone, is_classifier
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from joblib import delayed
+from sklearn.base import is_classifier
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed.prediction.base import CorrectedEstimator
+from skgeo_embed.prediction.base import CorrectedEstimator, probabilities_of
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 from skgeo_embed.prediction.rows import (
+    Fold,
     chosen_folds,
     each_row_once,
     folds_in_order,
     order_of_rows,
 )
-from skgeo_embed.prediction.weights import that_asks_for_weights, weighted_fit_arguments
+from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
 
 
 class ResidualInterpolator(CorrectedEstimator):
@@ -58,18 +61,22 @@ class ResidualInterpolator(CorrectedEstimator):
         Folds of the out-of-fold predictions; splitters get the places. None is five random folds,
         stratified for a classifier, that do not depend on the order of the rows. With
         :class:`~skgeo_embed.model_selection.SpatialBlockKFold` residuals are those of predictions
-        far from training places.
+        far from training places. Rows that no fold tests have no residual, and correct nothing:
+        with :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` only the future does.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Number of processes for the folds.
+    verbose : int, default=0
+        With 1, a line after each fit says how many are done, and about how long the others take.
 
     Attributes
     ----------
     estimator_ : estimator object
         Fitted on all rows.
     residuals_ : ndarray of shape (n,), or (n, n_classes) of a classifier
-        Out-of-fold residuals: in the units of y, or 1 for the class of the row less probabilities.
+        Out-of-fold residuals: in the units of y, or 1 for the class of the row less probabilities;
+        NaN of rows that no fold tests.
     weighting_ : Weighting or None
         Neighbours k, softening c, shrinkage s and share of labels b; None without a correction.
     interpolator_ : regressor or None
@@ -106,6 +113,7 @@ class ResidualInterpolator(CorrectedEstimator):
         "lon": "no_validation",
         "lat": "no_validation",
         "n_jobs": [int, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -117,6 +125,7 @@ class ResidualInterpolator(CorrectedEstimator):
         lon: str | int | None = None,
         lat: str | int | None = None,
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.interpolator = interpolator
@@ -124,25 +133,33 @@ class ResidualInterpolator(CorrectedEstimator):
         self.lon = lon
         self.lat = lat
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _fit_rows(
         self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
     ) -> None:
         target, weights = self._read_target(y), self._row_weights
-        given = weighted_fit_arguments(self.estimator, weights)
-        predicted = cross_val_predict(
-            that_asks_for_weights(self.estimator, weights),
-            X,
-            y,
-            cv=self._folds(order_of_rows(X, target, lonlat), y, lonlat, groups),
-            n_jobs=self.n_jobs,
-            params=given,  # None fails under metadata routing in scikit-learn 1.6.0
-            method="predict_proba" if is_classifier(self.estimator) else "predict",
-        ).reshape(target.shape)
+        folds = self._folds(X, order_of_rows(X, target, lonlat), y, lonlat, groups)
+        table, classes = (self.estimator, X, y, weights), getattr(self, "classes_", None)
+        fits = [
+            Fit(
+                f"fold {number} of {len(folds)}",
+                len(train),
+                delayed(_fit_and_predict)(*table, train, test, classes),
+            )
+            for number, (train, test) in enumerate(folds, 1)
+        ]
+        whole = Fit("all rows", len(y), delayed(fit_rows)(*table, np.arange(len(y))))
+        *parts, self.estimator_ = run_fits(self, [*fits, whole])
+        predicted = np.full(target.shape, np.nan)
+        for (_, test), part in zip(folds, parts, strict=True):
+            predicted[test] = part
         self.residuals_ = target - predicted
         if not is_classifier(self.estimator):
             self.residuals_ = self.residuals_[:, 0]
-        known = KnownPlaces(lonlat, target, predicted, weights)
+        tested = np.sort(np.concatenate([test for _, test in folds]))
+        of_tested = None if weights is None else weights[tested]
+        known = KnownPlaces(lonlat[tested], target[tested], predicted[tested], of_tested)
         self.spacing_km_ = known.spacing_km
         if self.interpolator is None:
             neighbors = NeighborCorrection(known)
@@ -150,7 +167,6 @@ class ResidualInterpolator(CorrectedEstimator):
         else:
             surface = SurfaceCorrection(self.interpolator, known)
             self._correction, self.interpolator_ = surface.correct, surface.regressor
-        self.estimator_ = clone(self.estimator).fit(X, y, **given)
 
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
         if hasattr(self, "classes_"):
@@ -159,10 +175,12 @@ class ResidualInterpolator(CorrectedEstimator):
             predicted = column_or_1d(self.estimator_.predict(X))[:, None]
         return predicted + self._correction(self._places(X, coords), predicted)
 
-    def _folds(self, order: np.ndarray, y: np.ndarray, lonlat: np.ndarray, groups: Any) -> Any:
+    def _folds(
+        self, X: Any, order: np.ndarray, y: np.ndarray, lonlat: np.ndarray, groups: Any
+    ) -> list[Fold]:
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            folds = chosen_folds(self.cv, lonlat, y, groups, classifier=classifier)
+            folds = chosen_folds(self.cv, lonlat, y, groups, table=X, classifier=classifier)
             return each_row_once(folds, len(y))
         if classifier:
             n_splits = min(5, int(np.unique(y, return_counts=True)[1].max()))
@@ -170,3 +188,18 @@ class ResidualInterpolator(CorrectedEstimator):
                 splitter = StratifiedKFold(n_splits, shuffle=True, random_state=0)
                 return folds_in_order(splitter, order, y)
         return folds_in_order(KFold(min(5, len(y)), shuffle=True, random_state=0), order)
+
+
+def _fit_and_predict(
+    model: Any,
+    X: Any,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray,
+    classes: np.ndarray | None,
+) -> np.ndarray:
+    fitted, held_out = fit_rows(model, X, y, weights, train), _safe_indexing(X, test)
+    if classes is None:
+        return column_or_1d(fitted.predict(held_out))[:, None]
+    return probabilities_of(fitted, held_out, classes)

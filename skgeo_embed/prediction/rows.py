@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import column_or_1d
 
+from skgeo_embed.model_selection._base import SpatialSplitter
 from skgeo_embed.places.numbers import plain_column, to_numpy
 
 Fold = tuple[np.ndarray, np.ndarray]
+
+
+class HeldOutPredictions(NamedTuple):
+    """Predictions of rows by models that were fitted without them.
+
+    `fold`, (n,), numbers the fold that held out each row, -1 if none did. `predicted` has shape
+    (n,), or (n, n_classes) of a classifier, and is NaN for the rows of no fold.
+    """
+
+    fold: np.ndarray
+    predicted: np.ndarray
+
+    def folds(self) -> list[Fold]:
+        """Return the rows that each fold was fitted on, and those that it held out."""
+        numbers = range(self.fold.max() + 1)
+        rest = [np.flatnonzero((self.fold >= 0) & (self.fold != number)) for number in numbers]
+        return [(train, np.flatnonzero(self.fold == k)) for k, train in enumerate(rest)]
 
 
 def read_labels(values: Any, what: str = "y") -> np.ndarray:
@@ -62,9 +80,17 @@ def deal_rows(n_rows: int, n_splits: int, classes: np.ndarray | None = None) -> 
 
 
 def chosen_folds(
-    cv: Any, places: Any, y: Any = None, groups: Any = None, *, classifier: bool = False
+    cv: Any,
+    places: Any,
+    y: Any = None,
+    groups: Any = None,
+    *,
+    table: Any = None,
+    classifier: bool = False,
 ) -> list[Fold]:
     """Split rows as a user says, by their places, labels or groups, or by the pairs given.
+
+    Splitters by place read dates in the `table`, if there is one.
 
     Raises
     ------
@@ -72,7 +98,10 @@ def chosen_folds(
         If there are no folds, or one names rows that are not there.
     """
     splitter = check_cv(cv, y, classifier=classifier)
-    pairs = splitter.split(places, y, groups)
+    if table is not None and isinstance(splitter, SpatialSplitter):
+        pairs = splitter.split(table, y, groups, coords=places)
+    else:
+        pairs = splitter.split(places, y, groups)
     folds = [(_row_numbers(a, len(places)), _row_numbers(b, len(places))) for a, b in pairs]
     if not folds:
         raise ValueError("cv gives no folds.")
@@ -80,19 +109,19 @@ def chosen_folds(
 
 
 def each_row_once(folds: list[Fold], n_rows: int) -> list[Fold]:
-    """Return folds that put each row into one test fold.
+    """Return folds that test each row once, or never.
 
     Raises
     ------
     ValueError
-        If a row is in none or in several; the message names the first.
+        If a row is in several test folds; the message names the first.
     """
-    counts = np.bincount(np.concatenate([test % n_rows for _, test in folds]), minlength=n_rows)
-    if (counts != 1).any():
-        row = int((counts != 1).argmax())
+    counts = np.bincount(np.concatenate([test for _, test in folds]), minlength=n_rows)
+    if (counts > 1).any():
+        row = int((counts > 1).argmax())
         raise ValueError(
-            f"cv must put each row into one test fold; row {row} is in {counts[row]} of "
-            f"{len(folds)}. Choose folds that leave out no row and test none twice, such as KFold."
+            f"cv must not test a row twice; row {row} is in {counts[row]} of {len(folds)} test "
+            "folds. Choose folds that do not overlap, such as KFold."
         )
     return folds
 
@@ -113,7 +142,7 @@ def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
             "folds are of another table. Within another estimator, which fits on parts of the "
             "table, pass a splitter instead of pairs."
         )
-    return rows.astype(np.int64)
+    return rows.astype(np.int64) % n_rows  # -1 is the last row
 
 
 def _columns(X: Any) -> list[np.ndarray]:

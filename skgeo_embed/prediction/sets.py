@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import without_mask
+from skgeo_embed.prediction.base import probabilities_of
 from skgeo_embed.prediction.conformal import SpatialConformal
 from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
 
@@ -43,13 +44,19 @@ class SpatialConformalClassifier(SpatialConformal):
         distance if sets then hold as well in blocks that are left out of the calibration,
         and lose at least 2 % less by the pinball loss.
     cv : int, splitter, list of splitters or iterable of pairs, default=None
-        Folds; splitters get the places, and each must test every row, once or more often. None is
-        five random folds with about as many rows of a class in each, five folds of blocks of a
+        Folds; splitters get the places. Rows that no fold tests do not calibrate: with
+        :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` sets are those of the future. None
+        is five random folds with about as many rows of a class in each, five folds of blocks of a
         tenth of the extent of the places, and, if rows share places, five random folds of places.
+        Around a `spatial_pipeline` of at least 500 rows, None takes the folds in which its learners
+        are fitted in any case (``model[-1].held_out_``), so that sets cost hardly more than its
+        own fit. If most rows share places, it is fitted in five random folds of places too.
     lon, lat : str or int, default=None
         Names of the longitude and latitude columns, if they are not recognised.
     n_jobs : int, default=None
         Number of processes for the folds.
+    verbose : int, default=0
+        With 1, a line after each fit says how many are done, and about how long the others take.
 
     Attributes
     ----------
@@ -121,15 +128,12 @@ class SpatialConformalClassifier(SpatialConformal):
         # many classifiers refuse a fold of one class
         return self.estimator if len(np.unique(y)) > 1 else DummyClassifier(strategy="prior")
 
-    def _errors(self, model: Any, X: Any, y: np.ndarray, coords: Any) -> np.ndarray:
-        probability = self._probabilities(model, X, coords)
-        return 1 - probability[np.arange(len(y)), np.searchsorted(self.classes_, y)]
+    def _errors(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return 1 - predicted[np.arange(len(y)), np.searchsorted(self.classes_, y)]
 
-    def _probabilities(self, model: Any, X: Any, coords: Any) -> np.ndarray:
-        known = model.predict_proba(X, **taken_by(model.predict_proba, coords=coords))
-        found = np.zeros((len(known), len(self.classes_)))
-        found[:, np.searchsorted(self.classes_, model.classes_)] = known
-        return found
+    def _predicted(self, model: Any, X: Any, coords: Any) -> np.ndarray:
+        given = taken_by(model.predict_proba, coords=coords)
+        return probabilities_of(model, X, self.classes_, **given)
 
     def predict(self, X: Any, coords: Any = None) -> np.ndarray:
         """Predict the most probable class.
@@ -161,7 +165,7 @@ class SpatialConformalClassifier(SpatialConformal):
             In the order of `classes_`.
         """
         check_is_fitted(self)
-        return self._probabilities(self.estimator_, without_mask(X), coords)
+        return self._predicted(self.estimator_, without_mask(X), coords)
 
     def predict_set(self, X: Any, coords: Any = None) -> np.ndarray:
         """Return the set of classes of each row.

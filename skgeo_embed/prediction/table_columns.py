@@ -93,7 +93,7 @@ def season_names(transformer: Any, names: Any) -> list[str]:
 
 def text_of(X: pd.DataFrame) -> pd.DataFrame:
     """Convert columns to text; missing values are a category too, and 1.0 is the category 1."""
-    return X.apply(lambda column: column.astype(object).map(_word).astype(object))
+    return X.apply(_words)
 
 
 def category_name(column: str, category: Any) -> str:
@@ -115,6 +115,13 @@ def _numbers(column: pd.Series) -> pd.Series:
         raise ValueError(
             f"the column {column.name!r} held numbers in fit, and now holds something else: {error}"
         ) from error
+
+
+def _words(column: pd.Series) -> pd.Series:
+    values = column.astype(object)
+    if pd.api.types.infer_dtype(values, skipna=True) == "string":  # far faster than one by one
+        return values.where(values.notna(), "missing")
+    return values.map(_word).astype(object)
 
 
 def _word(value: Any) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skgeo_embed.prediction.rows import read_labels
@@ -60,12 +59,3 @@ def weighted_fit_arguments(model: Any, weights: np.ndarray | None) -> dict[str, 
             "does, or leave the weights out."
         )
     return {name: weights}
-
-
-def that_asks_for_weights(model: Any, weights: np.ndarray | None) -> Any:
-    """Return a clone that scikit-learn's own functions hand weights to, if there are any."""
-    model = clone(model)
-    routed = weights is not None and get_config()["enable_metadata_routing"]
-    if routed and not isinstance(model, Pipeline) and hasattr(model, "set_fit_request"):
-        model.set_fit_request(sample_weight=True)
-    return model

@@ -82,14 +82,14 @@ class PlacesOfTable:
         """Read and check the places of these rows, the first of which has a number in messages."""
         if self.geometry is not None:
             return self.reader.read(self._geometries(rows, first_row))
-        lonlat = self._degrees(rows, first_row)
+        lonlat = self.degrees(rows, first_row)
         if self.time is None:
             return self._checked(lonlat, first_row)
         frame = pd.DataFrame(lonlat, columns=[self.reader.lon or "lon", self.reader.lat or "lat"])
         frame[self.time] = to_numbers(rows[self.time], self.decimal)[0]
         return self.reader.read(frame)
 
-    def _degrees(self, rows: pd.DataFrame, first_row: int) -> np.ndarray:
+    def degrees(self, rows: pd.DataFrame, first_row: int) -> np.ndarray:
         """Read both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
         columns = []
         for name in self.columns or ():

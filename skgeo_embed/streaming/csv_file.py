@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -40,12 +41,15 @@ class CsvFile:
         The file.
     delimiter : str, default=None
         Between the columns; None takes what its first line has most of.
+    encoding : str, default="utf-8"
+        How its text is encoded.
     """
 
     kind = "csv"
 
-    def __init__(self, path: Path, delimiter: str | None = None) -> None:
+    def __init__(self, path: Path, delimiter: str | None = None, encoding: str = "utf-8") -> None:
         self.path = path
+        self.encoding = _known_encoding(encoding)
         if delimiter is not None and len(delimiter) != 1:
             raise UsageError(f"delimiter must be one character, got {delimiter!r}.")
         self.delimiter = delimiter or self._sniffed()
@@ -58,6 +62,11 @@ class CsvFile:
                 f"{path} names {len(self.names):,} columns; at most {MOST_COLUMNS:,} are allowed. "
                 "Pass its delimiter if it was guessed wrongly."
             )
+
+    @property
+    def written_encoding(self) -> str:
+        """How its rows are encoded in an output: alike, but for UTF-8 of any other Unicode."""
+        return "utf-8" if self.encoding.startswith("utf") else self.encoding
 
     def _sniffed(self) -> str:
         self.delimiter = ","
@@ -85,7 +94,9 @@ class CsvFile:
                 import pyarrow as pa
 
                 stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
-            yield io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), file
+            # Excel begins UTF-8 with a mark, which belongs to no column's name
+            encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+            yield io.TextIOWrapper(stream, encoding=encoding, newline=""), file
 
     @contextmanager
     def _records(self) -> Iterator[tuple[Any, Any]]:
@@ -98,11 +109,19 @@ class CsvFile:
     def _errors_named(self) -> Iterator[None]:
         between = {",": "comma", ";": "semicolon", "\t": "tab"}.get(self.delimiter, "")
         separated = f"{between}-separated" if between else f"separated by {self.delimiter!r}"
+        encoding = self.encoding.upper()
         try:
             yield
-        except (csv.Error, UnicodeDecodeError, EOFError, zlib.error, OSError) as error:
+        except UnicodeDecodeError as error:
             raise ValueError(
-                f"{self.path} cannot be read as CSV, {separated} and in UTF-8: {error}"
+                f"{self.path} is not encoded in {encoding}: it holds the byte "
+                f"0x{error.object[error.start]:02x} where that encoding does not allow it. Pass "
+                'the file\'s own encoding, such as encoding="cp1252" (--encoding cp1252) for what '
+                "Excel writes in western Europe."
+            ) from error
+        except (csv.Error, UnicodeError, EOFError, zlib.error, OSError) as error:
+            raise ValueError(
+                f"{self.path} cannot be read as CSV, {separated} and in {encoding}: {error}"
             ) from error
 
     def batches(
@@ -163,6 +182,17 @@ class CsvFile:
         return pa.Table.from_arrays(arrays, names=list(map(str, rows.columns)))
 
 
+def _known_encoding(encoding: str) -> str:
+    """Return Python's name of an encoding of text, or say that there is no such."""
+    try:
+        "".encode(encoding)
+        return codecs.lookup(encoding).name
+    except LookupError as error:
+        raise UsageError(
+            f'encoding {encoding!r} is not known; name one such as "utf-8", "cp1252" or "latin-1".'
+        ) from error
+
+
 def _lines(text: Any) -> Iterator[str]:
     """Yield lines, none of which takes all memory."""
     while line := text.readline(LONGEST_LINE):
@@ -190,6 +220,8 @@ def write_csv(
     *,
     names: list[str] | None,
     delimiter: str,
+    decimal: str = ".",
+    encoding: str = "utf-8",
     compression: str | None,
 ) -> None:
     """Write rows of text with their features, and before them `names`, if there are any.
@@ -200,9 +232,11 @@ def write_csv(
     # with the end of a line, which has such in a value quoted
     writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter)
     number = "%.9g" if features.dtype == np.float32 else "%r"
+    if decimal == delimiter:
+        number = f'"{number}"'
     template = delimiter.join([number] * features.shape[1])
     nothing = delimiter * (features.shape[1] - 1)
-    with _written(path, compression) as file:
+    with _written(path, compression, encoding) as file:
         if names is not None:
             writer.writerow([*rows.columns, *names])
             file.write(f"{lines.pop()[:-2]}\n")
@@ -215,12 +249,14 @@ def write_csv(
                     continue
                 described = numbers[0] == numbers[0]  # and no NaN
                 added = template % tuple(numbers) if described else nothing
+                if decimal == ",":
+                    added = added.replace(".", ",")
                 file.write(f"{line[:-2]}{delimiter}{added}\n")
             lines.clear()
 
 
 @contextmanager
-def _written(path: Path, compression: str | None) -> Iterator[IO[str]]:
+def _written(path: Path, compression: str | None, encoding: str) -> Iterator[IO[str]]:
     """A new file of text; compressed ones, one after the other, are a compressed file."""
     with path.open("wb") as file:
         stream: Any = file
@@ -231,5 +267,5 @@ def _written(path: Path, compression: str | None) -> Iterator[IO[str]]:
             import pyarrow as pa
 
             stream = pa.CompressedOutputStream(pa.PythonFile(file, mode="w"), "zstd")
-        with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+        with io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
             yield text

@@ -34,6 +34,7 @@ class ParquetFile:
 
     kind = "parquet"
     delimiter = None
+    written_encoding = "utf-8"  # of a CSV file that is made of it
 
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as parquet

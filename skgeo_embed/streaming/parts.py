@@ -31,6 +31,10 @@ class Parts:
         The file that they become; they are kept in a folder of its name and ".parts".
     delimiter : str, default=None
         Between the columns of a CSV file.
+    decimal : {".", ","}, default="."
+        Decimal mark of the features in a CSV file.
+    encoding : str, default="utf-8"
+        How a CSV file's text is encoded.
 
     Attributes
     ----------
@@ -39,10 +43,18 @@ class Parts:
         number of rows without usable coordinates of each; "first_bad", the first of those.
     """
 
-    def __init__(self, output: Path, delimiter: str | None = None) -> None:
+    def __init__(
+        self,
+        output: Path,
+        delimiter: str | None = None,
+        decimal: str = ".",
+        encoding: str = "utf-8",
+    ) -> None:
         self.output = output
         self.kind = format_of(output)
         self.delimiter = delimiter or ","
+        self.decimal = decimal
+        self.encoding = encoding
         self.folder = output.with_name(f"{output.name}.parts")
         self.state: dict[str, Any] = {}
         self._record = self.folder / "progress.json"
@@ -137,6 +149,8 @@ class Parts:
                     temporary,
                     names=names if index == 0 else None,
                     delimiter=self.delimiter,
+                    decimal=self.decimal,
+                    encoding=self.encoding,
                     compression=compression_of(self.output),
                 )
             else:

@@ -15,6 +15,7 @@ from skgeo_embed._errors import CoordinateError, UsageError
 from skgeo_embed._files import replace_durably
 from skgeo_embed.places.columns import find_lonlat, unclear_columns
 from skgeo_embed.places.reading import read_coordinates, read_places
+from skgeo_embed.places.swapped import warn_if_swapped
 from skgeo_embed.streaming.columns import NAME_THEM, to_numbers
 from skgeo_embed.streaming.files import (
     FORMATS,
@@ -28,7 +29,7 @@ from skgeo_embed.streaming.maps.layers import Layer
 from skgeo_embed.streaming.maps.values import ModelValues
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
-from skgeo_embed.streaming.sources import TableFile, open_table
+from skgeo_embed.streaming.sources import TableFile, check_decimal, open_table
 from skgeo_embed.streaming.table import Unchanged, digests_of
 
 BATCH_ROWS = 20_000
@@ -64,6 +65,7 @@ def predict_table(
     on_invalid: Literal["raise", "nan"] = "raise",
     delimiter: str | None = None,
     decimal: str = ".",
+    encoding: str = "utf-8",
     overwrite: bool = False,
     restart: bool = False,
     verbose: bool = True,
@@ -94,7 +96,10 @@ def predict_table(
         Between the columns of a CSV file; None takes the comma, semicolon or tab that its first
         line has most of.
     decimal : {".", ","}, default="."
-        Decimal mark of a CSV file's numbers.
+        Decimal mark of a CSV file's numbers; of a CSV output's predictions too.
+    encoding : str, default="utf-8"
+        How a CSV file's text is encoded, such as "cp1252" or "latin-1". A CSV output of a CSV file
+        is encoded alike; of UTF-16 or UTF-32 it is UTF-8.
     overwrite : bool, default=False
         Replace an existing output.
     restart : bool, default=False
@@ -136,8 +141,6 @@ def predict_table(
     PredictedTable(rows=1, columns=['prediction'], bad=0)
     """
     check_is_fitted(model)
-    if decimal not in (".", ","):
-        raise UsageError(f'decimal must be "." or ",", got {decimal!r}.')
     if on_invalid not in ("raise", "nan"):
         raise UsageError(f'on_invalid must be "raise" or "nan", got {on_invalid!r}.')
     values = ModelValues(
@@ -158,7 +161,8 @@ def predict_table(
         raise UsageError(f"{output} is the input; choose another name for the output.")
     check_arrow(path, target)
     as_begun = Unchanged(path)
-    table = open_table(path, delimiter)
+    table = open_table(path, delimiter, encoding)
+    check_decimal(decimal, table, target)
     rows_of_model = RowsOfModel(table, model, on_invalid, decimal)
     sample = values.compute(*rows_of_model.first_usable())
     layers = values.layers(sample)
@@ -168,12 +172,19 @@ def predict_table(
         raise UsageError(
             f"{path} already has columns named {', '.join(clash)}; rename or drop them first."
         )
-    parts = Parts(target, table.delimiter)
+    parts = Parts(target, table.delimiter, decimal, table.written_encoding)
     made_of = {
         "input": str(path.resolve()),
         "input's size or time": as_begun.size_and_time,
         "model": [repr(model), [f"{v:.5g}" for part in sample for v in part.ravel()]],
-        "settings": [probabilities, on_invalid, table.delimiter, decimal, repr(applicability)],
+        "settings": [
+            probabilities,
+            on_invalid,
+            table.delimiter,
+            decimal,
+            table.written_encoding,
+            repr(applicability),
+        ],
     }
     try:
         with only_writer(parts.folder, target):
@@ -276,6 +287,7 @@ class RowsOfModel:
         for rows, _ in self._table.batches(BATCH_ROWS, skip=0):
             X, lonlat, _ = self.read(rows, first_row)
             if len(lonlat):
+                warn_if_swapped(lonlat)
                 return X[:SAMPLED_ROWS], lonlat[:SAMPLED_ROWS]
             first_row += BATCH_ROWS
         raise ValueError(f"{self._table.path} has no rows with usable coordinates.")

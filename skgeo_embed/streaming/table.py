@@ -15,6 +15,7 @@ import pandas as pd
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
 from skgeo_embed._files import file_state
 from skgeo_embed.encoders.base import CoordinateTransformer
+from skgeo_embed.places.swapped import warn_if_swapped
 from skgeo_embed.rasters.patches import OWN
 from skgeo_embed.streaming.columns import NULL_HINT, PlacesOfTable, to_numbers
 from skgeo_embed.streaming.files import (
@@ -29,7 +30,7 @@ from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.provenance import embedding_attributes
 from skgeo_embed.streaming.repeats import EncodedPlaces, encode_places, repeated_places
-from skgeo_embed.streaming.sources import TableFile, open_table
+from skgeo_embed.streaming.sources import TableFile, check_decimal, open_table
 
 BATCH_BYTES = 64 * 2**20  # of features
 MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
@@ -66,6 +67,7 @@ def encode_table(
     geometry: str | None = None,
     delimiter: str | None = None,
     decimal: str = ".",
+    encoding: str = "utf-8",
     overwrite: bool = False,
     restart: bool = False,
     verbose: bool = True,
@@ -95,7 +97,10 @@ def encode_table(
         Delimiter of CSV files; None takes the comma, semicolon or tab that is most frequent in the
         first line.
     decimal : {".", ","}, default="."
-        Decimal mark of a CSV file's coordinates.
+        Decimal mark of a CSV file's coordinates; of a CSV output's features too.
+    encoding : str, default="utf-8"
+        How a CSV file's text is encoded, such as "cp1252" or "latin-1". A CSV output of a CSV file
+        is encoded alike; of UTF-16 or UTF-32 it is UTF-8.
     overwrite : bool, default=False
         Replace an existing output.
     restart : bool, default=False
@@ -132,21 +137,15 @@ def encode_table(
     >>> encode_table(SatCLIPEncoder(), folder / "in.csv", folder / "out.parquet")
     EncodedTable(rows=1, features=768, bad=0, first_bad=[])
     """
-    if decimal not in (".", ","):
-        raise UsageError(f'decimal must be "." or ",", got {decimal!r}.')
     path = check_source(source)
     target = check_output(output, overwrite=overwrite, suffixes=FORMATS)
     if path.resolve() == target.resolve():
         raise UsageError(f"{output} is the input; choose another name for the output.")
     check_arrow(path, target)
     as_begun = Unchanged(path)
-    table = open_table(path, delimiter)
-    parts = Parts(target, table.delimiter)
-    if decimal == "," and parts.kind == "csv":
-        raise UsageError(
-            "features are written with decimal points, which a CSV file with decimal commas would "
-            "mix; name a .parquet file as the output."
-        )
+    table = open_table(path, delimiter, encoding)
+    check_decimal(decimal, table, target)
+    parts = Parts(target, table.delimiter, decimal, table.written_encoding)
     ready = fitted(encoder)
     places = PlacesOfTable(table, ready, lon, lat, geometry, decimal)
     try:
@@ -232,6 +231,8 @@ def _encode_parts(
         for rows, total in table.batches(n_rows, skip=done):
             as_begun.check()  # so that no part is made of a table that has changed
             where = table.frame(rows, places.all_columns)
+            if not done and places.columns is not None:
+                warn_if_swapped(places.degrees(where, first_row=0))
             if repeats is not None:
                 features = repeats.of(where)
             else:
@@ -304,7 +305,11 @@ def _description(
         ],
         **_settings(encoder),
         "column of places": [*(places.columns or [places.geometry]), places.time],
-        "delimiter or decimal": [table.delimiter, places.decimal],
+        "delimiter, decimal or encoding": [
+            table.delimiter,
+            places.decimal,
+            table.written_encoding,
+        ],
     }
     return digests_of(described)
 

@@ -175,7 +175,11 @@ def test_files_are_checked(table, tmp_path, capsys):
     assert "bad.parquet cannot be read as Parquet" in capsys.readouterr().err
     (tmp_path / "latin.csv").write_bytes("lon,lat,name\n1,2,Köln\n".encode("latin-1"))
     assert run(tmp_path, "latin.csv") == 1
-    assert "cannot be read as CSV, comma-separated and in UTF-8" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "latin.csv is not encoded in UTF-8: it holds the byte 0xf6" in error
+    assert "--encoding cp1252" in error
+    assert run(tmp_path, "latin.csv", "latin_out.csv", "--encoding", "cp-none") == 2
+    assert "encoding 'cp-none' is not known" in capsys.readouterr().err
     (tmp_path / "empty.csv").write_text("lon,lat\n")
     assert run(tmp_path, "empty.csv") == 1
     assert "empty.csv has no rows" in capsys.readouterr().err

@@ -10,9 +10,8 @@ from sklearn.model_selection import KFold
 
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed._sphere import great_circle_km
-from skgeo_embed.model_selection import NearestNeighborDistanceKFold
+from skgeo_embed.model_selection import NearestNeighborDistanceKFold, _nearest
 from skgeo_embed.model_selection._nearest import (
-    MOST_UNITS,
     _LabelledPlaces,
     _merged_clusters,
     fold_distances,
@@ -42,16 +41,16 @@ def distances_by_hand(folds, lonlat):
 
 
 def test_clustered_labels_get_folds_as_far_as_the_map_is():
-    lonlat = clustered(300)
+    lonlat = clustered(150)
     splitter = NearestNeighborDistanceKFold(predict_at=REGION)
     folds = list(splitter.split(lonlat))
     assert not splitter.random_suffices_
     assert splitter.n_clusters_ >= 5
     assert splitter.wasserstein_km_ < 0.3 * splitter.random_wasserstein_km_
-    assert sorted(np.concatenate([test for _, test in folds])) == list(range(300))
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(150))
     assert max(len(test) for _, test in folds) <= 150
     places = read_prediction_places(REGION, 1000, 0)
-    to_map = [great_circle_km(np.tile(p, (300, 1)), lonlat).min() for p in places]
+    to_map = [great_circle_km(np.tile(p, (len(lonlat), 1)), lonlat).min() for p in places]
     by_hand = distances_by_hand(folds, lonlat)
     assert splitter.wasserstein_km_ == pytest.approx(wasserstein_distance(by_hand, to_map))
     np.testing.assert_allclose(np.sort(splitter.distances_.cv), np.sort(by_hand))
@@ -92,8 +91,34 @@ def test_a_cluster_with_most_of_the_rows_is_divided():
     assert min(np.bincount(fold, minlength=3).min() for fold in candidates.values()) > 0
 
 
-def test_of_very_many_places_cells_are_clustered():
-    lonlat = clustered(MOST_UNITS + 500, 100)
+def as_r_draws(n, largest):
+    """Places in a square as sf's st_sample draws them after set.seed(1) of R."""
+    state = [1]
+    for _ in range(51 + 624):
+        state.append((69069 * state[-1] + 1) % 2**32)
+    twister = np.random.RandomState()
+    twister.set_state(("MT19937", np.array(state[52:], dtype=np.uint32), 624))
+    drawn = twister.randint(0, 2**32, 2 * n, dtype=np.uint64) / 2**32
+    return largest * drawn.reshape(2, n).T / 111.195  # units as km at the equator
+
+
+@pytest.mark.parametrize(("n_splits", "of_cast"), [(2, 2.184), (4, 2.468), (8, 2.678)])
+def test_folds_are_at_least_as_near_the_map_as_those_of_cast(n_splits, of_cast):
+    """The layout and W are those of CAST's test-knndm.R, "many points and different ...".
+
+    CAST has clusters by k-means there, and distances in a plane.
+    """
+    labels, predict_at = as_r_draws(100, 4.0), as_r_draws(1000, 10.0)
+    splitter = NearestNeighborDistanceKFold(n_splits, predict_at=predict_at)
+    list(splitter.split(labels))
+    assert splitter.distances_.prediction_to_sample[0] == pytest.approx(1.3886, abs=1e-3)
+    assert splitter.wasserstein_km_ <= of_cast
+
+
+def test_of_very_many_places_cells_are_clustered(monkeypatch):
+    monkeypatch.setattr(_nearest, "MOST_UNITS", 400)
+    lonlat = clustered(500, 60)
+    assert len(np.unique(_nearest._units(lonlat))) < 400
     splitter = NearestNeighborDistanceKFold(predict_at=REGION, n_places=300)
     folds = list(splitter.split(lonlat))
     assert sum(len(test) for _, test in folds) == len(lonlat)
@@ -101,12 +126,12 @@ def test_of_very_many_places_cells_are_clustered():
 
 
 def test_distances_across_the_antimeridian_are_short():
-    lonlat = clustered(200) + np.array([170, 0])
+    lonlat = clustered(60) + np.array([170, 0])
     lonlat[:, 0] = (lonlat[:, 0] + 180) % 360 - 180
     splitter = NearestNeighborDistanceKFold(predict_at=(175, -4.5, -176, 4.5))
     list(splitter.split(lonlat))
     moved = NearestNeighborDistanceKFold(predict_at=REGION)
-    list(moved.split(clustered(200)))
+    list(moved.split(clustered(60)))
     assert splitter.wasserstein_km_ == pytest.approx(moved.wasserstein_km_, rel=1e-6)
 
 

@@ -17,7 +17,7 @@ from skgeo_embed import (
     spatial_pipeline,
 )
 from skgeo_embed.model_selection import SpatialBlockKFold
-from skgeo_embed.prediction import applicability
+from skgeo_embed.prediction.dissimilarity import mean_distance
 from skgeo_embed.prediction.error_profile import ErrorProfile
 
 
@@ -71,10 +71,9 @@ def test_spatial_folds_widen_the_area():
     assert blocks.threshold_ > 1.2 * random.threshold_
 
 
-def test_mean_distance_of_a_sample(features, monkeypatch):
-    whole = applicability._mean_distance(features)
-    monkeypatch.setattr(applicability, "PAIRED_ROWS", 200)
-    assert applicability._mean_distance(features) == pytest.approx(whole, rel=0.05)
+def test_mean_distance_of_a_sample(features):
+    whole = mean_distance(features)
+    assert mean_distance(features, most_rows=200) == pytest.approx(whole, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -240,9 +239,11 @@ def test_the_error_profile_rises_and_ends_where_errors_end():
     assert found[0] == profile.rmse[0]
     assert found[1] == profile.rmse[-1]
     assert np.isnan(found[2])
-    for wrong in (errors[:-1], np.where(np.arange(400) == 3, np.nan, errors)):
-        with pytest.raises(ValueError, match="one finite number for each of the 400 training rows"):
-            area.error_profile(wrong)
+    with pytest.raises(ValueError, match="one number for each of the 400 training rows; got 399"):
+        area.error_profile(errors[:-1])
+    errors[3] = np.nan
+    with pytest.raises(ValueError, match=r"each of the 400 training rows .* tests; row 3 has nan"):
+        area.error_profile(errors)
 
 
 def test_a_place_of_many_rows_counts_once_in_the_error_profile():

@@ -99,6 +99,50 @@ def test_the_order_of_rows_changes_nothing(places, trend):
     np.testing.assert_array_equal(again.predict(places), expected)
 
 
+def test_a_long_table_is_predicted_in_parts_that_change_nothing(places, trend, monkeypatch):
+    model = SpatialEnsemble([("linear", RidgePath(ALPHAS)), ("nearest", KNeighborsRegressor(3))])
+    expected = model.fit(places, trend).predict(places)
+    monkeypatch.setattr(ensemble, "ROWS_AT_ONCE", 150)  # the last part is shorter
+    np.testing.assert_allclose(model.predict(places), expected, rtol=1e-12)
+
+
+def test_held_out_predictions_know_nothing_of_their_labels(places):
+    rng = np.random.RandomState(0)
+    X, noise = np.repeat(places[:100], 4, axis=0), rng.randn(400)
+    learners = [("linear", RidgePath(ALPHAS)), ("nearest", KNeighborsRegressor(1))]
+    model = SpatialEnsemble(learners).fit(X, noise)
+    for kind in ("random", "blocks"):
+        fold, predicted = model.held_out_[kind]
+        assert abs(np.corrcoef(predicted, noise)[0, 1]) < 0.2, kind
+        for train, test in model.held_out_[kind].folds():
+            assert sorted([*train, *test]) == list(range(400))
+        assert set(fold) == {0, 1, 2}
+    assert (np.ptp(model.held_out_["blocks"].fold.reshape(100, 4), axis=1) == 0).all()
+
+
+def test_held_out_predictions_have_the_order_of_the_rows(places, trend):
+    y = trend + np.sin(places[:, 0] * 3)
+    model = SpatialEnsemble([("linear", RidgePath(ALPHAS)), ("nearest", KNeighborsRegressor(3))])
+    held = model.fit(places, y).held_out_["random"]
+    assert np.corrcoef(held.predicted, y)[0, 1] > 0.98
+    rows = np.random.RandomState(3).permutation(len(places))
+    again = clone(model).fit(places[rows], y[rows]).held_out_["random"]
+    np.testing.assert_array_equal(again.fold, held.fold[rows])
+    np.testing.assert_array_equal(again.predicted, held.predicted[rows])
+
+
+def test_held_out_probabilities_and_rows_outside_all_folds(places, monkeypatch):
+    monkeypatch.setattr(ensemble, "ROWS_IN_BLOCKS", 150)
+    label = np.where(places[:, 0] > 10, "east", "west")
+    model = SpatialEnsemble([("logistic", LogisticRegression())]).fit(places, label)
+    fold, probability = model.held_out_["blocks"]
+    assert (fold >= 0).sum() == 150
+    np.testing.assert_array_equal(np.isnan(probability).all(axis=1), fold < 0)
+    np.testing.assert_allclose(probability[fold >= 0].sum(axis=1), 1)
+    found = model.classes_[model.held_out_["random"].predicted.argmax(axis=1)]
+    assert (found == label).mean() > 0.95
+
+
 def test_rows_that_share_place_and_label_have_an_order_too(places):
     rng = np.random.RandomState(0)
     X = np.column_stack([np.repeat(places[:60], 5, axis=0), rng.randn(300, 2)])

@@ -8,12 +8,15 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import ResidualInterpolator, SpatialConformalRegressor
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.model_selection import SpatialBlockKFold
 from skgeo_embed.prediction import calibration
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,43 @@ def test_the_promised_share_in_random_folds_and_in_blocks(table, level):
             for train, test in cv.split(X)
         ]
         assert np.mean(held) == pytest.approx(level, abs=tolerance)
+
+
+class Counted(KNeighborsRegressor):
+    """Counts how often any of its kind is fitted."""
+
+    fits = 0
+
+    def fit(self, X, y):
+        Counted.fits += 1
+        return super().fit(X, y)
+
+
+def test_an_ensemble_is_fitted_once_and_its_folds_serve_for_intervals(table, monkeypatch):
+    X, y = table
+    ensemble = SpatialEnsemble([("nearest", Counted(5)), ("linear", LinearRegression())])
+    model = SpatialConformalRegressor(make_pipeline(FunctionTransformer(), ensemble))
+    for cv in (KFold(2, shuffle=True, random_state=5), SpatialBlockKFold(2, block_size=1.2)):
+        train, test = next(cv.split(X))
+        monkeypatch.setattr(Counted, "fits", 0)
+        model.fit(X[train], y[train])
+        assert Counted.fits == 7  # three random folds, three of blocks, all rows
+        assert coverage(model.predict_interval(X[test]), y[test]) == pytest.approx(0.9, abs=0.06)
+    monkeypatch.setattr(Counted, "fits", 0)
+    model.set_params(cv=2).fit(X, y)
+    assert Counted.fits == 21  # in folds of the user's choice it is fitted again
+
+
+def test_an_ensemble_whose_rows_share_places_is_also_fitted_without_whole_places(monkeypatch):
+    X, y = shared_places(60, 0)
+    model = SpatialConformalRegressor(SpatialEnsemble([("nearest", Counted(5))]))
+    monkeypatch.setattr(Counted, "fits", 0)
+    model.fit(X, y)
+    assert Counted.fits == 7 * 6
+    new_X, new_y = shared_places(200, 1)
+    assert coverage(model.predict_interval(new_X), new_y) > 0.85
+    home = coverage(model.predict_interval(X), y)
+    assert home > 0.85
 
 
 def test_intervals_widen_with_the_distance_and_then_stay(table):
@@ -114,20 +154,11 @@ def test_around_a_residual_interpolator_and_in_processes(table):
     np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
 
 
-def test_bad_folds_and_levels_are_refused(table):
+def test_bad_levels_are_refused(table):
     X, y = (values[:60] for values in table)
     for level in (0, 1, 90):
         with pytest.raises(ValueError, match="'confidence_level' parameter"):
             SpatialConformalRegressor(Ridge(), confidence_level=level).fit(X, y)
-
-    class Half(KFold):
-        def split(self, X, y=None, groups=None):
-            yield np.arange(30), np.arange(30, 60)
-
-    model = SpatialConformalRegressor(Ridge(), cv=[Half(2)])
-    with pytest.raises(ValueError, match=r"put each row into a test fold; 30 row.*first: row 0"):
-        model.fit(X, y)
-    assert not hasattr(model, "half_widths_")
 
 
 def test_coordinates_reach_the_estimator_that_wants_them(table):
@@ -246,7 +277,7 @@ def test_too_few_places_are_unbounded_elsewhere_and_said_so():
     width = np.diff(model.predict_interval([X[0], [10.0, 50.001]]))[:, 0]
     assert width[0] < 4
     assert np.isinf(width[1])
-    with pytest.raises(ValueError, match="needs at least 9 places, got 5"):
+    with pytest.raises(ValueError, match="needs at least 9 places in test folds, got 5"):
         SpatialConformalRegressor(KNeighborsRegressor(5), cv=GroupKFold(5)).fit(
             X, y, groups=X[:, 0]
         )

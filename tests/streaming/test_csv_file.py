@@ -65,6 +65,26 @@ def test_any_text_comes_back(tmp_path, delimiter):
     assert found.shape == (len(TEXTS), 12)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("cp1252", "cp1252"), ("utf-16", "utf-8"), ("UTF8", "utf-8")]
+)
+def test_text_of_another_encoding(tmp_path, encoding, written, suffix):
+    frame = pd.DataFrame({"Ort": ["Köln", "Besançon"], "lon": "7,5", "lat": "50,5"})
+    frame.to_csv(tmp_path / f"in{suffix}", sep=";", index=False, encoding=encoding)
+    options = {"decimal": ",", "encoding": encoding}
+    encode_table(SMALL, tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", **options)
+    found = pd.read_csv(tmp_path / f"out{suffix}", sep=";", dtype=str, encoding=written)
+    pd.testing.assert_frame_equal(found.iloc[:, :3], frame)
+    assert found.shape == (2, 12)
+
+
+def test_an_encoding_that_is_none_of_text(tmp_path):
+    (tmp_path / "in.csv").write_text("lon,lat\n1,2\n")
+    with pytest.raises(ValueError, match=r"encoding 'rot13' is not known; name one such as"):
+        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv", encoding="rot13")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_bit_of_a_number_is_written(tmp_path, dtype):
     rng = np.random.RandomState(0)

@@ -116,6 +116,14 @@ def test_decimal_commas_are_read(tmp_path):
     np.testing.assert_allclose(found, MODEL.predict(TABLE[COLUMNS]))
 
 
+def test_decimal_commas_stay_commas(tmp_path):
+    """Predictions had points beside the commas of the other columns."""
+    TABLE.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
+    predict_table(MODEL, tmp_path / "t.csv", tmp_path / "o.csv", decimal=",")
+    found = pd.read_csv(tmp_path / "o.csv", sep=";", decimal=",")["prediction"]
+    np.testing.assert_allclose(found, MODEL.predict(TABLE[COLUMNS]))
+
+
 def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCH_ROWS", 30)
     compute, calls = ModelValues.compute, [0]

@@ -444,8 +444,23 @@ def test_decimal_commas(frame, tmp_path):
     encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.parquet", decimal=",")
     found = pd.read_parquet(tmp_path / "out.parquet").filter(like="sh_l")
     np.testing.assert_allclose(found, features_of(frame), atol=1e-6)
-    with pytest.raises(ValueError, match=r"would mix; name a .parquet file"):
-        encode_table(SMALL, tmp_path / "in.csv", tmp_path / "out.csv", decimal=",")
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_decimal_commas_stay_commas(frame, tmp_path, delimiter):
+    """A CSV file with both marks is read as text by whoever opens it next."""
+    encoder = PositionalEncoder(legendre_polys=3, on_invalid="nan")
+    frame.to_csv(tmp_path / "in.csv", sep=delimiter, decimal=",", index=False)
+    encode_table(encoder, tmp_path / "in.csv", tmp_path / "out.csv", decimal=",")
+    found = pd.read_csv(tmp_path / "out.csv", sep=delimiter, decimal=",")
+    np.testing.assert_allclose(found[["lon", "lat"]], frame[["lon", "lat"]])
+    np.testing.assert_allclose(found.filter(like="sh_l"), features_of(frame), atol=1e-6)
+
+
+def test_numbers_of_parquet_have_no_decimal_mark_to_choose(frame, tmp_path):
+    frame.to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(ValueError, match=r"in\.parquet holds numbers and no text.*leave out"):
+        encode_table(SMALL, tmp_path / "in.parquet", tmp_path / "out.csv", decimal=",")
 
 
 def test_the_text_of_bad_coordinates_is_kept(frame, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,9 +31,20 @@ class BoxGrids:
 
     def close(self) -> None:
         """Give each pole the mean of the boxes around it."""
-        rows = self.table.view(self.height + 2, self.width, -1)
+        rows = self.padded_rows()
         for pole, beside in ((0, 1), (-1, -2)):
             rows[pole] = rows[beside].float().mean(dim=0)
+
+    def padded_rows(self) -> Tensor:
+        """Return all values, (height + 2, width, grids), a row for each pole among them."""
+        return self.table.view(self.height + 2, self.width, -1)
+
+    def only(self, keys: Sequence[tuple[str, str, float]]) -> BoxGrids:
+        """Return some of the grids."""
+        some = copy.copy(self)
+        some.keys = tuple(keys)
+        some.table = self.table[:, [self.keys.index(key) for key in keys]]
+        return some
 
     def to(self, device: torch.device) -> BoxGrids:
         """Return the same grids on a device."""
@@ -42,16 +54,9 @@ class BoxGrids:
 
     def read(self, lonlat: Tensor) -> Tensor:
         """Read the four boxes around each of (n, 2) degrees bilinearly, (n, grids)."""
-        lon, lat = lonlat.double().unbind(-1)
-        row = (90 - lat) * (self.height / 180) - 0.5  # of boxes; the poles are half a row away
-        row = row + row.clamp(max=0) + (row - (self.height - 1)).clamp(min=0) + 1
-        column = (lon + 180) * (self.width / 360) - 0.5
-        north = row.floor().clamp(0, self.height)
-        west = column.floor()
-        down, right = (row - north).float()[:, None], (column - west).float()[:, None]
-        west = west.long() % self.width
+        north, west, down, right = self.corners(lonlat)
         east = (west + 1) % self.width
-        first = north.long() * self.width
+        first = north * self.width
         upper, lower = (
             torch.lerp(
                 self.table.index_select(0, start + west).float(),
@@ -61,6 +66,21 @@ class BoxGrids:
             for start in (first, first + self.width)
         )
         return torch.lerp(upper, lower, down)
+
+    def corners(self, lonlat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return row and column of the box to the north-west of each place, and its shares.
+
+        Rows and columns are (n,), rows count that of the north pole; the shares of the boxes to the
+        south and to the east are (n, 1).
+        """
+        lon, lat = lonlat.double().unbind(-1)
+        row = (90 - lat) * (self.height / 180) - 0.5  # of boxes; the poles are half a row away
+        row = row + row.clamp(max=0) + (row - (self.height - 1)).clamp(min=0) + 1
+        column = (lon + 180) * (self.width / 360) - 0.5
+        north = row.floor().clamp(0, self.height)
+        west = column.floor()
+        down, right = (row - north).float()[:, None], (column - west).float()[:, None]
+        return north.long(), west.long() % self.width, down, right
 
 
 def average_layer(codes: Tensor, meaning: Tensor, targets: dict[int, Tensor]) -> None:

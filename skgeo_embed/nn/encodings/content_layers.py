@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +124,15 @@ class ContentLayer:
         }
 
 
+class AveragesReader(Protocol):
+    """Reads averages over boxes at places, (n, 2) degrees to (n, keys)."""
+
+    keys: tuple[tuple[str, str, float], ...]
+
+    def read(self, lonlat: Tensor) -> Tensor:
+        """Return the averages."""
+
+
 class ContentLayers(nn.Module):
     """Means and deviations of global layers over boxes around a place.
 
@@ -200,7 +209,7 @@ class ContentLayers(nn.Module):
     def check_values(self) -> None:
         """Check that layers are bytes whose values columns can show."""
         for layer in self.layers:
-            codes, meaning = self._pixels(layer.name)
+            codes, meaning = self.pixels(layer.name)
             if codes.dtype != torch.int8 or meaning.dtype != torch.float32:
                 raise ValueError(
                     f"the layer {layer.name!r} has pixels of {codes.dtype} and values of "
@@ -216,7 +225,7 @@ class ContentLayers(nn.Module):
                     f"the layer {layer.name!r} has negative values, which have no logarithm."
                 )
 
-    def _pixels(self, name: str) -> tuple[Tensor, Tensor]:
+    def pixels(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the codes of a layer, -128 to 127, and their values."""
         return getattr(self, f"codes_{name}"), getattr(self, f"meaning_{name}")
 
@@ -253,7 +262,10 @@ class ContentLayers(nn.Module):
 
     def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Read (n, 2) degrees to (n, columns); positions are computed in float64."""
-        all_boxes = self._boxes_on(lonlat.device)
+        return self.columns_of(self.boxes_on(lonlat.device), lonlat).to(dtype or lonlat.dtype)
+
+    def columns_of(self, all_boxes: Sequence[AveragesReader], lonlat: Tensor) -> Tensor:
+        """Compute the columns (n, columns) of averages, whoever reads these."""
         read = torch.cat([boxes.read(lonlat) for boxes in all_boxes], dim=1)
         keys = [key for boxes in all_boxes for key in boxes.keys]
         at = dict(zip(keys, read.unbind(1), strict=True))
@@ -262,7 +274,7 @@ class ContentLayers(nn.Module):
             for km in self._layer(first).means_km:
                 a, b = at[first, "mean", km], at[second, "mean", km]
                 columns.append((a - b) / (a + b).clamp_min(1.0))
-        return torch.stack(columns, dim=1).to(dtype or lonlat.dtype)
+        return torch.stack(columns, dim=1)
 
     def _layer(self, name: str) -> ContentLayer:
         return next(layer for layer in self.layers if layer.name == name)
@@ -285,7 +297,8 @@ class ContentLayers(nn.Module):
             value = (square - (value - shift) ** 2).clamp_min(0).sqrt()
         return value.log1p() if layer.logarithm else value
 
-    def _boxes_on(self, device: torch.device) -> list[BoxGrids]:
+    def boxes_on(self, device: torch.device) -> list[BoxGrids]:
+        """Return the averages of all layers on a device; they are computed once."""
         boxes = self._boxes
         if boxes is None:
             with torch.device("cpu"):
@@ -295,10 +308,15 @@ class ContentLayers(nn.Module):
         self._boxes = boxes
         return boxes
 
+    def averaged(self, name: str, statistic: str) -> Tensor:
+        """Return what is averaged for the codes -128 to 127 of a layer: values, or squares."""
+        meaning = self.pixels(name)[1].cpu()
+        return meaning if statistic == "mean" else (meaning - self._centres[name]) ** 2
+
     @torch.no_grad()
     def _average(self) -> list[BoxGrids]:
         """Average all layers over boxes, and put grids of one size side by side."""
-        self._centres = {layer.name: _nearest_to_zero(self._pixels(layer.name)[1])
+        self._centres = {layer.name: _nearest_to_zero(self.pixels(layer.name)[1])
                          for layer in self.layers}  # fmt: skip
         keys: dict[int, list[tuple[str, str, float]]] = {}
         for layer in self.layers:
@@ -308,11 +326,10 @@ class ContentLayers(nn.Module):
                     keys.setdefault(height, []).append((layer.name, statistic, km))
         boxes = {}
         for height, members in keys.items():
-            largest = max(float(self._pixels(name)[1].abs().max()) for name, *_ in members)
+            largest = max(float(self.pixels(name)[1].abs().max()) for name, *_ in members)
             boxes[height] = BoxGrids(tuple(members), height, largest)
         for layer in self.layers:
-            codes, meaning = (part.cpu() for part in self._pixels(layer.name))
-            squares = (meaning - self._centres[layer.name]) ** 2
+            codes = self.pixels(layer.name)[0].cpu()
             for statistic, sides in layer.averages():
                 targets = {
                     layer.level(km): boxes[layer.height >> layer.level(km)].grid(
@@ -320,8 +337,7 @@ class ContentLayers(nn.Module):
                     )
                     for km in sides
                 }
-                values = meaning if statistic == "mean" else squares
-                average_layer(codes[..., 0], values, targets)
+                average_layer(codes[..., 0], self.averaged(layer.name, statistic), targets)
         for some in boxes.values():
             some.close()
         return list(boxes.values())

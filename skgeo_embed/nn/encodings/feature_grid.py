@@ -101,17 +101,22 @@ class FeatureGrid(nn.Module):
 
     def corners(self, lonlat: Tensor) -> tuple[Tensor, Tensor]:
         """Return the four nodes around each point, as rows of the flat table, and their weights."""
+        rows, columns, weights = self.nodes(lonlat)
+        return (rows * self.width + columns).flatten(1), weights
+
+    def nodes(self, lonlat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows (n, 2, 1), columns (n, 1, 2) and weights (n, 4) of nodes around points."""
         row, column = self._position(*lonlat.double().unbind(-1))
         south = row.floor().clamp(0, self.height - 2)
         west = column.floor()
         up, right = row - south, column - west
-        first, west = south.long() * self.width, west.long()
-        rows = torch.stack([first, first + self.width], dim=1)  # (n, 2)
+        first, west = south.long(), west.long()
+        rows = torch.stack([first, first + 1], dim=1)
         columns = torch.stack([west, west + 1], dim=1) % self.width
         above = torch.stack([1 - up, up], dim=1)
         beside = torch.stack([1 - right, right], dim=1)
-        numbers = (rows[:, :, None] + columns[:, None]).flatten(1)
-        return numbers, (above[:, :, None] * beside[:, None]).flatten(1)
+        weights = (above[:, :, None] * beside[:, None]).flatten(1)
+        return rows[:, :, None], columns[:, None], weights
 
     def _position(self, lon: Tensor, lat: Tensor) -> tuple[Tensor, Tensor]:
         """Return row and column of places, in fractions of nodes."""

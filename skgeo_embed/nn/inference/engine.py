@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from skgeo_embed.nn.harmonics import SphericalHarmonics
+from skgeo_embed.nn.inference.compact import compacted
 from skgeo_embed.nn.inference.devices import check_precision, resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.networks import AnyNetwork, SineNetwork, split_encoding
 from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.inference.tiles import Tiler
+from skgeo_embed.nn.inference.traced import TracedSines
 from skgeo_embed.nn.inference.transfer import copied_from_card
 from skgeo_embed.nn.location import EncodedNetwork
 from skgeo_embed.nn.location.networks import SirenNet
@@ -89,7 +91,10 @@ class InferenceEngine:
     def graph(self, options: EncodingOptions) -> Callable[[Tensor], Tensor]:
         """Return the function of (n, 2) degrees to features that a graph is traced from."""
         on_cpu = replace(options, device=torch.device("cpu"))
-        return partial(self._network(on_cpu).embed, options=on_cpu)
+        check_precision(on_cpu.device, options.dtype)
+        kind = TracedSines if is_sine_network(self.module) else AnyNetwork
+        network = kind(compacted(self.module), on_cpu.device, getattr(torch, options.dtype))
+        return partial(network.embed, options=on_cpu)
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
         key = resolve_device(options.device), getattr(torch, options.dtype)

@@ -1,0 +1,358 @@
+"""Tables of a location encoder in few bytes that are read where they lie, for files in ONNX.
+
+A feature grid and the averages of content layers fill memory to be read fast, and memory is cheap.
+A file that travels keeps integers in as few bits as their range in a tile needs, averages only
+where they are not 0, and averages over one or two pixels not at all: the pixels give them.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skgeo_embed.nn.encodings.content_boxes import BoxGrids
+from skgeo_embed.nn.encodings.content_layers import ContentLayers
+from skgeo_embed.nn.encodings.detailed import DetailedEncoding
+from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
+from skgeo_embed.nn.location import EncodedNetwork
+
+TILE_SIDES = 4, 8  # their squares are multiples of 8, so that every tile begins with a byte
+RUNS = 1, 8, 16, 32, 64  # boxes of a row that are left out together where they are 0
+PIXELS_HIGH = 1, 2  # boxes that are averaged anew for each place
+REACH = 1.5  # heights of a box: how far it may reach to the east for that
+WORTH_A_STEP = 2**18  # bytes that a table must save to be read in two steps
+Key = tuple[str, str, float]
+BITS = np.array([number.bit_length() for number in range(256)], dtype=np.uint8)
+
+
+class PackedTable(nn.Module):
+    """Small integers on a grid, each tile in as few bits as its range needs.
+
+    What depends on a row, a column or a number of bits alone is looked up in small tables:
+    divisions of integers are slow in ONNX.
+
+    Parameters
+    ----------
+    values : Tensor of shape (height, width, channels), int8
+        The integers.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        sizes = {side: _packed_size(values, side) for side in TILE_SIDES}
+        side = min(sizes, key=sizes.__getitem__)
+        height, width, channels = values.shape
+        self.tile_bytes = side * side // 8  # per bit
+        tiles, lowest, bits = _tiles(values, side)
+        ends = np.cumsum(bits.reshape(-1).astype(np.int64)) * self.tile_bytes
+        self.payload = torch.from_numpy(_pack_bits(tiles - lowest, bits.reshape(-1), ends))[:, None]
+        pairs = np.pad(bits.reshape(-1), (0, bits.size % 2)).reshape(-1, 2)
+        self.pairs = torch.from_numpy(pairs[:, 0] + 16 * pairs[:, 1])
+        self.lowest = torch.from_numpy(lowest.reshape(-1, channels))
+        across = -(-width // side)
+        row, column = torch.arange(height)[:, None], torch.arange(width)[:, None]
+        self.tile_of_row, self.tile_of_column = row // side * across, column // side
+        self.inside_row, self.inside_column = row % side * side, column % side
+        slot = torch.arange(side * side)[:, None] * torch.arange(9)  # a bit of a tile
+        self.byte = (slot // 8).int().view(-1, 1)
+        self.shift = (0.5 ** (slot % 8)).view(-1, 1)
+        self.size = 2.0 ** torch.arange(9)[:, None]  # of a number of bits
+
+    def read(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the integers at rows and columns that fit, (..., channels), as float32."""
+        channels = self.lowest.shape[1]
+        pairs = self.pairs.int()  # this and the next lines are done when a file is opened
+        bits = torch.stack([pairs % 16, pairs // 16], dim=1).flatten()[: self.lowest.numel()]
+        starts = (bits.cumsum(0, dtype=torch.int32) - bits) * self.tile_bytes
+        tile = _take(self.tile_of_row, rows) + _take(self.tile_of_column, columns)
+        inside = _take(self.inside_row, rows) + _take(self.inside_column, columns)
+        count = _rows(bits.view(-1, channels), tile)
+        slot = inside[..., None] * 9 + count
+        byte = _rows(starts.view(-1, channels), tile) + _take(self.byte, slot)
+        word = _take(self.payload, byte).float() + 256 * _take(self.payload, byte + 1).float()
+        shifted = (word * _take(self.shift, slot)).floor()
+        size = _take(self.size, count)
+        above = shifted - (shifted / size).floor() * size
+        return above + _rows(self.lowest, tile).float()
+
+
+class PackedGrid(nn.Module):
+    """A feature grid of integers, read from a packed table."""
+
+    takes_dtype = True
+
+    def __init__(self, grid: FeatureGrid) -> None:
+        super().__init__()
+        self.grid, self.table = grid, PackedTable(grid.values)
+        self.embedding_dim = grid.embedding_dim
+
+    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Read (n, 2) degrees to (n, channels)."""
+        dtype = dtype or lonlat.dtype
+        rows, columns, weights = self.grid.nodes(lonlat)
+        around = self.table.read(rows, columns).flatten(1, 2)
+        mixed = torch.bmm(weights[:, None].to(dtype), around.to(dtype))[:, 0]
+        return mixed * self.grid.scale.to(dtype)
+
+
+class SparseRows(nn.Module):
+    """Rows of values of which many are 0: runs of zeros are left out, if that saves much.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (height, width, grids)
+        The values.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        _, self.width, grids = rows.shape
+        self.run, smallest = 0, rows.nbytes - WORTH_A_STEP
+        for run in RUNS:
+            if rows.shape[1] % run == 0 and (size := _size_in_runs(rows, run)) < smallest:
+                self.run, smallest = run, size
+        if not self.run:
+            self.values = rows.reshape(-1, grids)
+            return
+        runs = rows.reshape(-1, self.run * grids)
+        lit = (runs != 0).any(dim=1)
+        self.number = torch.where(lit, lit.cumsum(0), 0).int()[:, None]
+        self.values = torch.cat([torch.zeros_like(runs[:1]), runs[lit]]).view(-1, grids)
+        column = torch.arange(self.width)[:, None]
+        self.run_of_column, self.inside = column // self.run, (column % self.run).int()
+
+    def read(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the values at rows and columns that fit, (..., grids), as float32."""
+        if not self.run:
+            return _rows(self.values, rows * self.width + columns).float()
+        runs = rows * (self.width // self.run) + _take(self.run_of_column, columns)
+        number = _take(self.number, runs) * self.run + _take(self.inside, columns)
+        return _rows(self.values, number).float()
+
+
+class StoredAverages(nn.Module):
+    """Averages over boxes as they are, without runs of zeros."""
+
+    def __init__(self, boxes: BoxGrids) -> None:
+        super().__init__()
+        self.boxes, self.keys = boxes, boxes.keys
+        self.rows = SparseRows(boxes.padded_rows())
+
+    def read(self, lonlat: Tensor) -> Tensor:
+        """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
+        north, west, down, right = self.boxes.corners(lonlat)
+        rows, columns = _four(north, west, self.boxes.width)
+        return _bilinear(self.rows.read(rows, columns), down, right)
+
+
+class PixelAverages(nn.Module):
+    """Averages over boxes that are a pixel or two high, of the pixels around a place.
+
+    Near the poles, where boxes are wide, the averages are stored.
+
+    Parameters
+    ----------
+    boxes : BoxGrids
+        The averages.
+    pixels : PackedTable
+        Codes of layers, -128 to 127, one layer a channel.
+    channels : list of int
+        The channel of each key of `boxes`.
+    averaged : Tensor of shape (n_keys, 256)
+        For each key, what is averaged for the codes.
+    step : int
+        Pixels that a box is high.
+    """
+
+    def __init__(
+        self,
+        boxes: BoxGrids,
+        pixels: PackedTable,
+        channels: list[int],
+        averaged: Tensor,
+        step: int,
+    ) -> None:
+        super().__init__()
+        self.boxes, self.keys, self.step = boxes, boxes.keys, step
+        self.pixels, self.channels, self.averaged = pixels, torch.tensor(channels), averaged
+        row = torch.arange(-1, boxes.height + 1).clamp(0, boxes.height - 1)  # poles as beside them
+        lat = 90 - (row.double() + 0.5) * (180 / boxes.height)
+        half = 0.5 / lat.deg2rad().cos()
+        near = 1 + int((half[1:-1] > REACH).sum()) // 2  # rows at each pole, its own among them
+        padded = boxes.padded_rows()
+        self.polar = SparseRows(torch.cat([padded[:near], padded[-near:]]))
+        number = torch.arange(len(row))[:, None]
+        southern = number - (len(row) - 2 * near)
+        self.is_polar = (number < near) | (southern >= near)
+        self.polar_row = torch.where(number < near, number, southern.clamp_min(0)) * self.is_polar
+        self.first_pixel = step * row[:, None]
+        precision = torch.float32 if step == 1 else torch.float64  # as `average_layer` has it
+        beyond = [(step * half - step / 2 - pixel).clamp(0, 1) for pixel in range(step)]
+        self.shares = [share.to(precision)[:, None] for share in beyond]
+        self.width = (2 * step * half).to(precision)[:, None]
+        self.down, self.along = torch.arange(step)[:, None], torch.arange(-step, 2 * step)
+        self.first_value = 128 + 256 * torch.arange(len(self.keys))
+        self.dtype = boxes.table.dtype
+
+    def read(self, lonlat: Tensor) -> Tensor:
+        """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
+        north, west, down, right = self.boxes.corners(lonlat)
+        rows, columns = _four(north, west, self.boxes.width)
+        polar = self.polar.read(_take(self.polar_row, rows), columns)
+        averages = torch.where(_rows(self.is_polar, rows), polar, self._average(rows, columns))
+        return _bilinear(averages, down, right)
+
+    def _average(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Average the pixels of boxes (n, 2, 2), in the order of operations of `average_layer`."""
+        step = self.step
+        down = _rows(self.first_pixel, rows)[..., None] + self.down
+        along = step * columns[..., None, None] + self.along
+        codes = self.pixels.read(down, along % (step * self.boxes.width))
+        codes = codes.index_select(-1, self.channels)  # (n, 2, 2, step, 3 step, keys)
+        number = codes.int() + self.first_value
+        values = _take(self.averaged.view(-1, 1), number).to(self.width.dtype).sum(3) / step
+        total = values[..., step : 2 * step, :].sum(-2)
+        for pixel, share in enumerate(self.shares):
+            beside = values[..., step - 1 - pixel, :] + values[..., 2 * step + pixel, :]
+            total = total + _rows(share, rows) * beside
+        return (total / _rows(self.width, rows)).to(self.dtype).float()
+
+
+class CompactContent(nn.Module):
+    """Content layers, read from packed pixels and few averages.
+
+    Parameters
+    ----------
+    content : ContentLayers
+        The layers.
+    """
+
+    takes_dtype = True
+
+    def __init__(self, content: ContentLayers) -> None:
+        super().__init__()
+        self.content, self.embedding_dim = content, content.embedding_dim
+        layers = {layer.name: layer for layer in content.layers}
+        all_boxes = content.boxes_on(torch.device("cpu"))
+        packed = self._pack_pixels(content, all_boxes)
+        self.readers = nn.ModuleList()
+        for boxes in all_boxes:
+            by_step: dict[int, list[Key]] = {}
+            for key in boxes.keys:
+                by_step.setdefault(layers[key[0]].height // boxes.height, []).append(key)
+            for step, keys in by_step.items():
+                some = boxes.only(keys)
+                if step not in PIXELS_HIGH:
+                    self.readers.append(StoredAverages(some))
+                    continue
+                names, pixels = packed[step * boxes.height]
+                averaged = torch.stack([content.averaged(name, which) for name, which, _ in keys])
+                channels = [names.index(name) for name, *_ in keys]
+                self.readers.append(PixelAverages(some, pixels, channels, averaged, step))
+
+    def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Read (n, 2) degrees to (n, columns)."""
+        return self.content.columns_of(self.readers, lonlat).to(dtype or lonlat.dtype)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _pack_pixels(
+        content: ContentLayers, all_boxes: list[BoxGrids]
+    ) -> dict[int, tuple[list[str], PackedTable]]:
+        """Pack the layers that have boxes of a pixel or two, those of one height together."""
+        heights = {layer.name: layer.height for layer in content.layers}
+        names: dict[int, list[str]] = {}
+        for boxes in all_boxes:
+            for name, *_ in boxes.keys:
+                beside = names.setdefault(heights[name], [])
+                if heights[name] // boxes.height in PIXELS_HIGH and name not in beside:
+                    beside.append(name)
+        packed = {}
+        for height, some in names.items():
+            if some:
+                pixels = torch.cat([content.pixels(name)[0] for name in some], dim=-1)
+                packed[height] = some, PackedTable(pixels)
+        return packed
+
+
+def compacted(module: EncodedNetwork) -> EncodedNetwork:
+    """Return a location encoder that computes the same from smaller tables."""
+    posenc = module.posenc
+    if isinstance(posenc, DetailedEncoding):
+        grid, content = posenc.grid, posenc.content
+        smaller: nn.Module = DetailedEncoding(
+            posenc.position,
+            PackedGrid(grid) if grid is not None and grid.storage == "int8" else grid,  # type: ignore[arg-type]
+            posenc.waves,
+            None if content is None else CompactContent(content),  # type: ignore[arg-type]
+        )
+    elif isinstance(posenc, ContentLayers):
+        smaller = CompactContent(posenc)
+    else:
+        return module
+    twin = copy.copy(module)
+    twin._modules = {**module._modules, "posenc": smaller}
+    return twin
+
+
+def _tiles(values: Tensor, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut (height, width, channels) into tiles (n, side²); return least values and bits too."""
+    height, width, _ = values.shape
+    padding = (0, -height % side), (0, -width % side), (0, 0)
+    whole = np.pad(values.numpy(), padding, mode="edge")
+    parts = whole.reshape(whole.shape[0] // side, side, whole.shape[1] // side, side, -1)
+    tiles = parts.transpose(0, 2, 4, 1, 3).reshape(-1, side * side)
+    lowest = tiles.min(axis=1, keepdims=True)
+    reach = (tiles.max(axis=1, keepdims=True) - lowest).view(np.uint8)  # bytes wrap
+    return tiles, lowest, BITS[reach]
+
+
+def _packed_size(values: Tensor, side: int) -> float:
+    bits = _tiles(values, side)[2]
+    return int(bits.sum(dtype=np.int64)) * (side * side / 8) + 1.5 * bits.size
+
+
+def _pack_bits(above: np.ndarray, bits: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Write each row of `above` with as many bits as `bits` has for it, up to the byte `ends`."""
+    payload = np.zeros(ends[-1] + 2, dtype=np.uint8)  # two bytes are read at any time
+    for count in range(1, 9):
+        (chosen,) = np.nonzero(bits == count)
+        parts = above[chosen, :, None].view(np.uint8)
+        unpacked = np.unpackbits(parts, axis=2, bitorder="little", count=count)
+        unpacked = unpacked.reshape(len(chosen), above.shape[1] * count)
+        packed = np.packbits(unpacked, axis=1, bitorder="little")
+        length = packed.shape[1]
+        payload[(ends[chosen] - length)[:, None] + np.arange(length)] = packed
+    return payload
+
+
+def _size_in_runs(rows: Tensor, run: int) -> float:
+    runs = (rows != 0).any(dim=2).view(-1, run).any(dim=1)
+    lit = int(runs.sum())
+    number_size = 2 if lit < 2**16 else 4  # bytes in a file
+    return lit * run * rows.shape[2] * rows.element_size() + number_size * len(runs)
+
+
+def _rows(table: Tensor, number: Tensor) -> Tensor:
+    """Read rows of a table (m, k), in the way that is one operation in ONNX: (..., k)."""
+    return nn.functional.embedding(number, table)
+
+
+def _take(column: Tensor, number: Tensor) -> Tensor:
+    """Read values of a table of one column, (...)."""
+    return _rows(column, number).squeeze(-1)
+
+
+def _four(north: Tensor, west: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return rows (n, 2, 1) and columns (n, 1, 2) of the boxes around places."""
+    rows = torch.stack([north, north + 1], dim=1)[:, :, None]
+    columns = (torch.stack([west, west + 1], dim=1) % width)[:, None]
+    return rows, columns
+
+
+def _bilinear(values: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Mix (n, 2, 2, grids) values of boxes by the shares of the southern and the eastern ones."""
+    upper, lower = (torch.lerp(row[:, 0], row[:, 1], right) for row in values.unbind(1))
+    return torch.lerp(upper, lower, down)
