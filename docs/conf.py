@@ -1,6 +1,8 @@
 """Sphinx builds the documentation with this: sphinx-build -W -b html docs docs/_build/html."""
 
+import runpy
 import warnings
+from pathlib import Path
 
 import matplotlib as mpl
 
@@ -48,6 +50,7 @@ html_theme_options = {
     },
     "header_links_before_dropdown": 8,
     "show_toc_level": 2,
+    "navbar_persistent": ["search-button"],  # the field would push the entries into two lines
     "navigation_with_keys": False,
 }
 # pages without pages below them: the theme would show an empty list beside them
@@ -71,3 +74,14 @@ sphinx_gallery_conf = {
 
 # "cannot show a figure" has no meaning here
 warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
+
+
+def setup(app):
+    """Put the page that runs in a visitor's browser beside the others."""
+    app.connect("build-finished", _make_browser_page)
+
+
+def _make_browser_page(app, error):
+    if error is None and app.builder.format == "html":
+        made = runpy.run_path(str(Path(__file__).parent / "browser" / "make.py"))
+        made["make_page"](Path(app.outdir) / "browser")

@@ -109,26 +109,31 @@ class LocalScale:
     """How errors around a place compare with the quantile of their band of remoteness.
 
     It is the conformal quantile of error / quantile, weighted by a Gaussian of the distance to the
-    place. The bandwidth is the distance to the error in the middle of the nearest `n_errors`.
+    place. The bandwidth is the distance to the error in the middle of the nearest ones, whose
+    numbers are `counts`, increasing.
     """
 
-    def __init__(self, held: HeldOut, bands: RemotenessBands, level: float, n_errors: int) -> None:
+    def __init__(
+        self, held: HeldOut, bands: RemotenessBands, level: float, counts: list[int]
+    ) -> None:
         self._level = level
         smallest = max(1e-9 * bands.quantile[-1], np.finfo(float).tiny)
         self._ratio = held.error / np.maximum(bands.at(held.remoteness), smallest)
         self._mass, _ = held.masses()
-        self._count = min(n_errors, len(self._ratio))
+        self._counts = [min(count, len(self._ratio)) for count in counts]
         self._tree = KDTree(unit_vectors(held.lonlat))
 
     def at(self, lonlat: np.ndarray) -> np.ndarray:
-        """Return the factor by which the quantile at each place is to be multiplied."""
-        scale = np.empty(len(lonlat))
+        """Return factors of the quantile at each place, (n, counts)."""
+        scale = np.empty((len(lonlat), len(self._counts)))
         for start in range(0, len(lonlat), QUERIES):
             rows = slice(start, start + QUERIES)
-            distance, neighbor = self._tree.query(unit_vectors(lonlat[rows]), k=self._count)
-            bandwidth = np.maximum(distance[:, distance.shape[1] // 2, None], 1e-12)
-            mass = self._mass[neighbor] * np.exp(-0.5 * (distance / bandwidth) ** 2)
-            scale[rows] = _quantiles(self._ratio[neighbor], mass, self._level)
+            near = self._tree.query(unit_vectors(lonlat[rows]), k=self._counts[-1])
+            for number, count in enumerate(self._counts):
+                distance, neighbor = (part[:, :count] for part in near)
+                bandwidth = np.maximum(distance[:, count // 2, None], 1e-12)
+                mass = self._mass[neighbor] * np.exp(-0.5 * (distance / bandwidth) ** 2)
+                scale[rows, number] = _quantiles(self._ratio[neighbor], mass, self._level)
         return scale
 
 
@@ -140,12 +145,12 @@ class Calibration:
 
     def __init__(self, held: HeldOut, level: float, n_local: int) -> None:
         self.bands = RemotenessBands(held, level)
-        self._local = LocalScale(held, self.bands, level, n_local) if n_local else None
+        self._local = LocalScale(held, self.bands, level, [n_local]) if n_local else None
 
     def bounds(self, lonlat: np.ndarray, remoteness: np.ndarray) -> np.ndarray:
         """Return the bound of the error of each row."""
         bound = self.bands.at(remoteness)
-        return bound if self._local is None else bound * self._local.at(lonlat)
+        return bound if self._local is None else bound * self._local.at(lonlat)[:, 0]
 
 
 def choose_local(held: HeldOut, level: float, *, always: bool) -> int:
@@ -184,9 +189,7 @@ def choose_local(held: HeldOut, level: float, *, always: bool) -> int:
             others, new = held.chosen(~part), part & judged
             bands = RemotenessBands(others, level)
             bound[new] = bands.at(held.remoteness[new])[:, None]
-            for number, count in enumerate(enough, 1):
-                scale = LocalScale(others, bands, level, count)
-                bound[new, number] *= scale.at(held.lonlat[new])
+            bound[new, 1:] *= LocalScale(others, bands, level, enough).at(held.lonlat[new])
         excess = (held.error[:, None] - bound)[judged]
         loss[kind] = np.maximum(level * excess, (level - 1) * excess).mean(axis=0)
         share = (excess <= 0).mean(axis=0)  # in the end that of blocks

@@ -18,8 +18,8 @@ NEAREST = KNeighborsClassifier(8)
 @pytest.fixture(scope="module")
 def table():
     rng = np.random.RandomState(0)
-    places = rng.uniform([5, 45], [15, 55], (1200, 2))
-    value = np.sin(places[:, 0]) + np.cos(places[:, 1]) + 0.3 * rng.randn(1200)
+    places = rng.uniform([5, 45], [15, 55], (800, 2))
+    value = np.sin(places[:, 0]) + np.cos(places[:, 1]) + 0.3 * rng.randn(800)
     return places, np.array(["low", "middle", "high"])[np.digitize(value, [-0.5, 0.5])]
 
 
@@ -28,13 +28,13 @@ def share_held(model, X, y):
     return sets[np.arange(len(y)), np.searchsorted(model.classes_, y)]
 
 
-@pytest.mark.parametrize("level", [0.8, 0.95])
-def test_the_promised_share_in_random_folds_and_in_blocks(table, level):
+@pytest.mark.parametrize(("level", "method"), [(0.8, "auto"), (0.95, "remoteness")])
+def test_the_promised_share_in_random_folds_and_in_blocks(table, level, method):
     X, y = table
-    model = SpatialConformalClassifier(NEAREST, confidence_level=level)
+    model = SpatialConformalClassifier(NEAREST, confidence_level=level, method=method)
     for cv, tolerance in (
-        (KFold(4, shuffle=True, random_state=5), 0.04),
-        (SpatialBlockKFold(4, block_size=1.2), 0.06),
+        (KFold(3, shuffle=True, random_state=5), 0.04),
+        (SpatialBlockKFold(3, block_size=1.2), 0.06),
     ):
         held = np.concatenate(
             [share_held(model.fit(X[train], y[train]), X[test], y[test])
@@ -46,11 +46,11 @@ def test_the_promised_share_in_random_folds_and_in_blocks(table, level):
 
 def test_sets_grow_with_the_distance_and_hold_the_prediction(table):
     X, y = table
-    model = SpatialConformalClassifier(NEAREST, method="remoteness").fit(X[:800], y[:800])
-    sets = model.predict_set(X[800:])
+    model = SpatialConformalClassifier(NEAREST, method="remoteness").fit(X[:400], y[:400])
+    sets = model.predict_set(X[400:])
     assert sets.dtype == bool
     assert sets.shape == (400, 3)
-    assert sets[np.arange(400), model.predict_proba(X[800:]).argmax(axis=1)].all()
+    assert sets[np.arange(400), model.predict_proba(X[400:]).argmax(axis=1)].all()
     edge = np.column_stack([np.full(100, 15.8), np.linspace(45, 55, 100)])
     assert model.predict_set(edge).sum(axis=1).mean() > sets.sum(axis=1).mean() + 0.2
     assert (np.diff(model.thresholds_) <= 0).all()
@@ -61,10 +61,10 @@ def test_sets_grow_with_the_distance_and_hold_the_prediction(table):
 def test_few_rows_hold_the_level(table):
     X, y = table
     held = []
-    for start in range(0, 800, 20):
+    for start in range(0, 400, 20):
         some = slice(start, start + 20)
         model = SpatialConformalClassifier(KNeighborsClassifier(3)).fit(X[some], y[some])
-        held.append(share_held(model, X[800:], y[800:]).mean())
+        held.append(share_held(model, X[400:], y[400:]).mean())
     assert np.mean(held) > 0.88
 
 
@@ -80,11 +80,11 @@ def test_classes_that_a_fold_has_not_seen_and_folds_of_one_class(table):
 
 
 def test_coordinates_beside_the_features(table):
-    X, y = (values[:100] for values in table)
+    X, y = (values[:60] for values in table)
     features = pd.DataFrame({"a": X[:, 0] / 10, "b": X[:, 1] / 50})
     inner = ResidualInterpolator(LogisticRegression())
     model = SpatialConformalClassifier(inner).fit(features, y, coords=X)
-    assert model.predict_set(features, X).shape == (100, 3)
+    assert model.predict_set(features, X).shape == (60, 3)
     expected = inner.fit(features, y, X).predict(features, X)
     np.testing.assert_array_equal(model.predict(features, X), expected)
 

@@ -1,0 +1,92 @@
+"""The pages of the documentation: what they show fits on a page, and figures are those measured."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+SHORT_PAGES = (
+    "index",
+    "getting_started",
+    "how_it_works",
+    "how_do_i",
+    "which_features",
+    "which_encoder",
+    "location_and_leakage",
+    "comparison",
+    "licences",
+    "roadmap",
+    "cite",
+    "glossary",
+    "tutorial",
+)
+WHERE = {"random folds": "random", "50 labels": "n = 50", "1,000 labels": "n = 1,000"}
+ROWS = {
+    "5 nearest labels": "5 nearest labels (haversine)",
+    "`SatCLIPEncoder()`, the default": "earth-l20, hidden",
+    "the default, untrained": "earth-l20 untrained, hidden",
+    "the default, 256 columns": "earth-l20, 256 columns",
+    "content columns, longitude, latitude": "what spatial_pipeline gives its trees",
+}
+
+
+def tables_of(text):
+    """Tables as lists of rows of cells; the second row is the line of dashes."""
+    found = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    return [[re.split(r"(?<!\\)\|", row)[1:-1] for row in table.splitlines()] for table in found]
+
+
+@pytest.mark.parametrize("name", SHORT_PAGES)
+def test_tables_fit_on_a_page(name):
+    """What is longer stands behind a fold."""
+    text = (DOCS / f"{name}.md").read_text()
+    open_text = re.sub(r"^:::\{dropdown\}.*?^:::$", "", text, flags=re.MULTILINE | re.DOTALL)
+    for table in tables_of(open_text):
+        assert len(table[0]) <= 6, table[0]
+        assert len(table) - 2 <= 8, table[0]
+
+
+def test_the_short_tables_are_those_of_the_file():
+    scores = pd.read_csv(DOCS / "benchmarks" / "downstream.csv")
+    scores = scores[scores["probe"] == "ridge"]
+    by_label = scores.groupby(["row", "split", "classes", "label"])["score"].mean()
+    means = by_label.groupby(["row", "split", "classes"]).mean()
+    page = (DOCS / "which_encoder.md").read_text()
+    short = page.partition("<!-- downstream in short -->")[2].partition("<!-- end of")[0]
+    tables = tables_of(short)
+    assert len(tables) == 2
+    for classes, table in enumerate(tables):
+        splits = [WHERE.get(head.strip(), head.strip()) for head in table[0][1:]]
+        columns = [means.xs((s, bool(classes)), level=("split", "classes")) for s in splits]
+        names = [ROWS.get(row[0].strip(), row[0].strip()) for row in table[2:]]
+        for name, row in zip(names, table[2:], strict=True):
+            for column, cell in zip(columns, row[1:], strict=True):
+                assert float(cell.strip(" *")) == pytest.approx(column[name], abs=6e-4)
+                is_best = column[name] == column[names].max()
+                assert cell.strip().startswith("**") == is_best, (name, cell)
+
+
+def test_every_example_stands_under_a_theme():
+    listed = re.findall(r"\.\./examples/(\w+)\.py", (DOCS / "examples.rst").read_text())
+    assert sorted(listed) == sorted(path.stem for path in DOCS.parent.glob("examples/*.py"))
+
+
+def test_installing_from_pypi_is_printed_once_and_marked():
+    """The package is not there yet, and a command that fails is the first that a newcomer tries."""
+    pages = [*DOCS.glob("*.md"), *(DOCS.parent / name for name in ("README.md", "llms.txt"))]
+    lines = [line for page in pages for line in page.read_text().splitlines()]
+    commands = [line for line in lines if re.match(r'pip install "?skgeo-embed', line)]
+    assert len(commands) == 1
+    assert commands[0].endswith("# once published")
+    assert not [line for line in lines if "pip install skgeo-embed" in line]
+
+
+def test_pictures_are_there():
+    for page in DOCS.glob("*.md"):
+        for path in re.findall(
+            r"(?:!\[[^\]]*\]\(|\{(?:image|figure)\} )([^)\s]+)", page.read_text()
+        ):
+            if not path.startswith("http"):
+                assert (DOCS / path).is_file(), f"{path} in {page.name}"
