@@ -20,7 +20,7 @@ MESSAGE = (
     "longitude and latitude look swapped: as given, most of these places lie in the open sea or in "
     "Antarctica, and with the two columns exchanged nearly all lie on land. The order is "
     '(longitude, latitude): pass df[["lon", "lat"]] or X[:, ::-1], or correct the names of the '
-    "columns. If the places are meant to be at sea, go on with "
+    "columns. If the places are meant to be at sea, silence this by "
     'warnings.simplefilter("ignore", skgeo_embed.SwappedCoordinateWarning).'
 )
 

@@ -205,7 +205,7 @@ def test_layers_that_lie_there_by_now_are_not_those_that_were_opened(folder, tmp
     with pytest.raises(ValueError, match="has none"):
         SatCLIPEncoder(again, layer="content").fit()
     shutil.rmtree(folder)
-    with pytest.warns(UserWarning, match="fit again to have them"):
+    with pytest.warns(UserWarning, match="fit again to include them"):
         pickle.loads(pickle.dumps(encoder)).save_pretrained(tmp_path / "more")
 
 

@@ -114,7 +114,9 @@ def test_a_database_that_is_compressed_as_no_features_are(tmp_path):
 def test_a_database_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr("skgeo_embed.models.third_party.range_.LARGEST", 2**20)
     write_database(tmp_path / "db.npz", 2**14, "i1")
-    with pytest.raises(ModelFormatError, match=r"db\.npz.*take [0-9,]+ bytes; at most 1,048,576 are"):
+    with pytest.raises(
+        ModelFormatError, match=r"db\.npz.*take [0-9,]+ bytes; at most 1,048,576 are"
+    ):
         open_database(tmp_path / "db.npz", HubOptions())
 
 
@@ -218,7 +220,9 @@ def test_a_zone_file_in_large_chunks(tmp_path):
         del file["layer1"][key]
         options = {"maxshape": (None, None), "chunks": (2**10, 2**17), "compression": "gzip"}
         file["layer1"].create_dataset(key, shape, "f4", **options)
-    with pytest.raises(ModelFormatError, match=r"48 N\.h5.*claim [0-9,]+ numbers; at most 67,108,864"):
+    with pytest.raises(
+        ModelFormatError, match=r"48 N\.h5.*claim [0-9,]+ numbers; at most 67,108,864"
+    ):
         GPS2VecEncoder(tmp_path).fit().transform([[103.76, 1.32]])
 
 

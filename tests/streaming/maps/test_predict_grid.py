@@ -402,7 +402,7 @@ def test_bad_input(options, message):
 
 def test_models_that_were_not_fitted_on_places():
     features = rng.normal(size=(20, 5))
-    with pytest.raises(ValueError, match=r"'x2', 'x3', 'x4'.*belongs in a Pipeline behind"):
+    with pytest.raises(ValueError, match=r"'x2', 'x3', 'x4'.*fitted on an encoder's features"):
         predict_grid(Ridge().fit(features, features[:, 0]))
     frame = pd.DataFrame(features[:, :2], columns=["a", "b"])
     with pytest.raises(ValueError, match="was not fitted on places: there is no column"):
