@@ -153,7 +153,7 @@ class Graph:
                     "fit again."
                 )
             kind = TensorProto.STRING if dtype.kind in "UO" else np_dtype_to_tensor_dtype(dtype)
-            if dtype == np.float32:
+            if dtype in (np.float32, np.bool_):  # skl2onnx makes numbers of booleans
                 tensor = self.Cast(tensor, to=kind)
             self.rename(tensor, name)
             results.append(make_tensor_value_info(name, kind, ["n", *shape]))

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.fft import dct
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
-from skgeo_embed.export.columns import DOUBLE_ROUNDING, Columns, Part, beside
+from skgeo_embed.export.columns import Columns, Part, beside
 from skgeo_embed.export.graph import DOUBLE, Graph
 from skgeo_embed.places.numbers import is_missing
 from skgeo_embed.places.reading import LIMITS, ROUNDING
@@ -254,7 +254,8 @@ def _seasons(graph: Graph, days: str) -> Columns:
         for turns in (1, 2)
         for shift in (0.0, np.pi / 2)
     ]
-    return Columns.of(graph, graph.Concat(month, *waves, axis=1), 5, rounding=DOUBLE_ROUNDING)
+    rounded = [graph.Div(graph.Round(graph.Mul(wave, 1e9)), 1e9) for wave in waves]
+    return Columns.of(graph, graph.Concat(month, *rounded, axis=1), 5, rounding=0)
 
 
 CATEGORY_ENCODERS = (OneHotEncoder, OrdinalEncoder)
