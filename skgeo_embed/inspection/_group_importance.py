@@ -108,7 +108,7 @@ def group_importance(
     if cv is None:
         folds = list(KFold(5, shuffle=True, random_state=0).split(y))
     else:
-        folds = chosen_folds(cv, find_coordinates(X, None), y)
+        folds = chosen_folds(cv, find_coordinates(X, None), y, table=frame)
     scores: list[float] = []
     falls: dict[str, list[float]] = {}
     for train, test in folds:
