@@ -1,4 +1,4 @@
-"""Encoders, and pipelines that begin with one, as one file that runs without Python."""
+"""Encoders, and models of tables with places, as one file that runs without Python."""
 
 from __future__ import annotations
 
@@ -23,53 +23,70 @@ if TYPE_CHECKING:
 
 
 def to_onnx(estimator: Any, path: str | os.PathLike[str]) -> float:
-    """Write a fitted encoder, or a pipeline that begins with one, to a file in the format ONNX.
+    """Write a fitted encoder, or a model of a table with places, to a file in the format ONNX.
 
     The file holds the whole computation: the check of the coordinates, harmonics in double
-    precision, the network with its feature grid and content, and what follows it in the pipeline.
-    It runs in onnxruntime, without Python, torch or this package. Before it is written, onnxruntime
-    runs it on poles, the antimeridian, edges of grids and random places, and its output is compared
-    with that of the estimator.
+    precision, the network with its feature grid and content, other columns, the model, and what it
+    takes from neighbours. It runs in onnxruntime, without Python, torch or this package. Before it
+    is written, onnxruntime runs it on poles, the antimeridian, edges of grids, known places, random
+    ones and odd values of other columns, and its output is compared with that of the estimator.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted encoder that runs a network or a closed form, or a fitted
-        :class:`~sklearn.pipeline.Pipeline` whose first step is one and whose other steps are known
-        to skl2onnx: scalers, linear models, trees and many more of scikit-learn's.
+        A fitted encoder that runs a network or a closed form, or a fitted model with such encoders:
+        a :class:`~sklearn.pipeline.Pipeline`, a :func:`~skgeo_embed.spatial_pipeline`, a
+        :class:`~skgeo_embed.ResidualInterpolator`, a
+        :class:`~skgeo_embed.SpatialConformalRegressor` or
+        :class:`~skgeo_embed.SpatialConformalClassifier`, the best model of a search. Steps may be
+        column transformers, encoders of categories, imputers, trees, histogram gradient boosting,
+        and what skl2onnx knows: scalers, linear models and many more of scikit-learn's.
     path : str or path-like
         The file, which usually ends in ".onnx". A file that exists is replaced.
 
     Returns
     -------
     largest_deviation : float
-        Largest absolute difference between the file's output and that of `transform`, `predict` or
-        `predict_proba`. Deviations of features in single precision are about 1e-6 of the largest
-        feature. A tree turns them into a step where a feature lies on a threshold.
+        Largest absolute difference between the file's output and that of `transform`, `predict`,
+        `predict_proba` or `predict_interval`. Deviations of features in single precision are about
+        1e-6 of the largest feature. A tree turns them into a step where a feature lies on a
+        threshold.
 
     Raises
     ------
     ImportError
-        If onnx, onnxscript, onnxruntime or (for a pipeline) skl2onnx is missing.
+        If onnx, onnxscript, onnxruntime or (for a model) skl2onnx is missing.
     TypeError
         If a part cannot be exported, which the message names.
     ValueError
-        If `area_statistic` of the encoder is "std".
+        If `area_statistic` of an encoder is "std", or a column has the name of an output.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
     Notes
     -----
-    The input "lonlat" is (n, 2), float64: longitude and latitude in degrees, in this order,
-    longitude from -180 to 360. A row that is missing or lies outside becomes a row of NaN features,
-    whatever `on_invalid` says: a service must check coordinates before it asks for a prediction.
+    An encoder, and a model that was fitted on places alone, has one input, "lonlat" (n, 2),
+    float64: longitude and latitude in degrees, in this order, longitude from -180 to 360. A model
+    that was fitted on a table with names has one input (n, 1) for each column that it reads, named
+    as the column: numbers are float64, words are text. NaN is a missing number, "" a missing word,
+    1 a boolean that is true; dates are days since 1970, and durations are days. A model that was
+    fitted on an array has one input "X" (n, d), float64.
+
+    A row whose place is missing or lies outside has NaN features, predictions and probabilities,
+    whatever `on_invalid` says; its label means nothing. A service that wants to say why can check
+    places first with `skgeo_embed.places.reading.read_coordinates`, which does not load torch.
 
     The output of an encoder, or of a pipeline that ends in a transformer, is "features" (n, d).
-    That of a regressor is "prediction" (n, 1). A classifier has two: "label" (n,) and
-    "probabilities" (n, n_classes).
+    That of a regressor is "prediction", (n, 1) or (n, n_targets); around it an interval has the
+    bounds "lower" and "upper" (n, 1). A classifier has "label" (n,) and "probabilities"
+    (n, n_classes), and sets of classes are "in_set" (n, n_classes), boolean.
+
+    The nearest places are found among all, in blocks of rows: with 20,000 places this takes about
+    0.1 ms a row.
 
     The file's metadata has `largest_deviation`, `licence`, `encoder_info` (JSON: what
-    `encoder_info_` says), `feature_names` (JSON) and `skgeo_embed_version`.
+    `encoder_info_` says; a list where there are several encoders), `feature_names` of an encoder
+    (JSON), `classes` of a classifier (JSON) and `skgeo_embed_version`.
 
     Examples
     --------
