@@ -2,5 +2,6 @@
 
 from skgeo_embed.export.converters import register_converters
 from skgeo_embed.export.files import to_onnx
+from skgeo_embed.export.trusted import SKOPS_TYPES
 
-__all__ = ["register_converters", "to_onnx"]
+__all__ = ["SKOPS_TYPES", "register_converters", "to_onnx"]

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import Any, TypeVar
 
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.hub import HubOptions
@@ -63,6 +64,12 @@ class LoadedEncoder:
             self.engine, self.variant, self.info, self.default_layer, self.details, self.content,
         )  # fmt: skip
 
+    def __getstate__(self) -> dict[str, Any]:  # of skops; pickle asks __reduce__
+        return _describe(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(vars(_open_described(state)))
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedTower:
@@ -90,6 +97,10 @@ class LoadedTower:
             return _open_again, (self.reopen, self.info["name"], self.info["sha256"])
         return LoadedTower, (self.engine, self.info)
 
+
+# what skops may open, by name, since that module imports this one
+OPENERS = {"location": "open_location_encoder", "content": "open_content"}
+Loaded = TypeVar("Loaded", LoadedEncoder, LoadedTower)
 
 # each partition of a cluster's table brings a pickle of its own, but a worker loads weights once
 _opened: deque[InferenceEngine] = deque(maxlen=2)
@@ -132,11 +143,11 @@ def reopening(
 
 
 def _open_again(
-    reopen: Callable[[], LoadedEncoder | LoadedTower],
+    reopen: Callable[[], Loaded],
     name: str,
     expected_sha256: str,
     expected_variant: str | None = None,
-) -> LoadedEncoder | LoadedTower:
+) -> Loaded:
     """Open what a pickle names, and insist on the same weights and on the same use of them."""
     loaded = reopen()
     if expected_sha256 != loaded.info["sha256"]:
@@ -173,3 +184,53 @@ def _hold(engine: InferenceEngine) -> None:
     with _lock:
         if engine not in _opened:
             _opened.append(engine)
+
+
+def _describe(loaded: LoadedEncoder) -> dict[str, Any]:
+    """Return what opens an encoder of the package or of the hub again, at its commit.
+
+    Raises
+    ------
+    TypeError
+        If the encoder has no such name, or opening it may run code.
+    """
+    reopen: Any = loaded.reopen
+    function = getattr(reopen, "func", None)
+    opener = next((name for name in OPENERS if function is _opener(name)), "")
+    settings = dict(reopen.keywords) if opener else {}
+    if not opener or settings.pop("allow_pickle", False):
+        why = "opening it needs allow_pickle=True" if opener else "it has no name that opens it"
+        raise TypeError(
+            f"the encoder {loaded.info['name']!r} cannot be described without its weights: {why}. "
+            "Use a bundled SatCLIP encoder or one that save_pretrained wrote and the hub has; or "
+            "write the model with pickle or to_onnx."
+        )
+    options = settings.pop("options")
+    return {
+        "opener": opener,
+        "model": reopen.args[0],
+        "revision": options.revision,
+        "cache_dir": None if options.cache_dir is None else str(options.cache_dir),
+        "local_files_only": options.local_files_only,
+        "settings": settings,
+        "name": loaded.info["name"],
+        "sha256": loaded.info["sha256"],
+        "variant": loaded.variant,
+    }
+
+
+def _open_described(state: dict[str, Any]) -> LoadedEncoder:
+    """Open what :func:`_describe` returned; a file that runs code when it is opened is refused."""
+    options = HubOptions(
+        state["revision"], state["cache_dir"], local_files_only=state["local_files_only"]
+    )
+    settings = {**state["settings"], "allow_pickle": False}
+
+    def reopen() -> LoadedEncoder:
+        return _opener(state["opener"])(state["model"], options=options, **settings)
+
+    return _open_again(reopen, state["name"], state["sha256"], state["variant"])
+
+
+def _opener(name: str) -> Callable[..., LoadedEncoder]:
+    return getattr(import_module("skgeo_embed.models.opening"), OPENERS[name])

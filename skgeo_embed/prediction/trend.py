@@ -43,12 +43,18 @@ class TrendRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> Self:
         """Fit the trend, then the regressor."""
         names, trends = self.linear_columns(X), self.trend_columns(X)
-        self.slopes_ = pd.Series(0.0, index=trends)
+        self._slopes: dict[str, float] = {}  # skops takes no Series
         if trends:
             weights = RidgePath((1.0,)).fit(X[names].to_numpy(), y).coef_[0]
-            self.slopes_ = pd.Series(weights, index=names)[trends]
+            by_name = dict(zip(names, weights.tolist(), strict=True))
+            self._slopes = {name: by_name[name] for name in trends}
         self.estimator_ = clone(self.estimator).fit(X, y - self._trend(X))
         return self
+
+    @property
+    def slopes_(self) -> pd.Series:
+        """Slope of each column with a trend, after a fit."""
+        return pd.Series(self._slopes, dtype=np.float64)
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Predict the sum of both."""
@@ -56,4 +62,5 @@ class TrendRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         return self.estimator_.predict(X) + self._trend(X)
 
     def _trend(self, X: pd.DataFrame) -> np.ndarray:
-        return X[list(self.slopes_.index)].to_numpy(dtype=np.float64) @ self.slopes_.to_numpy()
+        slopes = np.array(list(self._slopes.values()))
+        return X[list(self._slopes)].to_numpy(dtype=np.float64) @ slopes

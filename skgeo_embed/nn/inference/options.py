@@ -46,6 +46,12 @@ class EncodingOptions:
         device = None if self.device is None else str(self.device)
         return _options_here, (device, {**vars(self), "device": None})
 
+    def __getstate__(self) -> dict[str, Any]:  # of skops; pickle asks __reduce__
+        return {**vars(self), "device": None if self.device is None else str(self.device)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(vars(_options_here(state["device"], state)))
+
 
 def chosen_device(device: str | torch.device | None) -> torch.device | None:
     """Check a device that a user names; None is kept, so that pickles work elsewhere."""

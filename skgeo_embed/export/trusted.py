@@ -1,0 +1,47 @@
+"""What skops must be told to trust in a saved pipeline of places."""
+
+from __future__ import annotations
+
+_OF_ENCODERS = (
+    "skgeo_embed.encoders.positional.PositionalEncoder",
+    "skgeo_embed.encoders.satclip.SatCLIPEncoder",
+    "skgeo_embed.models.loaded.LoadedEncoder",
+    "skgeo_embed.nn.harmonics.SphericalHarmonics",
+    "skgeo_embed.nn.inference.options.EncodingOptions",
+    "skgeo_embed.places.areas.AreaSampling",
+    "skgeo_embed.places.reading.Reader",
+)
+_OF_SPATIAL_PIPELINE = (
+    "skgeo_embed.prediction.corrections.KnownPlaces",
+    "skgeo_embed.prediction.corrections.NeighborCorrection",
+    "skgeo_embed.prediction.ensemble.SpatialEnsemble",
+    "skgeo_embed.prediction.learners.day_columns",
+    "skgeo_embed.prediction.learners.encoder_columns",
+    "skgeo_embed.prediction.learners.first_components",
+    "skgeo_embed.prediction.learners.linear_columns",
+    "skgeo_embed.prediction.learners.other_columns",
+    "skgeo_embed.prediction.learners.tree_columns",
+    "skgeo_embed.prediction.pipeline.FeatureTable",
+    "skgeo_embed.prediction.pipeline.PlaceColumns",
+    "skgeo_embed.prediction.pipeline.TableReader",
+    "skgeo_embed.prediction.ridge_path.RidgePath",
+    "skgeo_embed.prediction.table_columns.category_name",
+    "skgeo_embed.prediction.table_columns.date_columns",
+    "skgeo_embed.prediction.table_columns.lonlat_names",
+    "skgeo_embed.prediction.table_columns.named_lonlat",
+    "skgeo_embed.prediction.table_columns.number_columns",
+    "skgeo_embed.prediction.table_columns.numbers_of",
+    "skgeo_embed.prediction.table_columns.season_columns",
+    "skgeo_embed.prediction.table_columns.season_names",
+    "skgeo_embed.prediction.table_columns.seasons_of",
+    "skgeo_embed.prediction.table_columns.text_columns",
+    "skgeo_embed.prediction.table_columns.text_of",
+    "skgeo_embed.prediction.trend.TrendRegressor",
+    # columns of text, trees and neighbours, which skops does not trust by itself
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.HaversineDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.tree._tree.Tree",
+)
+SKOPS_TYPES = [*_OF_ENCODERS, *_OF_SPATIAL_PIPELINE]
