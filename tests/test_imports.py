@@ -78,6 +78,7 @@ TORCH_FREE = {  # what is imported before anything is fitted
     "pretraining/__init__.py",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
 
 def _room(path):
@@ -95,7 +96,7 @@ def _imported(nodes):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_rooms(path):
-    modules = _imported(ast.walk(ast.parse(path.read_text())))
+    modules = _imported(ast.walk(TREES[path]))
     room = _room(path)
     rooms = {m.split(".")[1] for m in modules if m and m.startswith("skgeo_embed.")} - {room}
     assert {other for other in rooms if RANK[other] >= RANK[room] > 0} == set()
@@ -112,7 +113,7 @@ def test_no_circles():
     imports = {
         name.removesuffix(".__init__"): {
             module
-            for module in _imported(ast.walk(ast.parse(path.read_text())))
+            for module in _imported(ast.walk(TREES[path]))
             if module in names or f"{module}.__init__" in names
         }
         - {"skgeo_embed"}
@@ -140,7 +141,7 @@ def test_no_circles():
 def test_heavy_packages_are_imported_inside_functions(path):
     if _room(path) in TORCH_ROOMS and str(path.relative_to(PACKAGE)) not in TORCH_FREE:
         return
-    top = {m.split(".")[0] for m in _imported(ast.parse(path.read_text()).body)}
+    top = {m.split(".")[0] for m in _imported(TREES[path].body)}
     assert top.isdisjoint(LAZY)
 
 

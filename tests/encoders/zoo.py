@@ -70,8 +70,12 @@ def _database():
     return path
 
 
+def _small_satclip(**parameters):
+    return SatCLIPEncoder("bluemarble-l10", **parameters)
+
+
 MAKERS = {
-    "satclip": lambda **kw: SatCLIPEncoder("bluemarble-l10", **kw),
+    "satclip": lambda **kw: _small_satclip(**kw),
     "module": lambda **kw: SatCLIPEncoder(_module(), **kw),
     "fcnet": lambda **kw: SatCLIPEncoder(_own_network(), **kw),
     "positional": lambda **kw: PositionalEncoder(legendre_polys=4, **kw),
@@ -84,7 +88,7 @@ MAKERS = {
     "tte": lambda **kw: TTEEncoder(_file("tte", lambda: recipe.tte(20, 6, 8, 5)), **kw),
     "mind": lambda **kw: MINDEncoder(_file("mind", lambda: recipe.mind(16, 2, 10)), **kw),
     "range": lambda **kw: RANGEEncoder(
-        _database(), location_encoder=SatCLIPEncoder(layer="embedding", dtype="float64"), **kw
+        _database(), location_encoder=_small_satclip(layer="embedding", dtype="float64"), **kw
     ),
     "gps2vec": lambda **kw: GPS2VecEncoder(_zones(), **kw),
 }

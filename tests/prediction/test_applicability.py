@@ -198,7 +198,8 @@ def test_the_area_of_a_spatial_pipeline_is_that_of_its_leading_learner():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"lon": rng.uniform(0, 20, 80), "lat": rng.uniform(40, 55, 80)})
     table["rooms"] = np.arange(80) % 5
-    model = spatial_pipeline().fit(table, table["lat"] + 3 * table["rooms"])
+    encoder = PositionalEncoder(legendre_polys=4)
+    model = spatial_pipeline(encoder=encoder).fit(table, table["lat"] + 3 * table["rooms"])
     area = AreaOfApplicability.from_model(model, table)
     learners, table_of_model = dict(model[-1].learners_), model[:-1].transform(table)
     steps = learners["linear"][:-1], learners["trees"].estimator_[:-1]

@@ -67,13 +67,12 @@ def test_hidden_scale(pairs, tmp_path):
 
 
 def test_auxiliary_regressions_help_the_hidden_layer(pairs):
-    params = {"max_epochs": 25}
-    helped = small(**params, recipe__auxiliary_weight=30.0).fit(*pairs)
+    helped = small(max_epochs=25, recipe__auxiliary_weight=30.0).fit(*pairs)
     errors = helped.history_["train_auxiliary"]
     assert errors.iloc[-5:].mean() < 0.8 * errors.iloc[:3].mean()
-    again = small(**params, recipe__auxiliary_weight=30.0).fit(*pairs)
+    once, again = (small(recipe__auxiliary_weight=30.0).fit(*pairs) for _ in range(2))
     np.testing.assert_array_equal(
-        again.location_encoder_.transform(pairs[1]), helped.location_encoder_.transform(pairs[1])
+        again.location_encoder_.transform(pairs[1]), once.location_encoder_.transform(pairs[1])
     )
     with pytest.raises(ValueError, match="no hidden layer"):
         small(recipe__dropout=0.5, recipe__network="linear", recipe__auxiliary_weight=1.0).fit(

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import shutil
 import subprocess
 import sys
@@ -16,38 +17,57 @@ from skgeo_embed.streaming.csv_file import CsvFile, write_csv
 
 SMALL = PositionalEncoder(legendre_polys=3)
 WITHOUT_PYARROW = """
-import sys
+import contextlib, io, json, sys
 sys.modules["pyarrow"] = None
 from skgeo_embed.cli import main
-sys.exit(main(["encode", *sys.argv[1:], "--model", "bluemarble-l10"]))
+done = []
+for source, output in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = main(["encode", source, output, "--model", "bluemarble-l10"])
+    done.append([code, said.getvalue()])
+print(json.dumps(done))
 """
 
 
-def encode_without_pyarrow(*paths):
-    command = [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT_PYARROW]
-    return subprocess.run([*command, *map(str, paths)], capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
-def test_csv_to_csv_needs_no_pyarrow(tmp_path, suffix):
-    frame = pd.DataFrame({"zip": ["00123", "7"], "lon": [7.5, 8.5], "lat": [50, 51]})
-    frame.to_csv(tmp_path / f"in{suffix}", index=False)
-    done = encode_without_pyarrow(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+@pytest.fixture(scope="module")
+def without_pyarrow(tmp_path_factory):
+    """Four tables that the command line encodes in a process without pyarrow: codes, messages."""
+    folder = tmp_path_factory.mktemp("without_pyarrow")
+    FRAME.to_csv(folder / "in.csv", index=False)
+    FRAME.to_csv(folder / "in.csv.gz", index=False)
+    outputs = {"out.csv": "in.csv", "out.csv.gz": "in.csv.gz"}
+    outputs |= {"out.parquet": "in.csv", "out.csv.zst": "in.csv"}
+    paths = json.dumps([[str(folder / end) for end in pair[::-1]] for pair in outputs.items()])
+    command = [sys.executable, "-W", "error::UserWarning", "-c", WITHOUT_PYARROW, paths]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = pd.read_csv(tmp_path / f"out{suffix}", dtype={"zip": str})
-    pd.testing.assert_frame_equal(found.iloc[:, :3], frame, check_dtype=False)
+    return folder, dict(zip(outputs, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+FRAME = pd.DataFrame({"zip": ["00123", "7"], "lon": [7.5, 8.5], "lat": [50, 51]})
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out.csv.gz"])
+def test_csv_to_csv_needs_no_pyarrow(without_pyarrow, output):
+    folder, done = without_pyarrow
+    code, said = done[output]
+    assert code == 0, said
+    found = pd.read_csv(folder / output, dtype={"zip": str})
+    pd.testing.assert_frame_equal(found.iloc[:, :3], FRAME, check_dtype=False)
     assert found.shape[1] > 3
     assert found.notna().all(axis=None)
 
 
 @pytest.mark.parametrize("output", ["out.parquet", "out.csv.zst"])
-def test_what_needs_pyarrow_says_so(tmp_path, output):
-    (tmp_path / "in.csv").write_text("lon,lat\n1,2\n")
-    done = encode_without_pyarrow(tmp_path / "in.csv", tmp_path / output)
-    assert done.returncode == 1
-    assert f"{output}, as Parquet and .zst files, needs pyarrow" in done.stderr
-    assert 'pip install "skgeo-embed[tables]"' in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+def test_what_needs_pyarrow_says_so(without_pyarrow, output):
+    folder, done = without_pyarrow
+    code, said = done[output]
+    assert code == 1
+    assert f"{output}, as Parquet and .zst files, needs pyarrow" in said
+    assert 'pip install "skgeo-embed[tables]"' in said
+    written = {"in.csv", "in.csv.gz", "out.csv", "out.csv.gz"}
+    assert {path.name for path in folder.iterdir()} == written
 
 
 TEXTS = ['two\nlines, "quoted"', " spaces ", "Köln", "NA", "1e5", "", "'", "\r", "007"]
