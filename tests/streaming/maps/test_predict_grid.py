@@ -522,7 +522,7 @@ def interrupted(monkeypatch, file, model=NEAREST, after=4, **options):
             return predict(self, X)
 
         patched.setattr(type(model), "predict", stopping)
-        with pytest.raises(KeyboardInterrupt, match=r"3 of 8 blocks are kept in .*parts; repeat the"):
+        with pytest.raises(KeyboardInterrupt, match=r"3 of 8 blocks are kept in .*; repeat the"):
             predict_grid(model, file, **{**KILLED, **options})
 
 
