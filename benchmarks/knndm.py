@@ -108,7 +108,7 @@ def in_the_paper(folder, n_layouts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="a clone of kNNDM_paper")
-    parser.add_argument("--layouts", type=int, default=5, help="of each design, at most 100")
+    parser.add_argument("--layouts", type=int, default=2, help="of each design, at most 100")
     arguments = parser.parse_args()
     show("W in the layout of CAST's tests (side of the square: 10)", in_tests_of_cast(), 3)
     if arguments.folder is not None:

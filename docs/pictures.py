@@ -66,7 +66,13 @@ def draw_landing():
     bars.set(xlim=(0, 1), ylim=(-0.45, 2.75), xticks=[], yticks=[])
     bars.spines[:].set_visible(False)
     bars.set_title("R² in regions left out", loc="left")
-    figure.savefig(DOCS / "images" / "landing.png", dpi=130)
+    figure.draw_without_rendering()
+    for ax, name in (
+        (on_map, "landing_map"),
+        (bars, "landing_scores"),
+    ):  # below each other on phones
+        box = ax.get_tightbbox().transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
+        figure.savefig(DOCS / "images" / f"{name}.png", dpi=130, bbox_inches=box)
 
 
 def thumbnails(km_per_pixel, tile_size, bands, place):

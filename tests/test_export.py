@@ -5,14 +5,8 @@ import os
 
 import numpy as np
 import pytest
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.neighbors import KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skgeo_embed import PositionalEncoder, SatCLIPEncoder, to_onnx
-from skgeo_embed.export import register_converters
 from skgeo_embed.export.checks import places_to_check
 from tests.encoders.zoo import GLOBAL, MAKERS
 
@@ -108,61 +102,10 @@ def test_the_file_does_not_say_where_it_was_made(written):
     assert b".py" not in path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    "last", [Ridge(), ExtraTreesRegressor(5, random_state=0), KNeighborsRegressor()], ids=str
-)
-def test_regressors(tmp_path, last):
-    places = _places(200)
-    y = 10 + np.sin(np.deg2rad(places[:, 1]))
-    pipeline = make_pipeline(_small(), StandardScaler(), last).fit(places, y)
-    deviation = to_onnx(pipeline, tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    assert [output.name for output in session.get_outputs()] == ["prediction"]
-    found = session.run(None, {"lonlat": places})[0]
-    assert found.shape == (200, 1)
-    np.testing.assert_allclose(found[:, 0], pipeline.predict(places), rtol=RELATIVE)
-    assert deviation < 1e-4
-
-
-def test_classifiers_and_transformers(tmp_path):
-    places = _places(200)
-    y = np.where(places[:, 1] > 10, "north", "south")
-    model = make_pipeline(_small(), StandardScaler(), LogisticRegression()).fit(places, y)
-    to_onnx(model, tmp_path / "model.onnx")
-    label, probabilities = _run(tmp_path / "model.onnx", places)
-    assert label.tolist() == model.predict(places).tolist()
-    np.testing.assert_allclose(probabilities, model.predict_proba(places), atol=1e-5)
-    to_onnx(model[:-1], tmp_path / "model.onnx")
-    _assert_same(_run(tmp_path / "model.onnx", places)[0], model[:-1].transform(places))
-
-
-def test_skl2onnx_converts_pipelines_by_itself():
-    from skl2onnx import to_onnx as theirs
-
-    places = _places(50)
-    pipeline = make_pipeline(_small(), Ridge()).fit(places, places[:, 1])
-    register_converters(PositionalEncoder)
-    model = theirs(pipeline, places, target_opset=20)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    found = session.run(None, {session.get_inputs()[0].name: places})[0]
-    np.testing.assert_allclose(found[:, 0], pipeline.predict(places), rtol=1e-4, atol=1e-4)
-
-
-class _Doubled(StandardScaler):
-    """A step that skl2onnx does not know."""
-
-
-def test_parts_that_cannot_be_exported_are_named(tmp_path):
+def test_encoders_that_cannot_be_exported_are_named(tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(TypeError, match="RANGEEncoder cannot be exported"):
         to_onnx(MAKERS["range"]().fit(), path)
-    with pytest.raises(TypeError, match="or a Pipeline whose first step is one, got a Ridge"):
-        to_onnx(Ridge().fit(_places(5), np.arange(5)), path)
-    with pytest.raises(TypeError, match="got a StandardScaler as the first step"):
-        to_onnx(make_pipeline(StandardScaler(), Ridge()).fit(_places(5), np.arange(5)), path)
-    unknown = make_pipeline(_small(), _Doubled(), Ridge()).fit(_places(50), np.arange(50))
-    with pytest.raises(TypeError, match="_Doubled"):
-        to_onnx(unknown, path)
     with pytest.raises(ValueError, match='area_statistic="mean", got "std"'):
         to_onnx(_small(area_statistic="std").fit(), path)
     assert not path.exists()

@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sklearn.pipeline import Pipeline
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed import __version__
 from skgeo_embed._files import write_atomically
 from skgeo_embed.encoders.base import CoordinateTransformer
-from skgeo_embed.export.checks import largest_deviation
-from skgeo_embed.export.networks import encoder_model
+from skgeo_embed.export.checks import expected_outputs, largest_deviation, rows_to_check
+from skgeo_embed.export.graph import Graph
 from skgeo_embed.export.packages import check_packages
-from skgeo_embed.export.pipelines import pipeline_model
+from skgeo_embed.export.pipelines import first_part, input_table, outputs_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -84,36 +84,52 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str]) -> float:
     """
     check_packages("onnx", "onnxscript", "onnxruntime")
     check_is_fitted(estimator)
-    encoder = estimator.steps[0][1] if isinstance(estimator, Pipeline) else estimator
-    if not isinstance(encoder, CoordinateTransformer):
-        within = "" if encoder is estimator else " as the first step of a Pipeline"
+    graph = Graph()
+    table = input_table(graph, estimator)
+    tensors = outputs_of(estimator, table)
+    if not graph.places:
         raise TypeError(
-            "to_onnx takes a fitted encoder of places, or a Pipeline whose first step is one, got "
-            f"{_named(encoder)}{within}."
+            "to_onnx takes a fitted encoder of places, or a model that has one or reads places; "
+            f"this {type(estimator).__name__} has none."
         )
-    model = pipeline_model(estimator) if estimator is not encoder else encoder_model(encoder)
-    deviation = largest_deviation(model, estimator)
-    _describe(model, encoder, deviation)
+    graph.inputs = {name: graph.inputs[name] for name in table.input_names if name in graph.inputs}
+    inputs, rows = rows_to_check(graph, table, getattr(first_part(estimator), "kinds_", {}))
+    expected = expected_outputs(estimator, rows)
+    model = graph.to_model(
+        {name: (tensors[name], values.dtype, values.shape[1:]) for name, values in expected.items()}
+    )
+    deviation = largest_deviation(model, inputs, expected)
+    _describe(model, estimator, graph.encoders, deviation)
     write_atomically(Path(path), model.SerializeToString())
     return deviation
 
 
-def _describe(model: ModelProto, encoder: CoordinateTransformer, deviation: float) -> None:
+def _describe(
+    model: ModelProto, estimator: Any, encoders: list[CoordinateTransformer], deviation: float
+) -> None:
+    """Write down what the file is; of several encoders one after the other."""
     from onnx.helper import set_model_props
 
-    info = {key: value for key, value in getattr(encoder, "encoder_info_", {}).items()
-            if key != "path"}  # fmt: skip
+    infos = [
+        {
+            key: value
+            for key, value in getattr(encoder, "encoder_info_", {}).items()
+            if key != "path"
+        }
+        for encoder in encoders
+    ]
+    licences = {str(info.get("licence") or "") for info in infos} - {""}
     facts = {
         "skgeo_embed_version": __version__,
-        "encoder": type(encoder).__name__,
-        "encoder_info": json.dumps(info, default=str, ensure_ascii=False),
-        "feature_names": json.dumps(encoder.feature_names()),
-        "licence": str(info.get("licence") or ""),
+        "encoder": ", ".join(type(encoder).__name__ for encoder in encoders),
+        "encoder_info": json.dumps(
+            infos[0] if len(infos) == 1 else infos, default=str, ensure_ascii=False
+        ),
+        "licence": ", ".join(sorted(licences)),
         "largest_deviation": repr(deviation),
     }
+    if isinstance(estimator, CoordinateTransformer):
+        facts["feature_names"] = json.dumps(estimator.feature_names())
+    if hasattr(estimator, "classes_"):
+        facts["classes"] = json.dumps(np.asarray(estimator.classes_).tolist())
     set_model_props(model, facts)
-
-
-def _named(estimator: Any) -> str:
-    name = type(estimator).__name__
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

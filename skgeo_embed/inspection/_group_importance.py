@@ -107,7 +107,7 @@ def group_importance(
         _check_columns(groups, frame)
     scores: list[float] = []
     falls: dict[str, list[float]] = {}
-    for train, test in _folds(cv, X, y):
+    for train, test in _folds(cv, X, frame, y):
         fitted = clone(model).fit(frame.iloc[train], y[train])
         table, last = frame.iloc[test], fitted
         if groups is None and _is_spatial_pipeline(fitted):
@@ -148,10 +148,10 @@ def _default_groups(table: pd.DataFrame, last: Any) -> dict[str, list[Any]]:
     return groups
 
 
-def _folds(cv: Any, X: Any, y: np.ndarray) -> list[Fold]:
+def _folds(cv: Any, X: Any, frame: pd.DataFrame, y: np.ndarray) -> list[Fold]:
     if cv is None:
         return list(KFold(5, shuffle=True, random_state=0).split(y))
-    return chosen_folds(cv, find_coordinates(X, None), y)
+    return chosen_folds(cv, find_coordinates(X, None), y, table=frame)
 
 
 def _permuted(

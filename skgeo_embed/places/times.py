@@ -63,7 +63,8 @@ def year_cycles(dates: pd.Series) -> pd.DataFrame:
     """Make the month, and sine and cosine of the day of the year, once and twice a year."""
     leap = dates.dt.is_leap_year.fillna(False).astype(float)
     angle = 2 * np.pi * (dates.dt.day_of_year - 0.5) / (365 + leap)
-    waves = [wave(turns * angle) for turns in (1, 2) for wave in (np.sin, np.cos)]
+    # rounded, so that trees do not split days of equal season by the last bit
+    waves = [wave(turns * angle).round(9) for turns in (1, 2) for wave in (np.sin, np.cos)]
     columns = [dates.dt.month.astype(float), *waves]
     return pd.concat(columns, axis=1, keys=YEAR_PARTS)
 

@@ -262,7 +262,7 @@ class SurfaceCorrection:
         residuals = known.residuals
         if residuals.shape[1] == 1:
             residuals = residuals[:, 0]
-        self._spacing_km = known.spacing_km
+        self.scale = EARTH_RADIUS_KM / known.spacing_km
         points = self._points(known.lonlat)
         self.regressor = None
         if len(points) < 2:
@@ -283,7 +283,7 @@ class SurfaceCorrection:
         return np.reshape(self.regressor.predict(self._points(lonlat)), predicted.shape)
 
     def _points(self, lonlat: np.ndarray) -> np.ndarray:
-        return unit_vectors(lonlat) * (EARTH_RADIUS_KM / self._spacing_km)
+        return unit_vectors(lonlat) * self.scale
 
 
 def _tells_more_than_chance(gain: np.ndarray, counts: np.ndarray) -> bool:

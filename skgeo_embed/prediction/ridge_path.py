@@ -6,9 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skgeo_embed.places.numbers import without_mask
+
+ROWS_AT_ONCE = 16_384  # a standardised copy of all rows could be larger than the table
 
 
 class RidgePath(RegressorMixin, BaseEstimator):
@@ -63,26 +66,34 @@ class RidgePath(RegressorMixin, BaseEstimator):
         self._validate_params()
         y = without_mask(y)
         X, y = validate_data(self, without_mask(X), y, dtype=np.float64, y_numeric=True)
-        centre, spread, mean = X.mean(axis=0), X.std(axis=0), y.mean()
-        root = None
+        given = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-            root = np.sqrt(weights)
-            centre, mean = np.average(X, axis=0, weights=weights), np.average(y, weights=weights)
-            spread = np.sqrt(np.average((X - centre) ** 2, axis=0, weights=weights))
-        spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
-        standard, left = (X - centre) / spread, y - mean
-        if root is not None:
-            standard, left = standard * root[:, None], left * root
+            given = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        centre = np.average(X, axis=0, weights=given)
+        mean = np.average(y, weights=given)
+        spread = _spread(X, centre, given)
+        root, left = None if given is None else np.sqrt(given), y - mean
+
+        def standard(rows: slice) -> np.ndarray:
+            part = (X[rows] - centre) / spread
+            return part if root is None else part * root[rows, None]
+
+        left = left if root is None else left * root
+        alphas = np.asarray(self.alphas)
         if X.shape[0] < X.shape[1]:  # as many unknowns as rows
-            values, vectors = np.linalg.eigh(standard @ standard.T)
+            whole = standard(slice(None))
+            values, vectors = np.linalg.eigh(whole @ whole.T)
             turned = (vectors.T @ left)[:, None]
-            shrunk = turned / (values.clip(0)[:, None] + np.asarray(self.alphas))
-            weights = standard.T @ (vectors @ shrunk)
+            weights = whole.T @ (vectors @ (turned / (values.clip(0)[:, None] + alphas)))
         else:
-            values, vectors = np.linalg.eigh(standard.T @ standard)
-            turned = (vectors.T @ (standard.T @ left))[:, None]
-            weights = vectors @ (turned / (values.clip(0)[:, None] + np.asarray(self.alphas)))
+            products, projected = np.zeros((X.shape[1], X.shape[1])), np.zeros(X.shape[1])
+            for rows in gen_batches(len(X), ROWS_AT_ONCE):
+                part = standard(rows)
+                products += part.T @ part
+                projected += part.T @ left[rows]
+            values, vectors = np.linalg.eigh(products)
+            turned = (vectors.T @ projected)[:, None]
+            weights = vectors @ (turned / (values.clip(0)[:, None] + alphas))
         self.coef_ = (weights / spread[:, None]).T
         self.intercept_ = mean - self.coef_ @ centre
         return self
@@ -118,3 +129,13 @@ class RidgePath(RegressorMixin, BaseEstimator):
             Predictions.
         """
         return self.predict_path(X)[:, len(self.alphas) // 2]
+
+
+def _spread(X: np.ndarray, centre: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the deviation of each column, 1 if it is constant."""
+    weights = np.ones(len(X)) if weights is None else weights
+    squares = np.zeros(X.shape[1])
+    for rows in gen_batches(len(X), ROWS_AT_ONCE):
+        squares += weights[rows] @ (X[rows] - centre) ** 2
+    spread = np.sqrt(squares / weights.sum())
+    return np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)

@@ -9,6 +9,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ DELIMITERS = (",", ";", "\t")
 MOST_COLUMNS = 2**16
 LONGEST_LINE = 2**26  # characters; outlines are longer than the 128 kB that Python reads by itself
 MOST_TEXT = 2**27  # characters of a batch, whatever its rows; a compressed MB may hold a GB
-WRITTEN_ROWS = 256  # at a time, whose features are numbers of Python's meanwhile
+WRITTEN_ROWS = 1024  # at a time, whose features are text meanwhile
 
 
 class CsvFile:
@@ -231,11 +232,6 @@ def write_csv(
     lines: list[str] = []
     # with the end of a line, which has such in a value quoted
     writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter)
-    number = "%.9g" if features.dtype == np.float32 else "%r"
-    if decimal == delimiter:
-        number = f'"{number}"'
-    template = delimiter.join([number] * features.shape[1])
-    nothing = delimiter * (features.shape[1] - 1)
     with _written(path, compression, encoding) as file:
         if names is not None:
             writer.writerow([*rows.columns, *names])
@@ -243,16 +239,42 @@ def write_csv(
         for start in range(0, len(rows), WRITTEN_ROWS):
             block = slice(start, start + WRITTEN_ROWS)
             writer.writerows(rows.iloc[block].to_numpy())
-            for line, numbers in zip(lines, features[block].tolist(), strict=True):
-                if not numbers:
-                    file.write(f"{line[:-2]}\n")
-                    continue
-                described = numbers[0] == numbers[0]  # and no NaN
-                added = template % tuple(numbers) if described else nothing
-                if decimal == ",":
-                    added = added.replace(".", ",")
-                file.write(f"{line[:-2]}{delimiter}{added}\n")
+            added = _number_texts(features[block], delimiter, decimal)
+            for line, numbers in zip(lines, added, strict=True):
+                file.write(f"{line[:-2]}{numbers}\n")
             lines.clear()
+
+
+def _number_texts(features: np.ndarray, delimiter: str, decimal: str) -> list[str]:
+    """Return the numbers of each row as text, with a delimiter before each; NaN is left empty."""
+    if not features.shape[1]:
+        return [""] * len(features)
+    floats = features.dtype.name in ("float32", "float64")
+    if floats and decimal == "." and delimiter.isascii() and find_spec("pyarrow"):
+        return _by_arrow(features, delimiter)
+    number = "%.9g" if features.dtype == np.float32 else "%r"
+    if decimal == delimiter:
+        number = f'"{number}"'
+    template, nothing = (f"\0{text}" * features.shape[1] for text in (number, ""))
+    texts = [
+        template % tuple(numbers) if numbers[0] == numbers[0] else nothing  # and no NaN
+        for numbers in features.tolist()
+    ]
+    return [text.replace(".", decimal).replace("\0", delimiter) for text in texts]
+
+
+def _by_arrow(features: np.ndarray, delimiter: str) -> list[str]:
+    """Return the same by pyarrow, which takes half the time."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    nothing = pa.nulls(len(features))  # a delimiter comes before the first number too
+    columns = [pa.array(column, from_pandas=True) for column in np.ascontiguousarray(features.T)]
+    table = pa.Table.from_arrays([nothing, *columns], list(map(str, range(len(columns) + 1))))
+    written = pa.BufferOutputStream()
+    options = arrow_csv.WriteOptions(include_header=False, delimiter=delimiter)
+    arrow_csv.write_csv(table, written, options)
+    return written.getvalue().to_pybytes().decode("ascii").splitlines()
 
 
 @contextmanager

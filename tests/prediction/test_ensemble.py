@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.prediction import ensemble
+from skgeo_embed.prediction import ensemble, ridge_path
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.ridge_path import RidgePath
 
@@ -46,6 +46,15 @@ def test_a_path_is_a_ridge_for_each_strength(shape):
         expected = make_pipeline(StandardScaler(), Ridge(alpha)).fit(X, y).predict(X)
         np.testing.assert_allclose(column, expected, atol=1e-8)
     np.testing.assert_array_equal(RidgePath(ALPHAS).fit(X, y).predict(X), found[:, 1])
+
+
+def test_a_path_of_many_rows_is_fitted_in_parts(monkeypatch):
+    rng = np.random.RandomState(0)
+    X, y, weights = rng.randn(50, 8) * 5 + 100, rng.randn(50), rng.uniform(0, 2, 50)
+    expected = [RidgePath(ALPHAS).fit(X, y, some).coef_ for some in (None, weights)]
+    monkeypatch.setattr(ridge_path, "ROWS_AT_ONCE", 7)
+    found = [RidgePath(ALPHAS).fit(X, y, some).coef_ for some in (None, weights)]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_a_learner_that_explains_nothing_has_no_share(places, trend):

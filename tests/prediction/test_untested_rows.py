@@ -18,6 +18,7 @@ from skgeo_embed import (
     SpatialConformalRegressor,
     spatial_pipeline,
 )
+from skgeo_embed.inspection import group_importance
 from skgeo_embed.model_selection import SpatialBlockKFold, SpatioTemporalKFold
 
 RNG = np.random.default_rng(0)
@@ -59,6 +60,15 @@ def test_a_splitter_of_the_future_reads_dates_in_the_table(attribute, model, y):
         np.testing.assert_array_equal(missing.any(axis=1), ~FUTURE)
     with pytest.raises(ValueError, match=r"X has no dates.*pass the folds"):
         model.set_params(cv=SPLITTER).fit(TABLE[["lon", "lat"]], y)
+
+
+def test_importances_in_the_future():
+    groups = {"place": ["lon", "lat"]}
+    by_splitter, by_pairs = (
+        group_importance(NEAREST, TABLE, Y, cv=cv, groups=groups, random_state=0)
+        for cv in (SPLITTER, FOLDS)
+    )
+    pd.testing.assert_frame_equal(by_splitter, by_pairs)
 
 
 def test_nested_in_each_other():
@@ -136,6 +146,7 @@ def test_an_area_of_applicability_knows_the_index_of_tested_rows_alone():
         area.error_profile(errors)
 
 
+@pytest.mark.filterwarnings("ignore:values are alike up to")
 def test_an_area_of_applicability_splits_by_dates_and_values():
     model = NEAREST.fit(TABLE, Y)
     area = AreaOfApplicability.from_model(model, TABLE, cv=SPLITTER)

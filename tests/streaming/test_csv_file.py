@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from skgeo_embed import PositionalEncoder, encode_table
-from skgeo_embed.streaming.csv_file import CsvFile
+from skgeo_embed.streaming.csv_file import CsvFile, write_csv
 
 SMALL = PositionalEncoder(legendre_polys=3)
 WITHOUT_PYARROW = """
@@ -220,3 +220,32 @@ def test_a_first_line_of_delimiters(tmp_path, monkeypatch):
         file.write(b"lon,lat" + b"," * 99 + b"\n1,2" + b"," * 99 + b"\n")
     with pytest.raises(ValueError, match=r"in\.csv\.gz names 101 columns; at most 100 are allowed"):
         encode_table(SMALL, tmp_path / "in.csv.gz", tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_pyarrow_writes_the_numbers_that_python_writes(tmp_path, monkeypatch, dtype, delimiter):
+    features = np.random.default_rng(0).normal(size=(40, 5)).astype(dtype) / 3
+    features[:, :3] *= [[1e-30, 0, 1e20]]
+    features[7] = np.nan
+    rows = pd.DataFrame({"name": ["a,b; c"] * 39 + ['"']})
+    found = []
+    for there in (True, False):
+        with monkeypatch.context() as patch:
+            if not there:
+                patch.setattr("skgeo_embed.streaming.csv_file.find_spec", lambda name: None)
+                patch.setitem(sys.modules, "pyarrow", None)  # importing it fails
+            patch.setattr("skgeo_embed.streaming.csv_file.WRITTEN_ROWS", 16)
+            path = tmp_path / f"{there}.csv"
+            write_csv(
+                rows, features, path, names=list("vwxyz"), delimiter=delimiter, compression=None
+            )
+        with path.open(newline="") as file:
+            names, *records = csv.reader(file, delimiter=delimiter)
+        assert names == ["name", *"vwxyz"]
+        assert [record[0] for record in records] == rows["name"].tolist()
+        assert records[7][1:] == [""] * 5
+        numbers = [[float(text or "nan") for text in record[1:]] for record in records]
+        np.testing.assert_array_equal(np.asarray(numbers).astype(dtype), features)
+        found.append(records)
+    assert dtype == "float64" or found[0] != found[1]  # pyarrow did write: shorter numbers
