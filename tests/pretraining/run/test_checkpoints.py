@@ -154,7 +154,7 @@ def test_one_bit_of_a_checkpoint_is_noticed(pairs, tmp_path, share):
         lambda *_: SatCLIPImageEncoder(tmp_path / "best.ckpt").fit(),
     ]
     for opening in openings:
-        with pytest.raises(ModelFormatError, match=r"(last|best)\.ckpt .*check sum"):
+        with pytest.raises(ModelFormatError, match=r"(last|best)\.ckpt .*checksum"):
             opening(*pairs)
 
 

@@ -389,7 +389,7 @@ def test_cells_outside_the_mask_cost_nothing(monkeypatch):
         ({"mask": "sea"}, 'is neither "land" nor a file'),
         ({"mask": 5}, 'mask must be "land", polygons or a raster, got int'),
         ({"region": (-30, -30, -25, -25), "mask": "land"}, "no cell of the map can be predicted"),
-        ({"probabilities": True}, "Pipeline is no classifier"),
+        ({"probabilities": True}, "Pipeline is not a classifier"),
         ({"applicability": Ridge()}, "must be a fitted AreaOfApplicability"),
         ({"name": ["a", "b"]}, "name must be 1 text"),
         ({"dtype": "words"}, "is not a type of numbers"),
@@ -522,7 +522,7 @@ def interrupted(monkeypatch, file, model=NEAREST, after=4, **options):
             return predict(self, X)
 
         patched.setattr(type(model), "predict", stopping)
-        with pytest.raises(KeyboardInterrupt, match=r"3 of 8 blocks are kept in .*parts; do the"):
+        with pytest.raises(KeyboardInterrupt, match=r"3 of 8 blocks are kept in .*; repeat the"):
             predict_grid(model, file, **{**KILLED, **options})
 
 
