@@ -49,7 +49,7 @@ SHORT_ROWS = {  # of the tables on the page, and how they are called there
     "5 nearest labels (haversine)": "5 nearest labels",
     "spherical harmonics, L = 20": "spherical harmonics, L = 20",
     "GeoCLIP": "GeoCLIP",
-    "what spatial_pipeline gives its trees": "content columns, longitude, latitude",
+    TREES: "what `spatial_pipeline` gives its trees",
     "earth-l20 untrained, hidden": "the default, untrained",
     "earth-l20, 256 columns": "the default, 256 columns",
     "earth-l20, hidden": "`SatCLIPEncoder()`, the default",

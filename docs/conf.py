@@ -27,7 +27,10 @@ extensions = [
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]  # the changelog and model cards begin where they are included
+suppress_warnings = [
+    "myst.header",  # the changelog and model cards begin where they are included
+    "sphinx_gallery.config",  # docs/examples.rst names files, which need no back references
+]
 exclude_patterns = ["_build", "auto_examples/**.ipynb", "benchmarks/*.md"]  # those are included
 templates_path = ["_templates"]
 autosummary_generate = True

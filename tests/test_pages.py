@@ -28,7 +28,7 @@ ROWS = {
     "`SatCLIPEncoder()`, the default": "earth-l20, hidden",
     "the default, untrained": "earth-l20 untrained, hidden",
     "the default, 256 columns": "earth-l20, 256 columns",
-    "content columns, longitude, latitude": "what spatial_pipeline gives its trees",
+    "what `spatial_pipeline` gives its trees": "what spatial_pipeline gives its trees",
 }
 
 
