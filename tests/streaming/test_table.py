@@ -570,13 +570,15 @@ def run_killed_at_call(number, source, output):
     os._exit(0)
 paths = sys.argv[1:]
 for source, output in zip(paths[::2], paths[1::2]):
-    for moment in [200, 9000, 22000, 40000, 55000, 10**9]:
+    for moment in [200, 9000, *range(30000, 10**6, 7000)]:
         child = os.fork()
         if not child:
             run_killed_at_call(moment, source, output)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         folder = output + ".parts"
         print(output, code, len(os.listdir(folder)) if os.path.exists(folder) else 0)
+        if not code:
+            break
 """
 
 
@@ -595,7 +597,7 @@ def test_killed_at_many_moments(frame, tmp_path):
     for source, output in names:
         runs = [(int(code), int(parts)) for path, code, parts in lines if path.endswith(output)]
         assert [code for code, _ in runs].count(-signal.SIGKILL) >= 4, runs
-        assert max(parts for _, parts in runs) >= 2, runs  # some had done a part of the work
+        assert max(parts for _, parts in runs) >= 4, runs  # a run went on after some parts
         assert runs[-1] == (0, 0)
         encode_table(SMALL, tmp_path / source, tmp_path / f"whole_{output}")
         assert (tmp_path / output).read_bytes() == (tmp_path / f"whole_{output}").read_bytes()
