@@ -175,16 +175,17 @@ def _of_bands(graph: Graph, bands: RemotenessBands, remoteness: str) -> str:
 
 def _local_scale(graph: Graph, local: LocalScale, points: str) -> str:
     """Return the weighted conformal quantile of the ratios of errors around each place."""
-    chords, neighbor = nearest(graph, points, np.asarray(local._tree.data), local._count)
-    bandwidth = graph.Max(graph.Gather(chords, [local._count // 2], axis=1), 1e-12)
+    (count,) = local._counts
+    chords, neighbor = nearest(graph, points, np.asarray(local._tree.data), count)
+    bandwidth = graph.Max(graph.Gather(chords, [count // 2], axis=1), 1e-12)
     share = graph.Div(chords, bandwidth)
     near = graph.Exp(graph.Mul(graph.Mul(share, share), -0.5))
     mass = graph.Mul(graph.Gather(local._mass, neighbor, axis=0), near)
     ratio, order = graph.TopK(
-        graph.Gather(local._ratio, neighbor, axis=0), [local._count], largest=0, n_outputs=2
+        graph.Gather(local._ratio, neighbor, axis=0), [count], largest=0, n_outputs=2
     )
     summed = graph.CumSum(graph.GatherElements(mass, order, axis=1), np.array(1))
-    total = graph.Gather(summed, [local._count - 1], axis=1)
+    total = graph.Gather(summed, [count - 1], axis=1)
     wanted = graph.Sub(graph.Mul(graph.Add(total, 1.0), local._level), 1e-9)
     reached = graph.Cast(graph.GreaterOrEqual(summed, wanted), to=DOUBLE)
     found = graph.GatherElements(ratio, graph.ArgMax(reached, axis=1), axis=1)
