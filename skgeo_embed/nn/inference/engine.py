@@ -90,10 +90,10 @@ class InferenceEngine:
 
     def graph(self, options: EncodingOptions) -> Callable[[Tensor], Tensor]:
         """Return the function of (n, 2) degrees to features that a graph is traced from."""
-        on_cpu = replace(options, device=torch.device("cpu"))
-        check_precision(on_cpu.device, options.dtype)
+        cpu = torch.device("cpu")
+        on_cpu = replace(options, device=cpu)
         kind = TracedSines if is_sine_network(self.module) else AnyNetwork
-        network = kind(compacted(self.module), on_cpu.device, getattr(torch, options.dtype))
+        network = kind(compacted(self.module), cpu, getattr(torch, options.dtype))
         return partial(network.embed, options=on_cpu)
 
     def _network(self, options: EncodingOptions) -> AnyNetwork | SineNetwork:
