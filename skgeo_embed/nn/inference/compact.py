@@ -110,8 +110,7 @@ class SparseRows(nn.Module):
     def __init__(self, rows: Tensor) -> None:
         super().__init__()
         _, self.width, grids = rows.shape
-        self.run = 0
-        smallest: float = rows.nbytes - WORTH_A_STEP
+        self.run, smallest = 0, float(rows.nbytes - WORTH_A_STEP)
         for run in RUNS:
             if rows.shape[1] % run == 0 and (size := _size_in_runs(rows, run)) < smallest:
                 self.run, smallest = run, size

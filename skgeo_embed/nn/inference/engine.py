@@ -92,7 +92,6 @@ class InferenceEngine:
         """Return the function of (n, 2) degrees to features that a graph is traced from."""
         cpu = torch.device("cpu")
         on_cpu = replace(options, device=cpu)
-        check_precision(cpu, options.dtype)
         kind = TracedSines if is_sine_network(self.module) else AnyNetwork
         network = kind(compacted(self.module), cpu, getattr(torch, options.dtype))
         return partial(network.embed, options=on_cpu)

@@ -1,0 +1,91 @@
+"""Size and start of one model in each format it can be saved in.
+
+Each file is opened in a process of its own, which answers for one place and ends. Its processor
+seconds, from the start of Python to the answer, and its largest memory are printed.
+
+    python saving.py
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import joblib
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from skgeo_embed import SatCLIPEncoder, to_onnx
+from skgeo_embed.datasets import load_air_temperature
+
+PLACE = "[[2.35, 48.86]]"
+OPENED = {
+    "model.joblib": f"import joblib; joblib.load(path).predict({PLACE})",
+    "model.skops": (
+        "import skops.io; from skgeo_embed.export import SKOPS_TYPES; "
+        f"skops.io.load(path, trusted=SKOPS_TYPES).predict({PLACE})"
+    ),
+    "model.onnx": (
+        "import numpy as np, onnxruntime; onnxruntime.InferenceSession(path)"
+        f".run(None, {{'lonlat': np.array({PLACE})}})"
+    ),
+    "encoder": (
+        f"from skgeo_embed import SatCLIPEncoder; SatCLIPEncoder(path).fit().transform({PLACE})"
+    ),
+}
+MEASURE = """
+import resource, sys
+path = sys.argv[1]
+{opened}
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3)
+"""
+
+
+def save(folder):
+    """Write the model, or its encoder alone, in every format."""
+    X, y = load_air_temperature(return_X_y=True)
+    model = make_pipeline(SatCLIPEncoder(), Ridge()).fit(X, y)
+    joblib.dump(model, folder / "model.joblib")
+    to_onnx(model, folder / "model.onnx")
+    model[0].save_pretrained(folder / "encoder", licence="MIT")
+    try:
+        import skops.io
+    except ImportError:
+        print("skops is not installed, and left out")
+    else:
+        skops.io.dump(model, folder / "model.skops")
+
+
+def size(path):
+    """Return the bytes of a file, or of the files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def opened(path, code, rounds=3):
+    """Return the least processor seconds and the memory of a process that opens a file."""
+    command = [sys.executable, "-c", MEASURE.format(opened=code), str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(rounds)
+    ]
+    return min(tuple(map(float, line.split())) for line in found)
+
+
+def main():
+    """Print a line for each format."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        save(folder)
+        for name, code in OPENED.items():
+            if (folder / name).exists():
+                seconds, memory = opened(folder / name, code)
+                kilobytes = size(folder / name) / 1e3
+                print(f"{name:14} {kilobytes:10,.0f} kB {seconds:6.1f} s {memory:6.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
