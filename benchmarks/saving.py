@@ -1,7 +1,7 @@
 """Size and start of one model in each format it can be saved in.
 
 Each file is opened in a process of its own, which answers for one place and ends. Its processor
-seconds, from the start of Python to the answer, and its largest memory are printed.
+seconds, from the start of Python to the answer, are printed.
 
     python saving.py
 """
@@ -39,7 +39,7 @@ import resource, sys
 path = sys.argv[1]
 {opened}
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3)
+print(used.ru_utime + used.ru_stime)
 """
 
 
@@ -65,14 +65,14 @@ def size(path):
 
 
 def opened(path, code, rounds=3):
-    """Return the least processor seconds and the memory of a process that opens a file."""
+    """Return the least processor seconds of a process that opens a file."""
     command = [sys.executable, "-c", MEASURE.format(opened=code), str(path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = [
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
         for _ in range(rounds)
     ]
-    return min(tuple(map(float, line.split())) for line in found)
+    return min(map(float, found))
 
 
 def main():
@@ -82,9 +82,9 @@ def main():
         save(folder)
         for name, code in OPENED.items():
             if (folder / name).exists():
-                seconds, memory = opened(folder / name, code)
+                seconds = opened(folder / name, code)
                 kilobytes = size(folder / name) / 1e3
-                print(f"{name:14} {kilobytes:10,.0f} kB {seconds:6.1f} s {memory:6.0f} MB")
+                print(f"{name:14} {kilobytes:10,.0f} kB {seconds:6.1f} s")
 
 
 if __name__ == "__main__":
