@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius of the WGS84 ellipsoid, IUGG
@@ -58,3 +60,28 @@ def nearest_km(places: np.ndarray, others: np.ndarray) -> np.ndarray:
 def arc_km(chord: np.ndarray) -> np.ndarray:
     """Turn straight distances between points of the unit sphere into great-circle distances."""
     return 2 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2, 0, 1))
+
+
+class SphereTree:
+    """A k-d tree of places, (n, 2) degrees, which a saved model holds as its points alone."""
+
+    def __init__(self, lonlat: np.ndarray) -> None:
+        self.__setstate__({"points": unit_vectors(lonlat)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"points": self.points}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from scipy.spatial import KDTree
+
+        self.points: np.ndarray = state["points"]  # of the unit sphere, (n, 3)
+        self._tree = KDTree(self.points)
+
+    def nearest(self, lonlat: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return chords to the nearest places of each of m others, and their numbers, (m, count).
+
+        There are fewer columns if the tree has fewer places.
+        """
+        ranks = np.arange(1, min(count, len(self.points)) + 1)
+        chord, neighbor = self._tree.query(unit_vectors(lonlat), k=ranks)
+        return chord, neighbor

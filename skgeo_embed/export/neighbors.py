@@ -129,7 +129,7 @@ def _of_neighbors(
 
 def error_bounds(graph: Graph, conformal: Any, lonlat: str) -> str:
     """Return the bound of the error at each place, (n, 1), as a conformal estimator has it."""
-    graph.known_places.append(lonlat_of(conformal._known._points))
+    graph.known_places.append(lonlat_of(conformal._known._tree.points))
     points = unit_vectors(graph, lonlat)
     remoteness, is_known = _remoteness(graph, conformal._known, points)
     away, here = (
@@ -143,7 +143,7 @@ def error_bounds(graph: Graph, conformal: Any, lonlat: str) -> str:
 
 
 def _remoteness(graph: Graph, remoteness: Remoteness, points: str) -> tuple[str, str]:
-    known = remoteness._points
+    known = remoteness._tree.points
     chords, neighbor = nearest(graph, points, known, min(N_NEAREST, len(known)))
     centre = graph.ReduceMean(graph.Gather(known, neighbor, axis=0), [1], keepdims=0)
     apart = graph.Sub(centre, points)
@@ -176,7 +176,7 @@ def _of_bands(graph: Graph, bands: RemotenessBands, remoteness: str) -> str:
 def _local_scale(graph: Graph, local: LocalScale, points: str) -> str:
     """Return the weighted conformal quantile of the ratios of errors around each place."""
     (count,) = local._counts
-    chords, neighbor = nearest(graph, points, np.asarray(local._tree.data), count)
+    chords, neighbor = nearest(graph, points, local._tree.points, count)
     bandwidth = graph.Max(graph.Gather(chords, [count // 2], axis=1), 1e-12)
     share = graph.Div(chords, bandwidth)
     near = graph.Exp(graph.Mul(graph.Mul(share, share), -0.5))

@@ -12,9 +12,12 @@ _OF_ENCODERS = (
     "skgeo_embed.places.reading.Reader",
 )
 _OF_SPATIAL_PIPELINE = (
+    "skgeo_embed._sphere.SphereTree",
     "skgeo_embed.prediction.corrections.KnownPlaces",
     "skgeo_embed.prediction.corrections.NeighborCorrection",
+    "skgeo_embed.prediction.corrections.Weighting",
     "skgeo_embed.prediction.ensemble.SpatialEnsemble",
+    "skgeo_embed.prediction.learners.LearnerColumns",
     "skgeo_embed.prediction.learners.day_columns",
     "skgeo_embed.prediction.learners.encoder_columns",
     "skgeo_embed.prediction.learners.first_components",
@@ -25,6 +28,7 @@ _OF_SPATIAL_PIPELINE = (
     "skgeo_embed.prediction.pipeline.PlaceColumns",
     "skgeo_embed.prediction.pipeline.TableReader",
     "skgeo_embed.prediction.ridge_path.RidgePath",
+    "skgeo_embed.prediction.rows.HeldOutPredictions",
     "skgeo_embed.prediction.table_columns.category_name",
     "skgeo_embed.prediction.table_columns.date_columns",
     "skgeo_embed.prediction.table_columns.lonlat_names",
@@ -37,11 +41,21 @@ _OF_SPATIAL_PIPELINE = (
     "skgeo_embed.prediction.table_columns.text_columns",
     "skgeo_embed.prediction.table_columns.text_of",
     "skgeo_embed.prediction.trend.TrendRegressor",
-    # columns of text, trees and neighbours, which skops does not trust by itself
+    # columns of text and trees, which skops does not trust by itself
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.metrics._dist_metrics.HaversineDistance64",
-    "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.tree._tree.Tree",
 )
-SKOPS_TYPES = [*_OF_ENCODERS, *_OF_SPATIAL_PIPELINE]
+_OF_META_ESTIMATORS = (
+    "skgeo_embed.prediction.calibration.Calibration",
+    "skgeo_embed.prediction.calibration.LocalScale",
+    "skgeo_embed.prediction.calibration.Remoteness",
+    "skgeo_embed.prediction.calibration.RemotenessBands",
+    "skgeo_embed.prediction.corrections.NeighborCorrection.correct",
+    "skgeo_embed.prediction.corrections.SurfaceCorrection",
+    "skgeo_embed.prediction.corrections.SurfaceCorrection.correct",
+    "skgeo_embed.prediction.intervals.SpatialConformalRegressor",
+    "skgeo_embed.prediction.residuals.ResidualInterpolator",
+    "skgeo_embed.prediction.sets.SpatialConformalClassifier",
+)
+SKOPS_TYPES = [*_OF_ENCODERS, *_OF_SPATIAL_PIPELINE, *_OF_META_ESTIMATORS]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import KDTree
 from sklearn.isotonic import isotonic_regression
 from sklearn.model_selection import KFold
 
-from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
+from skgeo_embed._sphere import EARTH_RADIUS_KM, SphereTree, unit_vectors
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 
 N_NEAREST = 5
@@ -26,15 +25,13 @@ class Remoteness:
     """How far places lie from the distinct places of `lonlat`."""
 
     def __init__(self, lonlat: np.ndarray) -> None:
-        self._points = unit_vectors(np.unique(lonlat, axis=0))
-        self._tree = KDTree(self._points)
+        self._tree = SphereTree(np.unique(lonlat, axis=0))
 
     def measure(self, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the remoteness of places in km, and which of them are known places."""
         here = unit_vectors(lonlat)
-        nearest = range(1, min(N_NEAREST, len(self._points)) + 1)
-        distance, neighbor = self._tree.query(here, k=list(nearest))
-        to_centre = np.linalg.norm(self._points[neighbor].mean(axis=1) - here, axis=1)
+        distance, neighbor = self._tree.nearest(lonlat, N_NEAREST)
+        to_centre = np.linalg.norm(self._tree.points[neighbor].mean(axis=1) - here, axis=1)
         remoteness = (distance.mean(axis=1) + to_centre) * EARTH_RADIUS_KM
         known = distance[:, 0] * EARTH_RADIUS_KM < MIN_DISTANCE_KM
         return np.maximum(remoteness, MIN_DISTANCE_KM), known
@@ -121,14 +118,14 @@ class LocalScale:
         self._ratio = held.error / np.maximum(bands.at(held.remoteness), smallest)
         self._mass, _ = held.masses()
         self._counts = [min(count, len(self._ratio)) for count in counts]
-        self._tree = KDTree(unit_vectors(held.lonlat))
+        self._tree = SphereTree(held.lonlat)
 
     def at(self, lonlat: np.ndarray) -> np.ndarray:
         """Return factors of the quantile at each place, (n, counts)."""
         scale = np.empty((len(lonlat), len(self._counts)))
         for start in range(0, len(lonlat), QUERIES):
             rows = slice(start, start + QUERIES)
-            near = self._tree.query(unit_vectors(lonlat[rows]), k=self._counts[-1])
+            near = self._tree.nearest(lonlat[rows], self._counts[-1])
             for number, count in enumerate(self._counts):
                 distance, neighbor = (part[:, :count] for part in near)
                 bandwidth = np.maximum(distance[:, count // 2, None], 1e-12)

@@ -6,11 +6,10 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial import KDTree
 from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
 
-from skgeo_embed._sphere import EARTH_RADIUS_KM, arc_km, unit_vectors
+from skgeo_embed._sphere import EARTH_RADIUS_KM, SphereTree, arc_km, unit_vectors
 
 N_NEIGHBORS = (2, 4, 8, 16, 32)
 SOFTENINGS = (0.05, 0.5, 2.0)  # added to distances, in typical distances between places
@@ -58,7 +57,7 @@ class KnownPlaces:
         self.row_residuals = target - predicted
         self.residuals = self.sums(self.row_residuals) / self.counts[:, None]
         self.predicted = self.sums(predicted) / self.counts[:, None]
-        self._tree = KDTree(unit_vectors(self.lonlat))
+        self._tree = SphereTree(self.lonlat)
         to_nearest = self.others(1)[0]
         spacing = float(np.median(to_nearest)) if to_nearest.size else 0.0
         self.spacing_km = max(spacing, MIN_DISTANCE_KM)
@@ -68,8 +67,7 @@ class KnownPlaces:
 
         Both have shape (n, count), or (n, n_places) if fewer are known.
         """
-        ranks = np.arange(1, min(count, len(self.lonlat)) + 1)
-        chord, neighbor = self._tree.query(unit_vectors(lonlat), k=ranks)
+        chord, neighbor = self._tree.nearest(lonlat, count)
         return arc_km(chord), neighbor
 
     def others(self, count: int, some: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:

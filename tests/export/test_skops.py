@@ -7,10 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
-from skgeo_embed import PositionalEncoder, SatCLIPEncoder, spatial_pipeline
+from skgeo_embed import (
+    PositionalEncoder,
+    ResidualInterpolator,
+    SatCLIPEncoder,
+    SpatialConformalClassifier,
+    SpatialConformalRegressor,
+    spatial_pipeline,
+)
 from skgeo_embed.export import SKOPS_TYPES
 
 skops = pytest.importorskip("skops.io")
@@ -56,11 +63,28 @@ def test_spatial_pipelines_give_the_same_predictions(kind, table):
     np.testing.assert_array_equal(_opened_again(model).predict(X), model.predict(X))
 
 
+@pytest.mark.parametrize("method", ["remoteness", "local"])
+@pytest.mark.parametrize("interpolator", [None, LinearRegression()])
+def test_meta_estimators_give_the_same_intervals(method, interpolator, table):
+    X, y = table[0][["lon", "lat"]], table[1]
+    X, y = pd.concat([X, X + 0.01]), np.tile(y, 2)
+    model = ResidualInterpolator(LinearRegression(), interpolator=interpolator)
+    model = SpatialConformalRegressor(model, method=method).fit(X, y)
+    again = _opened_again(model)
+    np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
+
+
+def test_sets_are_the_same(table):
+    X, kind = table[0][["lon", "lat"]], table[0]["kind"]
+    model = SpatialConformalClassifier(LogisticRegression()).fit(X, kind)
+    np.testing.assert_array_equal(_opened_again(model).predict_set(X), model.predict_set(X))
+
+
 def test_every_type_to_be_trusted_exists():
     from importlib import import_module
 
     for name in SKOPS_TYPES:
-        module, _, attribute = name.rpartition(".")
+        module, _, attribute = name.removesuffix(".correct").rpartition(".")
         assert hasattr(import_module(module), attribute), name
 
 
