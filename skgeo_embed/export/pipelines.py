@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -28,6 +28,7 @@ from skgeo_embed.export.tables import (
     encode_categories,
     fill_missing,
     read_table,
+    take_learner_columns,
 )
 from skgeo_embed.export.trees import BOOSTED, FORESTS, SINGLE_TREES, boosted, forest
 from skgeo_embed.places.columns import find_lonlat
@@ -35,14 +36,12 @@ from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.corrections import NeighborCorrection
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.intervals import SpatialConformalRegressor
+from skgeo_embed.prediction.learners import LearnerColumns
 from skgeo_embed.prediction.pipeline import FeatureTable, PlaceColumns, TableReader
 from skgeo_embed.prediction.residuals import ResidualInterpolator
 from skgeo_embed.prediction.ridge_path import RidgePath
 from skgeo_embed.prediction.sets import SpatialConformalClassifier
 from skgeo_embed.prediction.trend import TrendRegressor
-
-if TYPE_CHECKING:
-    pass
 
 LONLAT, UNNAMED = "lonlat", "X"
 Outputs = dict[str, str]
@@ -318,6 +317,7 @@ TRANSFORMERS: dict[type, Callable[[Any, Columns], Columns]] = {
     PlaceColumns: _place,
     FunctionTransformer: apply_function,
     SimpleImputer: fill_missing,
+    LearnerColumns: take_learner_columns,
     **dict.fromkeys(CATEGORY_ENCODERS, encode_categories),
 }
 PREDICTORS: dict[type, Callable[[Any, Columns], Outputs]] = {

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.fft import dct
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
 
 from skgeo_embed.export.columns import Columns, Part, beside
 from skgeo_embed.export.graph import DOUBLE, Graph
 from skgeo_embed.places.numbers import is_missing
 from skgeo_embed.places.reading import LIMITS, ROUNDING
-from skgeo_embed.prediction.learners import first_columns, first_components
+from skgeo_embed.prediction.learners import LearnerColumns, first_columns
 from skgeo_embed.prediction.pipeline import TableReader
 from skgeo_embed.prediction.table_columns import (
     AREA,
@@ -56,7 +55,7 @@ def canonical_places(graph: Graph, lonlat: str) -> str:
 
 def apply_function(step: FunctionTransformer, columns: Columns) -> Columns:
     """Do what one of our functions, or a common one of numpy, does to a table."""
-    graph, count = columns.graph, (step.kw_args or {}).get("count", 0)
+    graph = columns.graph
     if step.func is None:
         return columns
     if step.func is named_lonlat:
@@ -71,14 +70,23 @@ def apply_function(step: FunctionTransformer, columns: Columns) -> Columns:
     if step.func is seasons_of:
         parts = [_seasons(graph, columns.take([at]).numbers()) for at in range(columns.width)]
         return beside(graph, parts)
-    if step.func is first_columns:
-        return columns.take(range(min(count, columns.width)))
-    if step.func is first_components:
-        turn = dct(np.eye(columns.width), norm="ortho", axis=1)[:, :count]
-        return Columns.of(graph, graph.MatMul(numbers, turn), turn.shape[1])
     if step.kw_args:
         raise TypeError(_unknown_function(step.func))
     return Columns.of(graph, elementwise(graph, step.func, numbers), columns.width)
+
+
+def take_learner_columns(step: LearnerColumns, columns: Columns) -> Columns:
+    """Take the columns that a learner of a spatial pipeline reads, and its few of the encoder's."""
+    names = columns.names or []
+    taken = columns.take(map(names.index, step.names_))
+    if step.few is None:
+        return taken
+    encoded = columns.take(map(names.index, step.encoder_names_))
+    if step.few is first_columns:
+        return beside(columns.graph, [encoded.take(range(min(step.count, encoded.width))), taken])
+    turn = step.few(np.eye(encoded.width), step.count)
+    few = columns.graph.MatMul(encoded.numbers(), turn)
+    return beside(columns.graph, [Columns.of(columns.graph, few, turn.shape[1]), taken])
 
 
 def elementwise(graph: Graph, function: Any, numbers: str) -> str:

@@ -85,7 +85,7 @@ def test_distinct_places_are_not_copied(encoder, short_tables_count, encoded, mo
     def refuse(*_):
         raise AssertionError("rows were copied")
 
-    monkeypatch.setattr("skgeo_embed.encoders.base.spread_rows", refuse)
+    monkeypatch.setattr("skgeo_embed.encoders.filling.spread_rows", refuse)
     encoder.transform(np.random.RandomState(0).uniform(-90, 90, (250, 2)))
     assert encoded == [250]
     with pytest.raises(AssertionError, match="rows were copied"):

@@ -20,13 +20,17 @@ from skgeo_embed.prediction import calibration
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
 
 
-@pytest.fixture(scope="module")
-def table():
+def smooth_table(n_rows):
     """Smooth values and noise: neighbours know them, far places do not."""
     rng = np.random.RandomState(0)
-    places = np.column_stack([rng.uniform(5, 15, 800), rng.uniform(45, 55, 800)])
-    y = np.sin(places[:, 0] * 2) + np.cos(places[:, 1] * 2) + 0.1 * rng.randn(800)
+    places = np.column_stack([rng.uniform(5, 15, n_rows), rng.uniform(45, 55, n_rows)])
+    y = np.sin(places[:, 0] * 2) + np.cos(places[:, 1] * 2) + 0.1 * rng.randn(n_rows)
     return places, y
+
+
+@pytest.fixture(scope="module")
+def table():
+    return smooth_table(800)
 
 
 def coverage(interval, y):
@@ -59,8 +63,8 @@ class Counted(KNeighborsRegressor):
         return super().fit(X, y)
 
 
-def test_an_ensemble_is_fitted_once_and_its_folds_serve_for_intervals(table, monkeypatch):
-    X, y = table
+def test_an_ensemble_is_fitted_once_and_its_folds_serve_for_intervals(monkeypatch):
+    X, y = smooth_table(1200)
     ensemble = SpatialEnsemble([("nearest", Counted(5)), ("linear", LinearRegression())])
     model = SpatialConformalRegressor(make_pipeline(FunctionTransformer(), ensemble))
     for cv in (KFold(2, shuffle=True, random_state=5), SpatialBlockKFold(2, block_size=1.2)):

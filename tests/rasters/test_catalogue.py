@@ -24,7 +24,7 @@ from tests.rasters.small_tiles import (
 
 def test_years(tmp_path):
     source = years_of(tmp_path)
-    with pytest.raises(ValueError, match=r"of the years 2020, 2021; pass year="):
+    with pytest.raises(ValueError, match=r"of the years 2020, 2021; pass one of them as year="):
         RasterEncoder(source).fit()
     with pytest.raises(ValueError, match=r"year=2019, but the rasters are of 2020, 2021"):
         RasterEncoder(source, year=2019).fit()
