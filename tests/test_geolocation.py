@@ -117,6 +117,7 @@ def test_bad_requests(pretrainer, pairs):
         ImageGeolocator(geolocator.location_encoder_).fit()
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_in_the_number_of_candidates():
     code = f"""
 import numpy as np

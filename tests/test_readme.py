@@ -42,6 +42,7 @@ def own_products():
 
 @pytest.mark.usefixtures("few_stations", "held_default", "own_products")
 @pytest.mark.parametrize("page", [name for name, blocks in BLOCKS.items() if blocks])
+@pytest.mark.slow
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     mpl.use("Agg")
     monkeypatch.chdir(tmp_path)

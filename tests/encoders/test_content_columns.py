@@ -172,6 +172,7 @@ def test_names_units_and_what_is_told_of_them(content):
 # --- kept and shared
 
 
+@pytest.mark.slow
 def test_saving_the_bundled_encoder_keeps_its_layers(content, held_default, tmp_path):
     encoder = SatCLIPEncoder(layer="embedding").fit()
     folder = encoder.save_pretrained(tmp_path / "again")

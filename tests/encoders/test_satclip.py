@@ -219,6 +219,7 @@ def test_geometries():
     )
 
 
+@pytest.mark.slow
 def test_in_pipelines_and_searches():
     X, y = load_air_temperature(return_X_y=True)
     X, y = X[::15].assign(elevation=1.0), y[::15]

@@ -81,6 +81,7 @@ def test_a_network_that_was_not_distilled_mixes_as_recipes_draw_it():
     assert spreads[1] == pytest.approx(spreads[0], rel=0.3)
 
 
+@pytest.mark.slow
 def test_same_weights_in_every_process_and_the_random_state_is_left_alone(twin):
     """Two processes of a search that drew their own networks would compare nothing."""
     code = (

@@ -318,6 +318,7 @@ def test_transformers(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_skl2onnx_converts_pipelines_by_itself():
     from skl2onnx import to_onnx as theirs
 

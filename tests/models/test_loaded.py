@@ -322,6 +322,7 @@ print(finished)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
 def test_children_of_a_process_that_is_fitting_can_fit():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, timeout=280

@@ -191,6 +191,7 @@ def test_pickles_are_small(encoder):
     assert len(pickle.dumps(encoder)) < 2000
 
 
+@pytest.mark.slow
 def test_cluster_with_a_killed_worker(tmp_path, unchanged_process):
     lon = np.linspace(-179, 179, 24_000)
     frame = pd.DataFrame({"lon": lon, "lat": 80 * np.sin(lon)})

@@ -23,6 +23,7 @@ def small_ray(unchanged_process):
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_map_batches(small_ray):
     import ray.data
 

@@ -62,6 +62,7 @@ def compare(X, y, cv=3, *, only=(), **options):
     return compare_encoders(X, y, cv, encoders={**left_out, **own}, verbose=False, **options)
 
 
+@pytest.mark.slow
 def test_the_usual_rows(table):
     """Without a baseline beside it a score of an encoder is taken for its merit."""
     found = compare_encoders(*table, cv=2, verbose=False)

@@ -583,6 +583,7 @@ for source, output in zip(paths[::2], paths[1::2]):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
 def test_killed_at_many_moments(frame, tmp_path):
     frame.to_csv(tmp_path / "in.csv", index=False)
     repeated = frame.iloc[np.arange(350) % 120]  # these places have a file of their own

@@ -7,11 +7,13 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from tests.pretraining.common import small_pretrainer
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(pairs, tmp_path):
     torch.manual_seed(0)
     tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
@@ -64,6 +66,7 @@ sys.stdout.write(f"RESULT {rank} {trained.run_['seed']} {first:.6f} {loss:.6f}\\
 """
 
 
+@pytest.mark.slow
 def test_a_script_of_two_processes_is_one_run(pairs, tmp_path):
     np.savez(tmp_path / "data.npz", images=pairs[0], coords=pairs[1])
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
