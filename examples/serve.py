@@ -115,8 +115,8 @@ X, y = load_air_temperature(return_X_y=True)
 model = make_pipeline(SatCLIPEncoder(n_components=64), StandardScaler(), Ridge()).fit(X, y)
 folder = TemporaryDirectory()
 as_onnx, as_pickle = Path(folder.name, "temperature.onnx"), Path(folder.name, "temperature.joblib")
-print(f"largest deviation: {to_onnx(model, as_onnx):.1g} °C")
-joblib.dump(model, as_pickle)
+print(f"largest deviation: {to_onnx(model, as_onnx):.0e} °C")
+_ = joblib.dump(model, as_pickle)
 
 # %%
 # The service runs in a process of its own, on a port that is free.
@@ -147,11 +147,22 @@ print(f"first answer after {time.perf_counter() - started:.2f} s: {answer.json()
 
 places = [[2.35, 48.86], [-0.13, 51.51], [77.2, 28.6]]
 print(client.post("/places", json={"lonlat": places}).json())
-tile = client.get("/tiles/3/4/2.json").json()["prediction"]
-print(f"a tile of {len(tile)} x {len(tile[0])} cells; north-west {tile[0][0]:.1f} °C")
-print(f"as a picture: {len(client.get('/tiles/3/4/2.png').content):,} bytes")
+picture = client.get("/tiles/3/4/2.png").content
+print(f"a tile as a picture: {len(picture):,} bytes")
 refused = client.get("/place", params={"lon": 48.86, "lat": 122.35})
 print(refused.status_code, refused.json()["detail"])
+
+# %%
+# Four tiles of numbers side by side, from the Atlantic to Siberia.
+
+import matplotlib.pyplot as plt
+
+tiles = [client.get(f"/tiles/3/{x}/2.json").json()["prediction"] for x in range(3, 7)]
+figure, axes = plt.subplots(1, 4, figsize=(10, 2.9), layout="constrained")
+for axis, x, tile in zip(axes, range(3, 7), tiles, strict=True):
+    shown = axis.imshow(tile, vmin=-20, vmax=25, cmap="RdYlBu_r")
+    axis.set(title=f"/tiles/3/{x}/2.json", xticks=[], yticks=[])
+_ = figure.colorbar(shown, ax=axes, label="mean temperature, °C")
 
 # %%
 # What it costs, beside the same pipeline in torch. Each runs in a new process, which prints the
