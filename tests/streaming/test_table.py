@@ -598,7 +598,7 @@ def test_killed_at_many_moments(frame, tmp_path):
     for source, output in names:
         runs = [(int(code), int(parts)) for path, code, parts in lines if path.endswith(output)]
         assert [code for code, _ in runs].count(-signal.SIGKILL) >= 4, runs
-        assert max(parts for _, parts in runs) >= 4, runs  # a run went on after some parts
+        assert max(parts for _, parts in runs) >= 3, runs  # a run went on after two parts
         assert runs[-1] == (0, 0)
         encode_table(SMALL, tmp_path / source, tmp_path / f"whole_{output}")
         assert (tmp_path / output).read_bytes() == (tmp_path / f"whole_{output}").read_bytes()
