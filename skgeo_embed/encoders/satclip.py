@@ -49,8 +49,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         Number of columns; None takes all. The columns of the default encoder's hidden layer are
         768 principal components, rotated so that all columns matter equally; fewer columns are
         the first components, rotated in the same way. 256 columns score almost as well as 768; use
-        64 for trees or small tables (the guide's page "Which encoder" has the figures). Other
-        layers return their first columns.
+        64 for trees (the guide's page "Which encoder" has the figures). Other layers return their
+        first columns.
     harmonics : {"auto", "exact", "published"}, default="auto"
         "published" reproduces the rounding of SatCLIP's own harmonics, which its L = 40 weights
         were trained with; "exact" does not. "auto" takes "published" for SatCLIP's L = 40

@@ -48,25 +48,42 @@ def expected_outputs(estimator: Any, rows: Any) -> dict[str, np.ndarray]:
 def largest_deviation(
     model: ModelProto, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]
 ) -> float:
-    """Compare the model in onnxruntime with what it is to give; labels and sets do not count."""
+    """Compare the model in onnxruntime with what it is to give; labels and sets do not count.
+
+    Raises
+    ------
+    TypeError
+        If onnxruntime lacks a part of the model.
+    ValueError
+        If one of both gives a finite number where the other does not.
+    """
     from onnxruntime import InferenceSession
 
     try:
         session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class in common
         raise TypeError(
-            'onnxruntime cannot run a part of this model. If the encoder has dtype="float64", '
-            f'fit it with "float32", which more estimators take. It says: {str(error)[:300]}'
+            "onnxruntime cannot run a part of this model, so no file was written. Replace the part "
+            f"that its message names, or install a later onnxruntime. It says: {str(error)[:300]}"
         ) from error
     wanted = [entry.name for entry in session.get_inputs()]
     names = [output.name for output in session.get_outputs()]
     found = session.run(names, {name: inputs[name] for name in wanted})
-    numbers = [
-        np.abs(values - expected[name]).max(where=np.isfinite(expected[name]), initial=0)
-        for name, values in zip(names, found, strict=True)
-        if expected[name].dtype.kind == "f"
-    ]
-    return float(max(numbers, default=0))
+    deviations = [0.0]
+    for name, values in zip(names, found, strict=True):
+        if expected[name].dtype.kind != "f":
+            continue
+        finite = np.isfinite(expected[name])
+        differ = np.flatnonzero((np.isfinite(values) != finite).any(axis=1))
+        if len(differ):
+            row = differ[0]
+            raise ValueError(
+                f"onnxruntime and the estimator disagree in {name!r} on where there is a number, "
+                f"in {len(differ)} of {len(finite)} rows (the first: {values[row, :3]} instead of "
+                f"{expected[name][row, :3]}), so the file was not written. Please report this."
+            )
+        deviations.append(np.abs(values - expected[name]).max(where=finite, initial=0))
+    return float(max(deviations))
 
 
 def rows_to_check(

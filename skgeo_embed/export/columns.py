@@ -128,7 +128,10 @@ class Columns:
         if part.kind == "input":
             tensor = self.graph.input(tensor, kind, part.width)
         elif part.kind != kind:
-            raise TypeError(f"a part of this model reads {part.kind} as {kind}.")
+            raise TypeError(
+                f"to_onnx cannot export this model: a part of it reads {part.kind} as {kind}. "
+                "Convert the column before the model is fitted."
+            )
         if part.columns == tuple(range(part.width)):
             return tensor
         return self.graph.Gather(tensor, np.array(part.columns), axis=1)

@@ -59,7 +59,8 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str]) -> float:
     TypeError
         If a part cannot be exported, which the message names.
     ValueError
-        If `area_statistic` of an encoder is "std", or a column has the name of an output.
+        If `area_statistic` of an encoder is "std", a column has the name of an output, or the file
+        gives numbers for other rows than the estimator; then no file is written.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -107,7 +108,8 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str]) -> float:
     if not graph.places:
         raise TypeError(
             "to_onnx takes a fitted encoder of places, or a model that has one or reads places; "
-            f"this {type(estimator).__name__} has none."
+            f"this {type(estimator).__name__} has none. Encoders inside the models of a stack or a "
+            "vote are not found: put the encoder before them, in a pipeline."
         )
     graph.inputs = {name: graph.inputs[name] for name in table.input_names if name in graph.inputs}
     inputs, rows = rows_to_check(graph, table, getattr(first_part(estimator), "kinds_", {}))

@@ -110,9 +110,10 @@ class SpatialConformal(PlacesMetaEstimator):
     ) -> tuple[list[Fold], list[np.ndarray]]:
         """Fit on all rows and in folds; return the folds, and the errors of held-out rows."""
         table = X, y, coords, groups, self._row_weights
-        whole = Fit("all rows", len(y), delayed(_fit)(self._learner(y), *table))
+        learner = self._learner(y)
+        whole = Fit("all rows", len(y), delayed(_fit)(learner, *table))
         shares_folds = self.cv is None and len(y) >= ROWS_FOR_SHARED_FOLDS
-        if shares_folds and _ensemble_of(self.estimator) is not None:
+        if shares_folds and _ensemble_of(learner) is not None:
             (self.estimator_,) = run_fits(self, [whole])
             held_out = list(_ensemble_of(self.estimator_).held_out_.values())
             folds = [fold for held in held_out for fold in held.folds()]

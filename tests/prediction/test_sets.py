@@ -11,6 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skgeo_embed import ResidualInterpolator, SpatialConformalClassifier
 from skgeo_embed.model_selection import SpatialBlockKFold
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
 
 NEAREST = KNeighborsClassifier(8)
 
@@ -126,3 +127,10 @@ class OnTheSphere(SpatialConformalClassifier):
 @pytest.mark.filterwarnings("ignore:only . places were held out")
 def test_common_checks(estimator, check):
     check(estimator)
+
+
+def test_one_class_alone_around_an_ensemble(table):
+    """Folds of an ensemble are shared from 500 rows on, but one class has none to share."""
+    X, _ = table
+    model = SpatialConformalClassifier(SpatialEnsemble([("nearest", NEAREST)]))
+    assert model.fit(X, np.repeat("low", len(X))).predict_set(X[:3]).all()
