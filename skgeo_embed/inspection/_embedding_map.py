@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from skgeo_embed._errors import UsageError
 from skgeo_embed._region import WORLD, read_region
@@ -318,6 +319,13 @@ def _column_number(feature: int | str, names: list[str]) -> int:
     return feature
 
 
+def principal_components(features: np.ndarray, count: int, *, whiten: bool = False) -> PCA:
+    """Return the first principal components of features, the same ones in each call."""
+    # several threads round differently from one, and wait for each other beside other work
+    with threadpool_limits(1):
+        return PCA(count, whiten=whiten, svd_solver="covariance_eigh").fit(features)
+
+
 class Colours:
     """Three principal components as red, green and blue.
 
@@ -326,8 +334,7 @@ class Colours:
     """
 
     def __init__(self, features: np.ndarray) -> None:
-        features = np.asarray(features, dtype=float)
-        self._components = PCA(3, whiten=True, svd_solver="full").fit(features)
+        self._components = principal_components(np.asarray(features, dtype=float), 3, whiten=True)
 
     def paint(self, features: np.ndarray) -> np.ndarray:
         flat = features.reshape(-1, features.shape[-1])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from skgeo_embed._region import WORLD, Region, read_region
 from skgeo_embed._sphere import EARTH_RADIUS_KM, KM_PER_DEGREE
@@ -19,7 +18,7 @@ from skgeo_embed.inspection._earth import (
     model_name,
     sample_features,
 )
-from skgeo_embed.inspection._embedding_map import Colours
+from skgeo_embed.inspection._embedding_map import Colours, principal_components
 from skgeo_embed.inspection._page.document import (
     add_coasts,
     digits_of,
@@ -177,7 +176,7 @@ class _Compared:
     def __init__(
         self, encoder: Any, lon: np.ndarray, lat: np.ndarray, shown: np.ndarray, sample: np.ndarray
     ) -> None:
-        strongest = PCA(min(N_COMPARED, *sample.shape), svd_solver="covariance_eigh").fit(sample)
+        strongest = principal_components(sample, min(N_COMPARED, *sample.shape))
         self.share = float(strongest.explained_variance_ratio_.sum())
         self.shape = shown.shape
         self.cells = np.flatnonzero(shown).astype(np.uint32)

@@ -2,7 +2,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skgeo_embed import ImageGeolocator, PositionalEncoder, SatCLIPEncoder
 from skgeo_embed._errors import CoordinateError
@@ -57,6 +59,20 @@ def test_components_do_not_depend_on_region_or_resolution(encoder):
     assert world.values.min() >= 0
     assert world.values.max() <= 1
     assert world.values.std(axis=(0, 1)).min() > 0.1
+
+
+def test_components_are_found_with_one_thread(encoder, monkeypatch):
+    """Two threads that wait for each other took thirty times as long beside other work."""
+    seen, fit = set(), PCA.fit
+
+    def and_note(self, features):
+        seen.update(library["num_threads"] for library in threadpool_info())
+        return fit(self, features)
+
+    monkeypatch.setattr(PCA, "fit", and_note)
+    with threadpool_limits(2):
+        EmbeddingMapDisplay.from_estimator(encoder, resolution=20)
+    assert seen == {1}
 
 
 def test_ocean_is_blank(encoder):
