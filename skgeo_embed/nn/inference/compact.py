@@ -43,7 +43,7 @@ class PackedTable(nn.Module):
         super().__init__()
         sizes = {side: _packed_size(values, side) for side in TILE_SIDES}
         side = min(sizes, key=sizes.__getitem__)
-        height, width, channels = values.shape
+        _, width, channels = values.shape
         self.tile_bytes = side * side // 8  # per bit
         tiles, lowest, bits = _tiles(values, side)
         ends = np.cumsum(bits.reshape(-1).astype(np.int64)) * self.tile_bytes
@@ -62,13 +62,17 @@ class PackedTable(nn.Module):
         rows, columns, within = rows.int(), columns.int(), 2**self.side_bits - 1
         tile = (rows >> self.side_bits) * self.across + (columns >> self.side_bits)
         inside = ((rows & within) << self.side_bits) + (columns & within)
-        found = _rows(starts_and_bits, tile)
+        # a last axis of length 1 would slow down onnxruntime's loops
+        is_one = self.lowest.shape[1] == 1
+        found = _take(starts_and_bits.flatten(), tile) if is_one else _rows(starts_and_bits, tile)
+        lowest = _take(self.lowest.flatten(), tile) if is_one else _rows(self.lowest, tile)
         count = found & 15
-        first = inside[..., None] * count  # the first bit in the tile
+        first = (inside if is_one else inside[..., None]) * count  # the first bit in the tile
         byte = (found >> 4) + (first >> 3)
         word = _take(self.payload, byte).int() + 256 * _take(self.payload, byte + 1).int()
         above = (word >> (first & 7)) & ((1 << count) - 1)
-        return (above + _rows(self.lowest, tile).int()).float()
+        values = (above + lowest.int()).float()
+        return values[..., None] if is_one else values
 
 
 class PackedGrid(nn.Module):
@@ -137,7 +141,7 @@ class StoredAverages(nn.Module):
         """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
         north, west, down, right = self.boxes.corners(lonlat)
         rows, columns = _four(north, west, self.boxes.width)
-        return _bilinear(self.rows.read(rows, columns), down, right)
+        return _bilinear(self.rows.read(rows, columns).movedim(-1, 0), down, right)
 
 
 class PixelAverages(nn.Module):
@@ -191,30 +195,32 @@ class PixelAverages(nn.Module):
         """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
         north, west, down, right = self.boxes.corners(lonlat)
         rows, columns = _four(north, west, self.boxes.width)
-        polar = self.polar.read(_take(self.polar_row, rows), columns)
+        polar = self.polar.read(_take(self.polar_row, rows), columns).movedim(-1, 0)
         averages = self._average(rows[:, 0], west)
-        return _bilinear(
-            torch.where(_take(self.is_polar, rows)[..., None], polar, averages), down, right
-        )
+        averages = torch.where(_take(self.is_polar, rows), polar, averages)
+        return _bilinear(averages, down, right)
 
     def _average(self, rows: Tensor, west: Tensor) -> Tensor:
-        """Average the pixels of boxes in two rows (2, n), in the order of `average_layer`."""
+        """Average the pixels of boxes in two rows (2, n), in the order of `average_layer`.
+
+        Places come last here, (keys, 2, 2, n): onnxruntime's loops run along the last axis.
+        """
         step, boxes = self.step, self.boxes
         first = step * (rows - 1).clamp(0, boxes.height - 1)  # of the row's pixels
         down = (first[:, None] + torch.arange(step)[:, None]).flatten(0, 1)[:, None]
         along = (step * west + torch.arange(-step, 3 * step)[:, None]) % (step * boxes.width)
-        codes = self.pixels.read(down, along[None]).int()  # (2 step, 4 step, n, channels)
-        if codes.shape[-1] > 1:
-            codes = codes.index_select(-1, self.channels)
-        values = _take(self.averaged.flatten(), codes + self.first_value).to(self.width.dtype)
-        values = _added(values.unflatten(0, (2, step)).unbind(1)) / step
-        pixels = torch.stack([values[:, : 3 * step], values[:, step:]], dim=1).unbind(2)
-        total = _added(pixels[step : 2 * step])  # (2, 2, n, keys)
+        codes = self.pixels.read(down, along[None]).int().movedim(-1, 0)
+        codes = codes.index_select(0, self.channels)  # (keys, 2 step, 4 step, n)
+        number = codes + self.first_value[:, None, None, None]
+        values = _take(self.averaged.flatten(), number).to(self.width.dtype)
+        values = _added(values.unflatten(1, (2, step)).unbind(2)) / step
+        around = values[:, :, : 3 * step], values[:, :, step:]
+        pixels = torch.stack(around, dim=2).unbind(3)  # of western and eastern boxes
+        total = _added(pixels[step : 2 * step])
         for pixel, share in enumerate(self.shares):
             beside = pixels[step - 1 - pixel] + pixels[2 * step + pixel]
-            total = total + _take(share, rows)[:, None, :, None] * beside
-        width = _take(self.width, rows)[:, None, :, None]
-        return (total / width).to(self.dtype).float()
+            total = total + _take(share, rows)[:, None] * beside
+        return (total / _take(self.width, rows)[:, None]).to(self.dtype).float()
 
 
 class CompactContent(nn.Module):
@@ -355,6 +361,6 @@ def _four(north: Tensor, west: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _bilinear(values: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Mix (2, 2, n, grids) values of boxes by the shares of the southern and the eastern ones."""
-    upper, lower = (torch.lerp(*row.unbind(0), right) for row in values.unbind(0))
-    return torch.lerp(upper, lower, down)
+    """Mix values of four boxes (keys, 2, 2, n) by the shares (n, 1) of the farther ones."""
+    upper, lower = (torch.lerp(*row.unbind(1), right[:, 0]) for row in values.unbind(1))
+    return torch.lerp(upper, lower, down[:, 0]).T
