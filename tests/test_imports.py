@@ -58,7 +58,6 @@ LAZY = {
     "utm",
     "onnx",
     "onnxruntime",
-    "onnxscript",
     "skl2onnx",
 }
 TORCH_ROOMS = {"nn", "pretraining", "models"}

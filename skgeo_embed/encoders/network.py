@@ -14,7 +14,6 @@ from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
 
 NETWORK_CONSTRAINTS: dict[str, Any] = {
     "normalize": ["boolean"],
@@ -63,10 +62,9 @@ class NetworkTransformer(CoordinateTransformer):
         """Run the network over a grid, whose harmonics cost less than those of its points."""
         return self._encoder.engine.encode_grid(lon, lat, self._options)
 
-    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
+    def place_function(self) -> Callable[[Tensor], Tensor]:
         """Return the network on the CPU as a function of tensors."""
-        engine = self._encoder.engine
-        return engine.graph(self._options), engine.module
+        return self._encoder.engine.graph(self._options)
 
     def feature_names(self) -> list[str]:
         """Number the columns after the encoder's name."""

@@ -266,15 +266,32 @@ class ContentLayers(nn.Module):
 
     def columns_of(self, all_boxes: Sequence[AveragesReader], lonlat: Tensor) -> Tensor:
         """Compute the columns (n, columns) of averages, whoever reads these."""
-        read = torch.cat([boxes.read(lonlat) for boxes in all_boxes], dim=1)
-        keys = [key for boxes in all_boxes for key in boxes.keys]
-        at = dict(zip(keys, read.unbind(1), strict=True))
-        columns = [self._column(at, *key) for key in self._keys()]
-        for first, second in self.contrasts.values():
-            for km in self._layer(first).means_km:
-                a, b = at[first, "mean", km], at[second, "mean", km]
-                columns.append((a - b) / (a + b).clamp_min(1.0))
-        return torch.stack(columns, dim=1)
+        read = torch.cat([boxes.read(lonlat) for boxes in all_boxes], dim=1).T
+        row_of = {key: row for row, key in enumerate(k for boxes in all_boxes for k in boxes.keys)}
+        columns = list(self._keys())
+        means = _rows(read, [row_of[layer.name, "mean", km] for layer, _, km in columns])
+        deviate = [(row, *key) for row, key in enumerate(columns) if key[1] == "std"]
+        order, parts = list(range(len(columns))), [means]
+        if deviate:
+            shifts = means.new_tensor([self._centres[layer.name] for _, layer, *_ in deviate])
+            square = _rows(read, [row_of[layer.name, "square", km] for _, layer, _, km in deviate])
+            apart = _rows(means, [row for row, *_ in deviate]) - shifts[:, None]
+            parts.append((square - apart**2).clamp_min(0).sqrt())
+            for number, (row, *_) in enumerate(deviate):
+                order[row] = len(columns) + number
+        logarithms = [row for row, (layer, *_) in enumerate(columns) if layer.logarithm]
+        if logarithms:
+            start = sum(map(len, parts))
+            parts.append(_rows(torch.cat(parts), [order[row] for row in logarithms]).log1p())
+            for number, row in enumerate(logarithms):
+                order[row] = start + number
+        pairs = [((a, "mean", km), (b, "mean", km)) for a, b in self.contrasts.values()
+                 for km in self._layer(a).means_km]  # fmt: skip
+        if pairs:
+            a, b = (_rows(read, [row_of[key] for key in keys]) for keys in zip(*pairs, strict=True))
+            order += range(sum(map(len, parts)), sum(map(len, parts)) + len(pairs))
+            parts.append((a - b) / (a + b).clamp_min(1.0))
+        return _rows(torch.cat(parts), order).T
 
     def _layer(self, name: str) -> ContentLayer:
         return next(layer for layer in self.layers if layer.name == name)
@@ -283,19 +300,6 @@ class ContentLayers(nn.Module):
         for layer in self.layers:
             for _, statistic, km in layer.columns():
                 yield layer, statistic, km
-
-    def _column(
-        self,
-        at: dict[tuple[str, str, float], Tensor],
-        layer: ContentLayer,
-        statistic: str,
-        km: float,
-    ) -> Tensor:
-        value = at[layer.name, "mean", km]
-        if statistic == "std":
-            square, shift = at[layer.name, "square", km], self._centres[layer.name]
-            value = (square - (value - shift) ** 2).clamp_min(0).sqrt()
-        return value.log1p() if layer.logarithm else value
 
     def boxes_on(self, device: torch.device) -> list[BoxGrids]:
         """Return the averages of all layers on a device; they are computed once."""
@@ -350,3 +354,7 @@ def _nearest_to_zero(values: Tensor) -> float:
     lose the digits that they need.
     """
     return float(values.min().clamp(min=0) + values.max().clamp(max=0))
+
+
+def _rows(table: Tensor, numbers: Sequence[int]) -> Tensor:
+    return table.index_select(0, torch.tensor(numbers, device=table.device))

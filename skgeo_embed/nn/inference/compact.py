@@ -8,6 +8,8 @@ where they are not 0, and averages over one or two pixels not at all: the pixels
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
 from skgeo_embed.nn.location import EncodedNetwork
 
 TILE_SIDES = 4, 8  # their squares are multiples of 8, so that every tile begins with a byte
-RUNS = 1, 8, 16, 32, 64  # boxes of a row that are left out together where they are 0
+RUNS = 1, 8, 16, 32, 64  # powers of two: boxes of a row that are left out together where they are 0
 PIXELS_HIGH = 1, 2  # boxes that are averaged anew for each place
 REACH = 1.5  # heights of a box: how far it may reach to the east for that
 WORTH_A_STEP = 2**18  # bytes that a table must save to be read in two steps
@@ -30,9 +32,6 @@ BITS = np.array([number.bit_length() for number in range(256)], dtype=np.uint8)
 
 class PackedTable(nn.Module):
     """Small integers on a grid, each tile in as few bits as its range needs.
-
-    What depends on a row, a column or a number of bits alone is looked up in small tables:
-    divisions of integers are slow in ONNX.
 
     Parameters
     ----------
@@ -44,39 +43,36 @@ class PackedTable(nn.Module):
         super().__init__()
         sizes = {side: _packed_size(values, side) for side in TILE_SIDES}
         side = min(sizes, key=sizes.__getitem__)
-        height, width, channels = values.shape
+        _, width, channels = values.shape
         self.tile_bytes = side * side // 8  # per bit
         tiles, lowest, bits = _tiles(values, side)
         ends = np.cumsum(bits.reshape(-1).astype(np.int64)) * self.tile_bytes
-        self.payload = torch.from_numpy(_pack_bits(tiles - lowest, bits.reshape(-1), ends))[:, None]
+        self.payload = torch.from_numpy(_pack_bits(tiles - lowest, bits.reshape(-1), ends))
         pairs = np.pad(bits.reshape(-1), (0, bits.size % 2)).reshape(-1, 2)
         self.pairs = torch.from_numpy(pairs[:, 0] + 16 * pairs[:, 1])
         self.lowest = torch.from_numpy(lowest.reshape(-1, channels))
-        across = -(-width // side)
-        row, column = torch.arange(height)[:, None], torch.arange(width)[:, None]
-        self.tile_of_row, self.tile_of_column = row // side * across, column // side
-        self.inside_row, self.inside_column = row % side * side, column % side
-        slot = torch.arange(side * side)[:, None] * torch.arange(9)  # a bit of a tile
-        self.byte = (slot // 8).int().view(-1, 1)
-        self.shift = (0.5 ** (slot % 8)).view(-1, 1)
-        self.size = 2.0 ** torch.arange(9)[:, None]  # of a number of bits
+        self.across, self.side_bits = -(-width // side), side.bit_length() - 1
 
     def read(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the integers at rows and columns that fit, (..., channels), as float32."""
-        channels = self.lowest.shape[1]
         pairs = self.pairs.int()  # this and the next lines are done when a file is opened
         bits = torch.stack([pairs % 16, pairs // 16], dim=1).flatten()[: self.lowest.numel()]
         starts = (bits.cumsum(0, dtype=torch.int32) - bits) * self.tile_bytes
-        tile = _take(self.tile_of_row, rows) + _take(self.tile_of_column, columns)
-        inside = _take(self.inside_row, rows) + _take(self.inside_column, columns)
-        count = _rows(bits.view(-1, channels), tile)
-        slot = inside[..., None] * 9 + count
-        byte = _rows(starts.view(-1, channels), tile) + _take(self.byte, slot)
-        word = _take(self.payload, byte).float() + 256 * _take(self.payload, byte + 1).float()
-        shifted = (word * _take(self.shift, slot)).floor()
-        size = _take(self.size, count)
-        above = shifted - (shifted / size).floor() * size
-        return above + _rows(self.lowest, tile).float()
+        starts_and_bits = (starts * 16 + bits).view_as(self.lowest)
+        rows, columns, within = rows.int(), columns.int(), 2**self.side_bits - 1
+        tile = (rows >> self.side_bits) * self.across + (columns >> self.side_bits)
+        inside = ((rows & within) << self.side_bits) + (columns & within)
+        # a last axis of length 1 would slow down onnxruntime's loops
+        is_one = self.lowest.shape[1] == 1
+        found = _take(starts_and_bits.flatten(), tile) if is_one else _rows(starts_and_bits, tile)
+        lowest = _take(self.lowest.flatten(), tile) if is_one else _rows(self.lowest, tile)
+        count = found & 15
+        first = (inside if is_one else inside[..., None]) * count  # the first bit in the tile
+        byte = (found >> 4) + (first >> 3)
+        word = _take(self.payload, byte).int() + 256 * _take(self.payload, byte + 1).int()
+        above = (word >> (first & 7)) & ((1 << count) - 1)
+        values = (above + lowest.int()).float()
+        return values[..., None] if is_one else values
 
 
 class PackedGrid(nn.Module):
@@ -119,17 +115,17 @@ class SparseRows(nn.Module):
             return
         runs = rows.reshape(-1, self.run * grids)
         lit = (runs != 0).any(dim=1)
-        self.number = torch.where(lit, lit.cumsum(0), 0).int()[:, None]
+        self.number = torch.where(lit, lit.cumsum(0), 0).int()
         self.values = torch.cat([torch.zeros_like(runs[:1]), runs[lit]]).view(-1, grids)
-        column = torch.arange(self.width)[:, None]
-        self.run_of_column, self.inside = column // self.run, (column % self.run).int()
 
     def read(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the values at rows and columns that fit, (..., grids), as float32."""
+        rows, columns = rows.int(), columns.int()
         if not self.run:
             return _rows(self.values, rows * self.width + columns).float()
-        runs = rows * (self.width // self.run) + _take(self.run_of_column, columns)
-        number = _take(self.number, runs) * self.run + _take(self.inside, columns)
+        run_bits = self.run.bit_length() - 1
+        runs = rows * (self.width // self.run) + (columns >> run_bits)
+        number = (_take(self.number, runs) << run_bits) + (columns & (self.run - 1))
         return _rows(self.values, number).float()
 
 
@@ -145,7 +141,7 @@ class StoredAverages(nn.Module):
         """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
         north, west, down, right = self.boxes.corners(lonlat)
         rows, columns = _four(north, west, self.boxes.width)
-        return _bilinear(self.rows.read(rows, columns), down, right)
+        return _bilinear(self.rows.read(rows, columns).movedim(-1, 0), down, right)
 
 
 class PixelAverages(nn.Module):
@@ -184,41 +180,47 @@ class PixelAverages(nn.Module):
         near = 1 + int((half[1:-1] > REACH).sum()) // 2  # rows at each pole, its own among them
         padded = boxes.padded_rows()
         self.polar = SparseRows(torch.cat([padded[:near], padded[-near:]]))
-        number = torch.arange(len(row))[:, None]
+        number = torch.arange(len(row))
         southern = number - (len(row) - 2 * near)
         self.is_polar = (number < near) | (southern >= near)
         self.polar_row = torch.where(number < near, number, southern.clamp_min(0)) * self.is_polar
-        self.first_pixel = step * row[:, None]
         precision = torch.float32 if step == 1 else torch.float64  # as `average_layer` has it
         beyond = [(step * half - step / 2 - pixel).clamp(0, 1) for pixel in range(step)]
-        self.shares = [share.to(precision)[:, None] for share in beyond]
-        self.width = (2 * step * half).to(precision)[:, None]
-        self.down, self.along = torch.arange(step)[:, None], torch.arange(-step, 2 * step)
-        self.first_value = 128 + 256 * torch.arange(len(self.keys))
+        self.shares = [share.to(precision) for share in beyond]
+        self.width = (2 * step * half).to(precision)
+        self.first_value = (128 + 256 * torch.arange(len(self.keys))).int()
         self.dtype = boxes.table.dtype
 
     def read(self, lonlat: Tensor) -> Tensor:
         """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
         north, west, down, right = self.boxes.corners(lonlat)
         rows, columns = _four(north, west, self.boxes.width)
-        polar = self.polar.read(_take(self.polar_row, rows), columns)
-        averages = torch.where(_rows(self.is_polar, rows), polar, self._average(rows, columns))
+        polar = self.polar.read(_take(self.polar_row, rows), columns).movedim(-1, 0)
+        averages = self._average(rows[:, 0], west)
+        averages = torch.where(_take(self.is_polar, rows), polar, averages)
         return _bilinear(averages, down, right)
 
-    def _average(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Average the pixels of boxes (n, 2, 2), in the order of operations of `average_layer`."""
-        step = self.step
-        down = _rows(self.first_pixel, rows)[..., None] + self.down
-        along = step * columns[..., None, None] + self.along
-        codes = self.pixels.read(down, along % (step * self.boxes.width))
-        codes = codes.index_select(-1, self.channels)  # (n, 2, 2, step, 3 step, keys)
-        number = codes.int() + self.first_value
-        values = _take(self.averaged.view(-1, 1), number).to(self.width.dtype).sum(3) / step
-        total = values[..., step : 2 * step, :].sum(-2)
+    def _average(self, rows: Tensor, west: Tensor) -> Tensor:
+        """Average the pixels of boxes in two rows (2, n), in the order of `average_layer`.
+
+        Places come last here, (keys, 2, 2, n): onnxruntime's loops run along the last axis.
+        """
+        step, boxes = self.step, self.boxes
+        first = step * (rows - 1).clamp(0, boxes.height - 1)  # of the row's pixels
+        down = (first[:, None] + torch.arange(step)[:, None]).flatten(0, 1)[:, None]
+        along = (step * west + torch.arange(-step, 3 * step)[:, None]) % (step * boxes.width)
+        codes = self.pixels.read(down, along[None]).int().movedim(-1, 0)
+        codes = codes.index_select(0, self.channels)  # (keys, 2 step, 4 step, n)
+        number = codes + self.first_value[:, None, None, None]
+        values = _take(self.averaged.flatten(), number).to(self.width.dtype)
+        values = _added(values.unflatten(1, (2, step)).unbind(2)) / step
+        around = values[:, :, : 3 * step], values[:, :, step:]
+        pixels = torch.stack(around, dim=2).unbind(3)  # of western and eastern boxes
+        total = _added(pixels[step : 2 * step])
         for pixel, share in enumerate(self.shares):
-            beside = values[..., step - 1 - pixel, :] + values[..., 2 * step + pixel, :]
-            total = total + _rows(share, rows) * beside
-        return (total / _rows(self.width, rows)).to(self.dtype).float()
+            beside = pixels[step - 1 - pixel] + pixels[2 * step + pixel]
+            total = total + _take(share, rows)[:, None] * beside
+        return (total / _take(self.width, rows)[:, None]).to(self.dtype).float()
 
 
 class CompactContent(nn.Module):
@@ -336,23 +338,29 @@ def _size_in_runs(rows: Tensor, run: int) -> float:
 
 
 def _rows(table: Tensor, number: Tensor) -> Tensor:
-    """Read rows of a table (m, k), in the way that is one operation in ONNX: (..., k)."""
+    """Read rows of a table (m, k) by numbers (...), in one operation of ONNX: (..., k)."""
+    if table.shape[1] == 1:
+        return _take(table.flatten(), number)[..., None]
     return nn.functional.embedding(number, table)
 
 
-def _take(column: Tensor, number: Tensor) -> Tensor:
-    """Read values of a table of one column, (...)."""
-    return _rows(column, number).squeeze(-1)
+def _take(values: Tensor, number: Tensor) -> Tensor:
+    """Read values (m,) by numbers (...): onnxruntime gathers elements faster than rows of one."""
+    return values.gather(0, number.flatten().long()).view(number.shape)
+
+
+def _added(parts: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, parts)
 
 
 def _four(north: Tensor, west: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Return rows (n, 2, 1) and columns (n, 1, 2) of the boxes around places."""
-    rows = torch.stack([north, north + 1], dim=1)[:, :, None]
-    columns = (torch.stack([west, west + 1], dim=1) % width)[:, None]
+    """Return rows (2, 1, n) and columns (1, 2, n) of the boxes around places."""
+    rows = torch.stack([north, north + 1])[:, None]
+    columns = (torch.stack([west, west + 1]) % width)[None]
     return rows, columns
 
 
 def _bilinear(values: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Mix (n, 2, 2, grids) values of boxes by the shares of the southern and the eastern ones."""
-    upper, lower = (torch.lerp(row[:, 0], row[:, 1], right) for row in values.unbind(1))
-    return torch.lerp(upper, lower, down)
+    """Mix values of four boxes (keys, 2, 2, n) by the shares (n, 1) of the farther ones."""
+    upper, lower = (torch.lerp(*row.unbind(1), right[:, 0]) for row in values.unbind(1))
+    return torch.lerp(upper, lower, down[:, 0]).T

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skgeo_embed.nn.inference.networks import SineNetwork
+from skgeo_embed.nn.inference.options import EncodingOptions
 from skgeo_embed.nn.location.networks import MixedComponents
 
 
@@ -19,6 +20,16 @@ class TracedSines(SineNetwork):
     """
 
     _terms: dict[int, tuple[Tensor, Tensor, Tensor]]
+
+    def embed(self, lonlat: Tensor, options: EncodingOptions) -> Tensor:
+        """Encode (n, 2) points at once, the first layer by one product."""
+        features, content = self.posenc(lonlat, dtype=self.dtype), None
+        if self.details is not None:
+            details = self.details.details(lonlat, self.dtype)
+            read = self.detail_weight.shape[1]
+            features, content = torch.cat([features, details[:, :read]], dim=1), details[:, read:]
+        first = torch.addmm(self.biases[0], features, self.weights[0].T)
+        return self.finish(first, content, options)
 
     def _columns_of(self, number: int, columns: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
         layer = self._layers[number]

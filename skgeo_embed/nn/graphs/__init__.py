@@ -1,0 +1,1 @@
+"""Functions of torch tensors as graphs of ONNX's operators."""
