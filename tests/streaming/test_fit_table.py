@@ -110,7 +110,9 @@ def test_a_class_that_is_rare_is_drawn(tmp_path):
 def test_a_class_of_the_neighbours_alone_is_refused():
     places, kind = X[["lon", "lat"]], np.where(X["lon"] > 5, "east", "west")
     model = SpatialEnsemble([("linear", LogisticRegression())])
-    with pytest.raises(ValueError, match="the class north is among the further rows, and y lacks it"):
+    with pytest.raises(
+        ValueError, match="the class north is among the further rows, and y lacks it"
+    ):
         model.fit_with_neighbors(places, kind, [(places[:2], ["west", "north"])])
     assert not hasattr(model, "learners_")
 
@@ -137,3 +139,12 @@ def test_a_dask_array_has_no_columns():
     array = pytest.importorskip("dask.array").zeros((10, 3))
     with pytest.raises(ValueError, match="got a dask Array; pass a dask DataFrame"):
         fit_table(place_model(LinearRegression()), array, "price")
+
+
+def test_dask_predicts_partition_by_partition():
+    lazy = pytest.importorskip("dask.dataframe").from_pandas(X, npartitions=3)
+    model = place_model(LinearRegression()).fit(X, Y)
+    added = lazy.map_partitions(lambda part: part.assign(prediction=model.predict(part)))
+    assert list(added.columns) == [*X, "prediction"]  # known before anything is computed
+    computed = added.compute(scheduler="sync")
+    np.testing.assert_allclose(computed["prediction"], model.predict(X), rtol=1e-12)
