@@ -86,10 +86,11 @@ def fit_table(
     >>> from skgeo_embed import fit_table, spatial_pipeline
     >>> from skgeo_embed.datasets import load_air_temperature
     >>> path = Path(tempfile.mkdtemp()) / "stations.parquet"
-    >>> load_air_temperature().frame[::5].to_parquet(path)
-    >>> model = fit_table(spatial_pipeline(), path, "mean_temperature_c", n_rows=300)
-    >>> model.predict([[2.35, 48.86]]).shape
-    (1,)
+    >>> stations = load_air_temperature().frame[["lon", "lat", "mean_temperature_c"]]
+    >>> stations[::10].to_parquet(path)
+    >>> model = fit_table(spatial_pipeline(), path, "mean_temperature_c", n_rows=200)
+    >>> bool(model.score(stations[["lon", "lat"]], stations["mean_temperature_c"]) > 0.9)
+    True
     """
     if decimal not in (".", ","):
         raise UsageError(f'decimal must be "." or ",", got {decimal!r}.')
