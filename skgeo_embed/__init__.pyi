@@ -66,6 +66,7 @@ from .prediction.residuals import ResidualInterpolator as ResidualInterpolator
 from .prediction.sets import SpatialConformalClassifier as SpatialConformalClassifier
 from .pretraining.pretrainer import SatCLIPPretrainer as SatCLIPPretrainer
 from .pretraining.recipe import Recipe as Recipe
+from .streaming.fit_table import fit_table as fit_table
 from .streaming.grid import encode_grid as encode_grid
 from .streaming.predict_grid import predict_grid as predict_grid
 from .streaming.predict_table import predict_table as predict_table

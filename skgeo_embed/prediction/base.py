@@ -75,6 +75,12 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
             If there are fewer than 2 rows, labels are missing or masked, or a parameter cannot be
             used.
         """
+        return self._fit_whole(X, y, coords, groups, sample_weight)
+
+    def _fit_whole(
+        self, X: Any, y: Any, coords: Any, groups: Any, sample_weight: Any, **more: Any
+    ) -> Self:
+        """Fit as `fit` does; `more` is for `_fit_rows`."""
         from skgeo_embed.nn.inference.thread_choice import worthwhile_threads
 
         with whole_fit(self) as twin, worthwhile_threads():
@@ -89,7 +95,7 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
             twin._names = None
             lonlat = twin._places(X, coords)
             twin._names = None if twin._beside else recognise(X).names
-            twin._fit_rows(X, y, lonlat, coords, groups)
+            twin._fit_rows(X, y, lonlat, coords, groups, **more)
             del twin._row_weights
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(twin.estimator_, name):

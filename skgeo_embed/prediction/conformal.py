@@ -218,8 +218,9 @@ def _ensemble_of(model: Any) -> Any:
 
 def _holds_out_places(random: HeldOutPredictions, lonlat: np.ndarray) -> bool:
     """Say whether random folds of rows hold out at least half of the places with all their rows."""
-    place = np.unique(lonlat, axis=0, return_inverse=True)[1].ravel()
-    pairs = np.unique(np.column_stack([place, random.fold]), axis=0)
+    dealt = random.fold >= 0
+    place = np.unique(lonlat[dealt], axis=0, return_inverse=True)[1].ravel()
+    pairs = np.unique(np.column_stack([place, random.fold[dealt]]), axis=0)
     return bool((np.bincount(pairs[:, 0]) == 1).mean() >= 0.5)
 
 

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.utils import gen_batches
 
 from skgeo_embed._sphere import EARTH_RADIUS_KM, SphereTree, arc_km, unit_vectors
+from skgeo_embed.prediction.rows import Rows
 
 N_NEIGHBORS = (2, 4, 8, 16, 32)
 SOFTENINGS = (0.05, 0.5, 2.0)  # added to distances, in typical distances between places
@@ -86,6 +88,18 @@ class KnownPlaces:
         return _tells_more_than_chance(gain, self.counts)
 
 
+def known_places(parts: list[tuple[Rows, np.ndarray]]) -> KnownPlaces:
+    """Join rows, and their predictions by learners that were fitted without them."""
+    rows, predicted = zip(*parts, strict=True)
+    weights = None if rows[0].weights is None else np.concatenate([part.weights for part in rows])
+    return KnownPlaces(
+        np.concatenate([part.lonlat for part in rows]),
+        np.concatenate([part.target for part in rows]),
+        np.concatenate(predicted),
+        weights,
+    )
+
+
 class NeighborCorrection:
     """Averages of the nearest places' residuals, tuned by leaving out one place at a time.
 
@@ -115,9 +129,7 @@ class NeighborCorrection:
             return
         known, n_neighbors = self._known, self.weighting.n_neighbors
         weights = np.ones(len(lonlat)) if weights is None else weights
-        distance_km, neighbor = known.others(n_neighbors)
-        around = self._of_neighbors(distance_km, neighbor, known.predicted)
-        parts: list[Part] = [(known.residuals, around, distance_km[:, 0], known.counts)]
+        parts: list[Part] = [(known.residuals, *self._of_others(), known.counts)]
         for train, test in folds:
             if not weights[train].any():
                 continue
@@ -198,13 +210,23 @@ class NeighborCorrection:
         hold = _hold(weights, shrinkage) * _within(distance[:, :1], self.reach)
         return hold * (residual - label_share * apart)
 
+    def _of_others(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the corrections of known places by the others, and km to the nearest of these."""
+        assert self.weighting is not None
+        known = self._known
+        around, nearest_km = np.empty(known.predicted.shape), np.empty(len(known.lonlat))
+        for rows in gen_batches(len(nearest_km), QUERIES):
+            distance_km, neighbor = known.others(self.weighting.n_neighbors, rows)
+            around[rows] = self._of_neighbors(distance_km, neighbor, known.predicted[rows])
+            nearest_km[rows] = distance_km[:, 0]
+        return around, nearest_km
+
     def _own_effects(self) -> np.ndarray | None:
         """Return shrunk means of the residuals after neighbours, (n_places, k), if they help."""
         known = self._known
         left = known.row_residuals
         if self.weighting is not None and len(known.lonlat) > 1:
-            others = known.others(self.weighting.n_neighbors)
-            left = left - self._of_neighbors(*others, known.predicted)[known.place]
+            left = left - self._of_others()[0][known.place]
         sums, counts = known.sums(left), known.counts[:, None]
         alone, weight = known.sums(left**2), known.weights[:, None]
         best, least, gain = None, np.inf, np.zeros(1)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from joblib import delayed
-from scipy.optimize import nnls
-from sklearn.base import clone, is_classifier
-from sklearn.ensemble._forest import BaseForest
-from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
-from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, gen_batches, indexable
-from sklearn.utils.validation import column_or_1d
+from sklearn.base import is_classifier
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils.validation import _num_samples, column_or_1d
 
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
-from skgeo_embed.prediction.base import CorrectedEstimator, as_probabilities, probabilities_of
-from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
-from skgeo_embed.prediction.ridge_path import RidgePath
-from skgeo_embed.prediction.rows import Fold, HeldOutPredictions, deal_rows, order_of_rows
+from skgeo_embed.prediction.base import CorrectedEstimator, as_probabilities
+from skgeo_embed.prediction.candidates import (
+    candidates_of,
+    choose_shares,
+    fit_and_predict,
+    n_candidates,
+)
+from skgeo_embed.prediction.corrections import NeighborCorrection, known_places
+from skgeo_embed.prediction.rows import (
+    Fold,
+    HeldOutPredictions,
+    Rows,
+    deal_rows,
+    order_of_rows,
+    read_labels,
+)
 from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
 
 N_SPLITS = 3
+ROWS_OF_LEARNERS = 200_000  # of a larger table so many are learnt from; all rows are neighbours
 ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
-TREES_IN_FOLDS = 20  # where a forest has more
-LEAVES_IN_FOLDS = 15  # where boosted trees have more
 ROWS_AT_ONCE = 16_384  # of a prediction: learners copy what they read
-EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
 
 class SpatialEnsemble(CorrectedEstimator):
@@ -36,6 +43,9 @@ class SpatialEnsemble(CorrectedEstimator):
     out in two ways: at random, which measures predictions among training places, and in whole
     blocks, which measures predictions far from them. Each kind counts half, so that
     neither is improved at the cost of the other.
+
+    Of more than 200,000 rows, learners are fitted on 200,000 that are drawn evenly. All rows are
+    neighbours that correct predictions.
 
     Parameters
     ----------
@@ -52,7 +62,7 @@ class SpatialEnsemble(CorrectedEstimator):
     Attributes
     ----------
     learners_ : list of (str, estimator)
-        Fitted on all rows.
+        Fitted on all rows, or on the 200,000 that were drawn.
     shares_ : dict of str to ndarray
         Weights of each learner's candidates; the weights of all learners add up to 1.
     weighting_ : Weighting or None
@@ -62,9 +72,10 @@ class SpatialEnsemble(CorrectedEstimator):
         places.
     held_out_ : dict of str to HeldOutPredictions
         Predictions of training rows that were held out, corrected by the places of the others:
-        "random" of all rows, and "blocks" of up to 4,000, if there are blocks. `fold` is the
-        number of the fold of each row, -1 outside all folds, and `predicted` the prediction, or
-        the probabilities of the classes. Models in folds have fewer or smaller trees.
+        "random" of all rows, or of those drawn, and "blocks" of up to 4,000, if there are blocks.
+        `fold` is the number of the fold of each row, -1 outside all folds, and `predicted` the
+        prediction, or the probabilities of the classes. Models in folds have fewer or smaller
+        trees.
     classes_ : ndarray of shape (n_classes,)
         Classes, if the learners are classifiers.
     n_features_in_, feature_names_in_
@@ -112,23 +123,56 @@ class SpatialEnsemble(CorrectedEstimator):
     def _leading(self) -> Any:
         return self.learners[0][1]
 
+    def fit_with_neighbors(self, X: Any, y: Any, neighbors: Iterable[tuple[Any, Any]]) -> Self:
+        """Fit learners on some rows, and correct predictions by these and by further ones.
+
+        So a table that is larger than memory is fitted: :func:`~skgeo_embed.fit_table` calls this.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        neighbors : iterable of (X, y)
+            Further rows, in parts that fit into memory. No learner is fitted on them.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a class of the further rows is not in `y`; or as `fit` does.
+        """
+        return self._fit_whole(X, y, None, None, None, neighbors=neighbors)
+
     def _fit_rows(
-        self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
+        self,
+        X: Any,
+        y: np.ndarray,
+        lonlat: np.ndarray,
+        coords: Any,
+        groups: Any,
+        neighbors: Iterable[tuple[Any, Any]] = (),
     ) -> None:
         self._check_learners()
         target = self._read_target(y)
-        order = order_of_rows(X, target, lonlat)
-        weights = self._row_weights
-        known = Rows(lonlat, target, weights).chosen(order)
-        splits = self._split(y[order], known.lonlat)
-        predicted, fitted = self._fit_learners(X, y, weights, order, splits)
-        shares = _choose_shares(
+        every, order = Rows(lonlat, target, self._row_weights), order_of_rows(X, target, lonlat)
+        learnt = _drawn(order, every.weights)
+        known = every.chosen(learnt)
+        splits = self._split(y[learnt], known.lonlat)
+        predicted, fitted = self._fit_learners(X, y, every.weights, learnt, splits)
+        shares = choose_shares(
             [(known.chosen(split.rows), predicted[kind]) for kind, split in splits.items()]
         )
+        self._keep_learners(fitted, shares)
         blends = {kind: np.tensordot(shares, parts, 1) for kind, parts in predicted.items()}
         near = blends["random"]
+        others = order[~np.isin(order, learnt)]
+        parts = [(known, near), (every.chosen(others), self._blend_in_parts(X, others))]
         self._correction = NeighborCorrection(
-            KnownPlaces(known.lonlat, known.target, near, known.weights)
+            known_places([*parts, *(self._predicted_part(*part) for part in neighbors)])
         )
         if "blocks" in splits:
             some, blocks = splits["blocks"]
@@ -138,11 +182,28 @@ class SpatialEnsemble(CorrectedEstimator):
             corrected = self._correction.correct_held_out(
                 *known.chosen(rows), near[rows], blends[kind], folds
             )
-            self.held_out_[kind] = self._numbered(order[rows], folds, corrected, len(y))
+            self.held_out_[kind] = self._numbered(learnt[rows], folds, corrected, len(y))
         self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
+
+    def _predicted_part(self, X: Any, y: Any) -> tuple[Rows, np.ndarray]:
+        """Return rows that no learner was fitted on, and their predictions."""
+        labels = read_labels(y)
+        if hasattr(self, "classes_"):
+            strange = labels[~np.isin(labels, self.classes_)]
+            if len(strange):
+                raise ValueError(
+                    f"the class {strange[0]} is among the further rows, and y lacks it; put at "
+                    "least one row of each class into y."
+                )
+            target = (labels[:, None] == self.classes_).astype(np.float64)
+        else:
+            target = column_or_1d(labels, dtype=np.float64)[:, None]
+        return Rows(self._places(X, None), target, None), self._blend_in_parts(X)
+
+    def _keep_learners(self, fitted: list[Any], shares: np.ndarray) -> None:
         names = [name for name, _ in self.learners]
         self.learners_ = list(zip(names, fitted, strict=True))
-        sizes = [_n_candidates(model) for model in fitted]
+        sizes = [n_candidates(model) for model in fitted]
         parts = np.split(shares, np.cumsum(sizes)[:-1])
         self.shares_ = dict(zip(names, parts, strict=True))
         self.estimator_ = fitted[0]
@@ -150,15 +211,26 @@ class SpatialEnsemble(CorrectedEstimator):
     def _corrected(self, X: Any, coords: Any) -> np.ndarray:
         places = self._places(X, coords)
         (X,) = indexable(X)
-        batches = gen_batches(max(1, len(places)), ROWS_AT_ONCE)  # learners refuse an empty table
-        blend = np.concatenate([self._blend(_safe_indexing(X, rows)) for rows in batches])
+        if not len(places):
+            return self._blend(X)  # learners refuse an empty table
+        blend = self._blend_in_parts(X)
         return blend + self._correction.correct(places, blend)
+
+    def _blend_in_parts(self, X: Any, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return `_blend` of some rows, by default of all."""
+        n_rows = _num_samples(X) if rows is None else len(rows)
+        blend = np.empty((n_rows, len(self.classes_) if hasattr(self, "classes_") else 1))
+        for start in range(0, n_rows, ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            some = part if rows is None else rows[part]
+            blend[part] = self._blend(_safe_indexing(X, some))
+        return blend
 
     def _blend(self, X: Any) -> np.ndarray:
         """Return the weighted mean of the learners, (n, 1) or (n, n_classes)."""
         classes = getattr(self, "classes_", None)
         parts = [
-            np.tensordot(self.shares_[name], _candidates(model, X, classes), 1)
+            np.tensordot(self.shares_[name], candidates_of(model, X, classes), 1)
             for name, model in self.learners_
             if self.shares_[name].any()
         ]
@@ -209,11 +281,13 @@ class SpatialEnsemble(CorrectedEstimator):
             for number, (train, test) in enumerate(folds, 1):
                 of_fold = order[rows[train]], order[rows[test]]
                 for name, model in self.learners:
-                    call = delayed(_fit_and_predict)(model, *table, *of_fold, classes)
+                    call = delayed(fit_and_predict)(model, *table, *of_fold, classes)
                     what = f"{name}, {kind} fold {number} of {len(folds)}"
                     fits.append(Fit(what, len(train), call))
         for name, model in self.learners:
-            fits.append(Fit(f"{name}, all rows", len(y), delayed(fit_rows)(model, *table, order)))
+            fits.append(
+                Fit(f"{name}, all rows", len(order), delayed(fit_rows)(model, *table, order))
+            )
         done = iter(run_fits(self, fits))
         predicted = {}
         for kind, (rows, folds) in splits.items():
@@ -238,19 +312,6 @@ class SpatialEnsemble(CorrectedEstimator):
         return HeldOutPredictions(fold, predicted if hasattr(self, "classes_") else predicted[:, 0])
 
 
-class Rows(NamedTuple):
-    """Places (n, 2), targets (n, columns) and weights (n,) of rows."""
-
-    lonlat: np.ndarray
-    target: np.ndarray
-    weights: np.ndarray | None
-
-    def chosen(self, rows: np.ndarray) -> Rows:
-        """Return some of the rows."""
-        weights = None if self.weights is None else self.weights[rows]
-        return Rows(self.lonlat[rows], self.target[rows], weights)
-
-
 class Split(NamedTuple):
     """Rows that are dealt to folds, and the folds, which number these rows."""
 
@@ -258,45 +319,14 @@ class Split(NamedTuple):
     folds: list[Fold]
 
 
-def _fit_and_predict(
-    model: Any,
-    X: Any,
-    y: np.ndarray,
-    weights: np.ndarray | None,
-    train: np.ndarray,
-    test: np.ndarray,
-    classes: Any,
-) -> np.ndarray:
-    fitted = fit_rows(_lighter(model), X, y, weights, train)
-    return _candidates(fitted, _safe_indexing(X, test), classes)
-
-
-def _lighter(model: Any) -> Any:
-    """Return a copy with fewer or smaller trees, which suffice to weigh learners."""
-    copy = clone(model)
-    for part in (copy, *copy.get_params().values()):
-        if isinstance(part, BaseForest):
-            part.set_params(n_estimators=min(part.n_estimators, TREES_IN_FOLDS))
-        elif isinstance(part, BaseHistGradientBoosting) and part.max_leaf_nodes is not None:
-            part.set_params(max_leaf_nodes=min(part.max_leaf_nodes, LEAVES_IN_FOLDS))
-    return copy
-
-
-def _candidates(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
-    """Predict with a fitted learner, (candidates, n, 1), or probabilities (1, n, classes)."""
-    if classes is not None:
-        return probabilities_of(model, X, classes)[None]
-    last = model[-1] if isinstance(model, Pipeline) else model
-    if not isinstance(last, RidgePath):
-        return column_or_1d(model.predict(X))[None, :, None]
-    if isinstance(model, Pipeline):
-        X = model[:-1].transform(X)
-    return last.predict_path(X).T[:, :, None]
-
-
-def _n_candidates(model: Any) -> int:
-    last = model[-1] if isinstance(model, Pipeline) else model
-    return len(last.alphas) if isinstance(last, RidgePath) else 1
+def _drawn(order: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Draw the rows of a large table that learners are fitted on, or take all of a small one."""
+    if len(order) <= ROWS_OF_LEARNERS:
+        return order
+    shuffled = np.random.RandomState(0).permutation(len(order))
+    if weights is not None:  # rows that count for nothing last
+        shuffled = shuffled[np.argsort(weights[order[shuffled]] == 0, kind="stable")]
+    return order[np.sort(shuffled[:ROWS_OF_LEARNERS])]
 
 
 def _some_rows(n_rows: int) -> np.ndarray:
@@ -304,27 +334,3 @@ def _some_rows(n_rows: int) -> np.ndarray:
     if n_rows <= ROWS_IN_BLOCKS:
         return np.arange(n_rows)
     return np.sort(np.random.RandomState(0).permutation(n_rows)[:ROWS_IN_BLOCKS])
-
-
-def _choose_shares(held_out: list[tuple[Rows, np.ndarray]]) -> np.ndarray:
-    """Choose shares of the candidates, none negative and 1 in sum, of least error in all folds.
-
-    Each kind of folds has rows and the candidates' predictions of them, (candidates, n, columns);
-    its errors count relative to those of its best candidate.
-    """
-    n_candidates = len(held_out[0][1])
-    gram = np.zeros((n_candidates, n_candidates))
-    for rows, predicted in held_out:
-        errors = rows.target - predicted
-        if rows.weights is not None:
-            errors *= np.sqrt(rows.weights)[:, None]
-        errors = errors.reshape(n_candidates, -1)
-        products = errors @ errors.T  # with shares of sum 1, the blend's error is their product
-        gram += products / max(products.diagonal().min(), 1e-300)
-    gram += EQUAL_SHARES * np.eye(n_candidates)
-    values, vectors = np.linalg.eigh(gram)
-    root = np.sqrt(values.clip(0))[:, None] * vectors.T
-    sum_to_one = 1e3 * np.sqrt(values.max())
-    left = np.vstack([root, np.full((1, n_candidates), sum_to_one)])
-    shares, _ = nnls(left, np.append(np.zeros(n_candidates), sum_to_one))
-    return shares / shares.sum()

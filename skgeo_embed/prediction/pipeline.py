@@ -86,7 +86,10 @@ def spatial_pipeline(
     - "model" is a :class:`~skgeo_embed.prediction.ensemble.SpatialEnsemble`: a linear model on the
       encoder's mixed columns, gradient boosting and extra trees on the columns of content. Their
       weights, the strength of the linear model, and how far neighbours are followed are chosen on
-      rows held out at random and in whole blocks.
+      rows held out at random and in whole blocks. Of more than 200,000 rows, it learns from 200,000
+      that are drawn evenly, and all of them are neighbours.
+
+    Tables that are larger than memory are fitted by :func:`~skgeo_embed.fit_table`.
 
     Parameters
     ----------

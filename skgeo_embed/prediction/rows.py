@@ -32,6 +32,19 @@ class HeldOutPredictions(NamedTuple):
         return [(train, np.flatnonzero(self.fold == k)) for k, train in enumerate(rest)]
 
 
+class Rows(NamedTuple):
+    """Places (n, 2), targets (n, columns) and weights (n,) of rows."""
+
+    lonlat: np.ndarray
+    target: np.ndarray
+    weights: np.ndarray | None
+
+    def chosen(self, rows: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.lonlat[rows], self.target[rows], weights)
+
+
 def read_labels(values: Any, what: str = "y") -> np.ndarray:
     """Return one number or class for each row, (n,).
 

@@ -115,6 +115,33 @@ def test_a_long_table_is_predicted_in_parts_that_change_nothing(places, trend, m
     np.testing.assert_allclose(model.predict(places), expected, rtol=1e-12)
 
 
+def test_learners_of_a_large_table_are_fitted_on_drawn_rows(places, trend, monkeypatch):
+    """The rest has no residual of its own learners, and yet corrects its neighbours."""
+    monkeypatch.setattr(ensemble, "ROWS_OF_LEARNERS", 100)
+    y = trend + np.sin(places[:, 0] * 4) * np.cos(places[:, 1] * 4)
+    model = SpatialEnsemble([("linear", LinearRegression())]).fit(places, y)
+    drawn = model.held_out_["random"].fold >= 0
+    assert drawn.sum() == 100
+    assert (model.held_out_["blocks"].fold >= 0).sum() <= 100
+    alone = LinearRegression().fit(places[drawn], y[drawn])
+    np.testing.assert_allclose(model.learners_[0][1].coef_, alone.coef_, rtol=1e-9)
+    assert np.abs(model.predict(places) - y)[~drawn].mean() < 0.2
+    few = SpatialEnsemble([("linear", LinearRegression())]).fit(places[drawn], y[drawn])
+    assert np.abs(few.predict(places) - y)[~drawn].mean() > 0.3
+    rows = np.random.RandomState(3).permutation(len(places))
+    again = clone(model).fit(places[rows], y[rows]).predict(places)
+    np.testing.assert_allclose(again, model.predict(places), rtol=1e-12)
+
+
+def test_rows_without_weight_are_drawn_last(places, trend, monkeypatch):
+    monkeypatch.setattr(ensemble, "ROWS_OF_LEARNERS", 100)
+    weights = np.zeros(len(places))
+    weights[::4] = 1
+    model = SpatialEnsemble([("linear", LinearRegression())])
+    model.fit(places, trend, sample_weight=weights)
+    assert (weights[model.held_out_["random"].fold >= 0] == 1).all()
+
+
 def test_held_out_predictions_know_nothing_of_their_labels(places):
     rng = np.random.RandomState(0)
     X, noise = np.repeat(places[:100], 4, axis=0), rng.randn(400)

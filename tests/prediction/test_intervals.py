@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skgeo_embed import ResidualInterpolator, SpatialConformalRegressor
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.model_selection import SpatialBlockKFold
-from skgeo_embed.prediction import calibration
+from skgeo_embed.prediction import calibration, ensemble
 from skgeo_embed.prediction.ensemble import SpatialEnsemble
 
 
@@ -314,3 +314,16 @@ def test_local_weights_where_errors_differ_over_the_map_and_not_elsewhere():
     assert np.diff(found[west]).mean() < 0.3 * np.diff(plain[west]).mean()
     with pytest.raises(ValueError, match='"local" needs at least 200 held-out errors'):
         SpatialConformalRegressor(DummyRegressor(), method="local").fit(X[:40], noise[:40])
+
+
+def test_folds_of_drawn_rows_hold_out_places_that_have_other_rows(monkeypatch, capsys):
+    """Rows that no learner saw do not make a place known to the models of its folds."""
+    monkeypatch.setattr(ensemble, "ROWS_OF_LEARNERS", 300)
+    rng = np.random.RandomState(0)
+    places = np.repeat(rng.uniform([0, 40], [10, 50], (300, 2)), 2, axis=0)
+    y = places[:, 0] + rng.randn(600)
+    learner = SpatialEnsemble([("linear", LinearRegression())])
+    model = SpatialConformalRegressor(learner, verbose=1).fit(places, y)
+    assert "fold" not in capsys.readouterr().out  # of models that are fitted once more
+    low, high = model.predict_interval(places).T
+    assert 0.8 < ((low <= y) & (y <= high)).mean() < 1

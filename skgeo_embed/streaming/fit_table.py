@@ -1,0 +1,229 @@
+"""Fits a model of places on a table that may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone, is_classifier
+from sklearn.pipeline import Pipeline
+
+from skgeo_embed._errors import CoordinateError, UsageError
+from skgeo_embed.places.numbers import is_dask
+from skgeo_embed.prediction.ensemble import SpatialEnsemble
+from skgeo_embed.prediction.rows import read_labels
+from skgeo_embed.streaming.columns import to_numbers
+from skgeo_embed.streaming.files import check_arrow, check_source
+from skgeo_embed.streaming.progress import Progress
+from skgeo_embed.streaming.sources import open_table
+
+BATCH_ROWS = 20_000
+
+
+def fit_table(
+    model: Any,
+    source: Any,
+    target: str,
+    *,
+    n_rows: int = 200_000,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    verbose: bool = True,
+) -> Any:
+    """Fit a model on a table that may be larger than memory.
+
+    The model is fitted on rows that are drawn evenly. The predictions of a
+    :func:`~skgeo_embed.spatial_pipeline` are corrected by the labels of all rows, which are read a
+    batch or a partition at a time; about 200 bytes of each row stay in memory. A model of another
+    kind, also one around a `spatial_pipeline`, learns from the drawn rows alone.
+
+    Parameters
+    ----------
+    model : estimator object
+        Such as ``spatial_pipeline()``. It is cloned, and stays unfitted.
+    source : path-like or dask DataFrame
+        A .parquet, .csv, .csv.gz or .csv.zst file, or a dask DataFrame, whose partitions are
+        computed one at a time, three times in all. All columns but `target` are the model's.
+    target : str
+        The column to predict.
+    n_rows : int, default=200_000
+        How many rows are drawn; of a classifier, one row of each class more if these lack it.
+    delimiter : str, default=None
+        Between the columns of a CSV file; None takes the comma, semicolon or tab that its first
+        line has most of.
+    decimal : {".", ","}, default="."
+        Decimal mark of a CSV file's numbers.
+    encoding : str, default="utf-8"
+        How a CSV file's text is encoded.
+    verbose : bool, default=True
+        Show a bar on a terminal, or print a line every ten seconds.
+
+    Returns
+    -------
+    fitted : estimator object
+        A fitted clone of the model.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or a label is missing; the message names the first row.
+    CoordinateError
+        If coordinates are missing or impossible; a ValueError.
+
+    See Also
+    --------
+    predict_table : Adds a fitted model's predictions to a table of any size.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skgeo_embed import fit_table, spatial_pipeline
+    >>> from skgeo_embed.datasets import load_air_temperature
+    >>> path = Path(tempfile.mkdtemp()) / "stations.parquet"
+    >>> stations = load_air_temperature().frame[["lon", "lat", "mean_temperature_c"]]
+    >>> stations[::10].to_parquet(path)
+    >>> model = fit_table(spatial_pipeline(), path, "mean_temperature_c", n_rows=200)
+    >>> bool(model.score(stations[["lon", "lat"]], stations["mean_temperature_c"]) > 0.9)
+    True
+    """
+    if decimal not in (".", ","):
+        raise UsageError(f'decimal must be "." or ",", got {decimal!r}.')
+    table: _DaskTable | _FileTable
+    if is_dask(source):
+        table = _DaskTable(source)
+    else:
+        table = _FileTable(source, delimiter, decimal, encoding)
+    if target not in table.names:
+        raise UsageError(
+            f"there is no column {target!r}; there are {', '.join(map(repr, table.names))}."
+        )
+    drawn = _draw_rows(table, target, n_rows, is_classifier(model))
+    sample = pd.concat([frame[drawn[rows]] for rows, frame in _numbered(table)], ignore_index=True)
+    X, y = _split_off(table.typed(sample), target)
+    fitted = clone(model)
+    corrected = isinstance(fitted, Pipeline) and isinstance(fitted[-1], SpatialEnsemble)
+    with _named("the rows that were drawn"):
+        if drawn.all() or not corrected:
+            return fitted.fit(X, y)
+        features = fitted[:-1].fit_transform(X, y)
+    with Progress("reading neighbours", "rows", total=len(drawn), shown=verbose) as progress:
+        neighbors = _neighbors(table, target, ~drawn, fitted[:-1], progress)
+        fitted[-1].fit_with_neighbors(features, y, neighbors)
+    return fitted
+
+
+class _FileTable:
+    """A CSV or Parquet file, a batch at a time."""
+
+    def __init__(
+        self, source: str | PathLike[str], delimiter: str | None, decimal: str, encoding: str
+    ) -> None:
+        path = check_source(source)
+        check_arrow(path)
+        self._table, self._decimal = open_table(path, delimiter, encoding), decimal
+        self.names = self._table.names
+
+    def frames(self, columns: list[str]) -> Iterator[pd.DataFrame]:
+        for rows, _ in self._table.batches(BATCH_ROWS, 0, columns):
+            yield self._table.frame(rows, columns)
+
+    def typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return numbers where all text in a column of a CSV file stands for numbers."""
+        if self._table.kind != "csv":
+            return frame
+        columns = {name: to_numbers(frame[name], self._decimal) for name in frame}
+        return frame.assign(
+            **{name: numbers for name, (numbers, text) in columns.items() if not len(text)}
+        )
+
+
+class _DaskTable:
+    """A dask DataFrame, a partition at a time."""
+
+    def __init__(self, source: Any) -> None:
+        if not hasattr(source, "columns"):
+            raise UsageError(
+                f"got a dask {type(source).__name__}; pass a dask DataFrame, whose columns have "
+                "names, or the path of a file."
+            )
+        self._source = source
+        self.names = list(source.columns)
+
+    def frames(self, columns: list[str]) -> Iterator[pd.DataFrame]:
+        for part in self._source[columns].partitions:
+            yield part.compute()
+
+    def typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the frame, whose columns have types."""
+        return frame
+
+
+def _numbered(
+    table: _FileTable | _DaskTable, columns: list[str] | None = None
+) -> Iterator[tuple[slice, pd.DataFrame]]:
+    """Yield frames of some columns, by default all, and the numbers of their rows."""
+    start = 0
+    for frame in table.frames(table.names if columns is None else columns):
+        yield slice(start, start + len(frame)), frame
+        start += len(frame)
+
+
+def _draw_rows(
+    table: _FileTable | _DaskTable, target: str, n_rows: int, classifier: bool
+) -> np.ndarray:
+    """Say of each row whether it is drawn; classes have at least one row that is."""
+    count, first_of_class = 0, {}
+    for rows, frame in _numbered(table, [target]):
+        count = rows.stop
+        labels = table.typed(frame)[target]
+        missing = np.flatnonzero(pd.isna(labels))
+        if len(missing):
+            raise ValueError(
+                f"the column {target!r} is missing in row {rows.start + missing[0]}, and perhaps "
+                "in others; drop such rows. The first row is 0."
+            )
+        if classifier:
+            values, first = np.unique(read_labels(labels), return_index=True)
+            for value, row in zip(values, first, strict=True):
+                first_of_class.setdefault(value, rows.start + row)
+    drawn = np.zeros(count, dtype=bool)
+    drawn[np.random.RandomState(0).permutation(count)[:n_rows]] = True
+    drawn[list(first_of_class.values())] = True
+    return drawn
+
+
+def _neighbors(
+    table: _FileTable | _DaskTable,
+    target: str,
+    wanted: np.ndarray,
+    steps: Pipeline,
+    progress: Progress,
+) -> Iterator[tuple[Any, Any]]:
+    """Yield features and labels of the wanted rows."""
+    for rows, frame in _numbered(table):
+        some = frame[wanted[rows]].reset_index(drop=True)
+        if len(some):
+            X, y = _split_off(table.typed(some), target)
+            with _named(f"rows {rows.start} to {rows.stop - 1} but those that were drawn"):
+                features = steps.transform(X)
+            yield features, y
+        progress.update(len(frame))
+
+
+def _split_off(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Series]:
+    return frame.drop(columns=target), frame[target]
+
+
+@contextmanager
+def _named(rows: str) -> Iterator[None]:
+    """Say of which rows of a table an error is, whose message counts from the first of them."""
+    try:
+        yield
+    except CoordinateError as error:
+        raise CoordinateError(f"in {rows}: {error}") from error
