@@ -22,13 +22,28 @@ SHORT_PAGES = (
     "glossary",
     "tutorial",
 )
-WHERE = {"random folds": "random", "50 labels": "n = 50", "1,000 labels": "n = 1,000"}
+CARD = DOCS.parent / "skgeo_embed" / "weights" / "earth-l20" / "README.md"
+WHERE = {
+    "random folds": "random",
+    "50 labels": "n = 50",
+    "200 labels": "n = 200",
+    "1,000 labels": "n = 1,000",
+}
 ROWS = {
     "5 nearest labels": "5 nearest labels (haversine)",
     "`SatCLIPEncoder()`, the default": "earth-l20, hidden",
     "the default, untrained": "earth-l20 untrained, hidden",
     "the default, 256 columns": "earth-l20, 256 columns",
     "what `spatial_pipeline` gives its trees": "what spatial_pipeline gives its trees",
+}
+ROWS_OF_CARD = {
+    "`earth-l20`, the default (768 columns)": "earth-l20, hidden",
+    "its first 256 components": "earth-l20, 256 columns",
+    "its first 64": "earth-l20, 64 columns",
+    "the same network, untrained": "earth-l20 untrained, hidden",
+    "`bluemarble-l20`, the earlier default": "bluemarble-l20, hidden",
+    "GeoCLIP": "GeoCLIP",
+    "5 nearest labels": "5 nearest labels (haversine)",
 }
 
 
@@ -48,11 +63,16 @@ def test_tables_fit_on_a_page(name):
         assert len(table) - 2 <= 8, table[0]
 
 
-def test_the_short_tables_are_those_of_the_file():
+def mean_scores(without=()):
+    """Mean over labels of the file's scores of a ridge, by row, split and whether it is classes."""
     scores = pd.read_csv(DOCS / "benchmarks" / "downstream.csv")
-    scores = scores[scores["probe"] == "ridge"]
+    scores = scores[(scores["probe"] == "ridge") & ~scores["label"].isin(without)]
     by_label = scores.groupby(["row", "split", "classes", "label"])["score"].mean()
-    means = by_label.groupby(["row", "split", "classes"]).mean()
+    return by_label.groupby(["row", "split", "classes"]).mean()
+
+
+def test_the_short_tables_are_those_of_the_file():
+    means = mean_scores()
     page = (DOCS / "which_encoder.md").read_text()
     short = page.partition("<!-- downstream in short -->")[2].partition("<!-- end of")[0]
     tables = tables_of(short)
@@ -66,6 +86,19 @@ def test_the_short_tables_are_those_of_the_file():
                 assert float(cell.strip(" *")) == pytest.approx(column[name], abs=6e-4)
                 is_best = column[name] == column[names].max()
                 assert cell.strip().startswith("**") == is_best, (name, cell)
+
+
+def test_the_card_of_the_default_is_of_its_weights_of_today():
+    """Its table is that of the file, without elevation, which was seen in training."""
+    means = mean_scores(without=["elevation"])
+    table = next(t for t in tables_of(CARD.read_text()) if "random" in t[0][1])
+    splits = [WHERE.get(head.strip(), head.strip()) for head in table[0][1:]]
+    for row in table[2:]:
+        name = ROWS_OF_CARD[row[0].strip()]
+        for split, cell in zip(splits, row[1:], strict=True):
+            found = [float(number.strip(" *")) for number in cell.split("/")]
+            expected = [means[name, split, classes] for classes in (False, True)]
+            assert found == pytest.approx(expected, abs=6e-4), (name, split)
 
 
 def test_every_example_stands_under_a_theme():
