@@ -41,8 +41,8 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
 SITE = "https://skgeo-embed.readthedocs.io/en/latest/"
-# Colab opens notebooks from a public repository on GitHub. When docs/auto_examples/*.ipynb are in one,
-# set this to their folder, "owner/repository/blob/branch/folder", and each example links to Colab.
+# Colab opens notebooks from a public repository on GitHub. When docs/auto_examples/*.ipynb are in
+# one, set this to their folder, "owner/repository/blob/branch/folder": examples then link to Colab.
 NOTEBOOKS = os.environ.get("SKGEO_EMBED_NOTEBOOKS", "")
 
 # Old versions of the site read the newest list. Elsewhere the list is a part of each page, since a

@@ -90,7 +90,7 @@ def chosen_folds(
 ) -> list[Fold]:
     """Split rows as a user says, by their places, labels or groups, or by the pairs given.
 
-    Splitters by place read dates in the `table`, if there is one.
+    Splitters may read other columns of the `table`, such as dates.
 
     Raises
     ------
@@ -101,7 +101,8 @@ def chosen_folds(
     if table is not None and isinstance(splitter, SpatialSplitter):
         pairs = splitter.split(table, y, groups, coords=places)
     else:
-        pairs = splitter.split(places, y, groups)
+        rows = table if isinstance(table, pd.DataFrame) else places
+        pairs = splitter.split(rows, y, groups)
     folds = [(_row_numbers(a, len(places)), _row_numbers(b, len(places))) for a, b in pairs]
     if not folds:
         raise ValueError("cv gives no folds.")
