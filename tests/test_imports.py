@@ -18,6 +18,7 @@ RANK = {  # a room imports from rooms of lower rank, and from itself
     "_fitting": 0,
     "_html": 0,
     "_region": 0,
+    "_shared_docs": 0,
     "_sphere": 0,
     "nn": 1,
     "places": 2,

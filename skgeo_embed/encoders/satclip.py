@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin, PushMixin
 from skgeo_embed.encoders.network import NETWORK_CONSTRAINTS, NetworkTransformer
-from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:

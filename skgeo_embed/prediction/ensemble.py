@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, gen_batches, indexable
 from sklearn.utils.validation import column_or_1d
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.prediction.base import CorrectedEstimator, as_probabilities, probabilities_of
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
@@ -29,6 +30,7 @@ ROWS_AT_ONCE = 16_384  # of a prediction: learners copy what they read
 EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
 
+@share_docs
 class SpatialEnsemble(CorrectedEstimator):
     """A weighted mean of learners, corrected by the labels of the nearest places.
 
@@ -42,12 +44,7 @@ class SpatialEnsemble(CorrectedEstimator):
     learners : list of (str, estimator)
         Regressors, or classifiers with `predict_proba`. Each strength of a
         :class:`~skgeo_embed.prediction.ridge_path.RidgePath` is a candidate of its own.
-    lon, lat : str or int, default=None
-        Names of the longitude and latitude columns, if they are not recognised.
-    n_jobs : int, default=None
-        Number of processes for the fits.
-    verbose : int, default=0
-        With 1, a line after each fit says how many are done, and about how long the others take.
+    {several_fits}
 
     Attributes
     ----------
