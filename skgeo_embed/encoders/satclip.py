@@ -267,7 +267,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         return path
 
     def _trained_module(self) -> LocationEncoder:
-        """Return the network that is worth a file, or say why there is none."""
+        """Return the trained network, or raise if there is none to save."""
         from skgeo_embed.nn.location import LocationEncoder
 
         if self._options.layer == "content":

@@ -179,7 +179,7 @@ def _check_columns(groups: Mapping[str, Sequence[Any]], frame: pd.DataFrame) -> 
 
 
 class _NeighboursElsewhere(BaseEstimator):
-    """A fitted model whose correction reads other places than its learners."""
+    """A fitted model that gives its learners and its correction different places."""
 
     def __init__(self, model: CorrectedEstimator, lonlat: np.ndarray) -> None:
         self.model = model

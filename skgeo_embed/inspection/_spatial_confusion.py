@@ -20,7 +20,7 @@ from skgeo_embed.places.reading import find_coordinates
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# told apart by colour-blind readers (Okabe and Ito, "Color Universal Design", 2008)
+# colour-blind readers can tell them apart (Okabe and Ito, "Color Universal Design", 2008)
 PAIR_COLOURS = ("#D55E00", "#0072B2", "#F0E442", "#CC79A7", "#56B4E9")
 OTHER, RIGHT = "0.45", "white"
 
@@ -257,5 +257,5 @@ class SpatialConfusionDisplay(SeveralPlots):
         return draw_blocks(ax, self.lonlat, region, counts, smallest=16, **colours)
 
     def _wrong(self) -> np.ndarray:
-        """Return the confusion without what is right."""
+        """Return the confusion with its diagonal, the right predictions, set to 0."""
         return self.confusion * ~np.eye(len(self.labels), dtype=bool)

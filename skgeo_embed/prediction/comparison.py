@@ -247,7 +247,7 @@ def _make_folds(
         }
     for kind, pairs in folds.items():
         _check_folds(kind, pairs)
-    # learners make folds of the training rows as they come
+    # learners make their own folds in the order of the training rows
     return {
         kind: [(order[np.isin(order, train)], test) for train, test in pairs]
         for kind, pairs in folds.items()
@@ -380,7 +380,7 @@ def _progress(shown: bool, total: int) -> Any:
 
 
 def _frame_of(scores: dict[str, _Scores], each_fold: bool) -> pd.DataFrame:
-    """Make the table: means and deviations, if asked for each fold, and seconds."""
+    """Make the table: means, deviations, scores of each fold if `each_fold`, and seconds."""
     return pd.DataFrame(
         [_cells(row, each_fold) for row in scores.values()],
         index=pd.Index(list(scores), name="features"),

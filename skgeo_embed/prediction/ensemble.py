@@ -169,7 +169,7 @@ class SpatialEnsemble(CorrectedEstimator):
             raise ValueError(f"learners must be at least one, with different names; got {found}.")
 
     def _split(self, y: np.ndarray, lonlat: np.ndarray) -> dict[str, Split]:
-        """Return the folds of all rows at random, and those of blocks if there can be any."""
+        """Return random folds of all rows, and folds of blocks if the places allow blocks."""
         random = deal_rows(len(y), N_SPLITS, self._numbers(y))
         splits = {"random": Split(np.arange(len(y)), random)}
         some = _some_rows(len(y))

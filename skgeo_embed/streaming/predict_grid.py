@@ -162,7 +162,7 @@ def predict_grid(
 
 
 def _types(dtype: str | None, *, to_file: bool) -> tuple[str | None, str | None]:
-    """Return the type of numbers and that of classes."""
+    """Return the dtype of numbers and the dtype of classes."""
     if dtype is None:
         return ("float32" if to_file else None), None
     try:

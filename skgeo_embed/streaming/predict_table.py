@@ -30,7 +30,7 @@ from skgeo_embed.streaming.sources import TableFile
 from skgeo_embed.streaming.table_run import Unchanged, begin, digests_of, resumable
 
 BATCH_ROWS = 20_000
-SAMPLED_ROWS = 32  # by whose predictions an interrupted run knows its model again
+SAMPLED_ROWS = 32  # a resumed run recognises its model by their predictions
 GEO_FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".fgb": "FlatGeobuf"}
 
 

@@ -27,7 +27,7 @@ from skgeo_embed.streaming.table_run import Unchanged, begin, digests_of, resuma
 
 BATCH_BYTES = 64 * 2**20  # of features
 MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
-# what changes how features are computed, and not which they are
+# parameters that do not change the features
 HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
 
 

@@ -1,4 +1,4 @@
-"""A run that adds columns to a table: what it reads, where its parts are, what it leaves."""
+"""A run that adds columns to a table: its input, its parts, and how it ends."""
 
 from __future__ import annotations
 
