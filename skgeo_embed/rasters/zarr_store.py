@@ -283,9 +283,8 @@ def _nodata(array: Any) -> float | None:
     if isinstance(missing, (int, float, np.number)) and not isinstance(missing, bool):
         return float(missing)
     says_type = str(array.attrs.get("dtype", "")).startswith("timedelta64")
-    is_duration = (
-        says_type or str(array.attrs.get("units")) in TIME_UNITS
-    )  # older versions of xarray wrote the unit alone
+    # older versions of xarray wrote the unit alone
+    is_duration = says_type or str(array.attrs.get("units")) in TIME_UNITS
     return NOT_A_TIME if is_duration and array.dtype.kind == "i" else None
 
 
