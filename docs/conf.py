@@ -1,8 +1,10 @@
 """Sphinx builds the documentation with this: sphinx-build -W -b html docs docs/_build/html."""
 
+import os
 import runpy
 import warnings
 from pathlib import Path
+from urllib.parse import quote
 
 import matplotlib as mpl
 
@@ -38,6 +40,19 @@ autodoc_typehints = "none"  # numpydoc sections say the types
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+SITE = "https://skgeo-embed.readthedocs.io/en/latest/"
+# Colab opens notebooks from a public repository on GitHub. When docs/auto_examples/*.ipynb are in
+# one, set this to their folder, "owner/repository/blob/branch/folder": examples then link to Colab.
+NOTEBOOKS = os.environ.get("SKGEO_EMBED_NOTEBOOKS", "")
+
+# Old versions of the site read the newest list. Elsewhere the list is a part of each page, since a
+# browser that shows files fetches none.
+if os.environ.get("READTHEDOCS"):
+    versions = f"{SITE}_static/switcher.json"
+else:
+    listed = Path(__file__).parent / "_static" / "switcher.json"
+    versions = f"data:application/json,{quote(listed.read_text(encoding='utf-8'))}"
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"skgeo-embed {version}"
 html_show_sourcelink = False
@@ -51,6 +66,9 @@ html_theme_options = {
         "image_light": "_static/logo.svg",
         "image_dark": "_static/logo.svg",
     },
+    "switcher": {"json_url": versions, "version_match": version},
+    "check_switcher": False,  # tests/test_pages.py does, without the network
+    "navbar_start": ["navbar-logo", "version-switcher"],
     "header_links_before_dropdown": 8,
     "show_toc_level": 2,
     "navbar_persistent": ["search-button"],  # the field would push the entries into two lines
@@ -74,14 +92,27 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "min_reported_time": 1,
 }
+if NOTEBOOKS:
+    extras = "cluster,maps,onnx,plot"
+    sphinx_gallery_conf["first_notebook_cell"] = f'%pip install "skgeo-embed[{extras}]"'
 
 # "cannot show a figure" has no meaning here
 warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
 
 
 def setup(app):
-    """Put the page that runs in a visitor's browser beside the others."""
+    """Link to Colab, and put the page that runs in a visitor's browser beside the others."""
+    app.connect("source-read", _link_to_colab)
     app.connect("build-finished", _make_browser_page)
+
+
+def _link_to_colab(app, docname, source):
+    folder, _, example = docname.rpartition("/")
+    download = "    .. container:: sphx-glr-download sphx-glr-download-jupyter\n"
+    if NOTEBOOKS and folder == "auto_examples" and download in source[0]:
+        address = f"https://colab.research.google.com/github/{NOTEBOOKS}/{example}.ipynb"
+        link = f"    .. container:: sphx-glr-download\n\n      `Run in Colab <{address}>`__\n\n"
+        source[0] = source[0].replace(download, link + download)
 
 
 def _make_browser_page(app, error):

@@ -130,7 +130,7 @@ def errors_name(path: Path) -> Iterator[None]:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Make a file of so many bytes, all of which are on the disk.
+    """Make a file of a given size, with all of its space reserved on the disk.
 
     A memory map of a file with holes kills the process when the disk is full; here a full disk is
     an error of the system.

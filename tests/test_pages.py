@@ -1,10 +1,15 @@
 """The pages of the documentation: what they show fits on a page, and figures are those measured."""
 
+import json
 import re
+import runpy
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+
+import skgeo_embed
 
 DOCS = Path(__file__).parent.parent / "docs"
 SHORT_PAGES = (
@@ -14,6 +19,7 @@ SHORT_PAGES = (
     "how_do_i",
     "which_features",
     "which_encoder",
+    "other_encoders",
     "location_and_leakage",
     "comparison",
     "licences",
@@ -123,3 +129,48 @@ def test_pictures_are_there():
         ):
             if not path.startswith("http"):
                 assert (DOCS / path).is_file(), f"{path} in {page.name}"
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """Run conf.py with environment variables."""
+    pytest.importorskip("matplotlib")
+
+    def run(**variables):
+        for name in ("READTHEDOCS", "SKGEO_EMBED_NOTEBOOKS"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(DOCS / "conf.py"))
+
+    return run
+
+
+def test_the_list_of_versions_has_this_one(configured):
+    versions = json.loads((DOCS / "_static" / "switcher.json").read_text())
+    assert [entry["version"] for entry in versions].count(skgeo_embed.__version__) == 1
+    assert [entry.get("preferred") for entry in versions].count(True) == 1
+    assert all(entry["url"].startswith("https://") for entry in versions)
+    switcher = configured()["html_theme_options"]["switcher"]
+    kind, _, content = switcher["json_url"].partition(",")
+    assert kind == "data:application/json"  # no request, which a page opened as a file may not make
+    assert json.loads(unquote(content)) == versions
+    assert switcher["version_match"] == skgeo_embed.__version__
+    published = configured(READTHEDOCS="True")["html_theme_options"]["switcher"]
+    assert published["json_url"].endswith("/en/latest/_static/switcher.json")
+
+
+def test_examples_link_to_colab_when_their_notebooks_have_an_address(configured):
+    footer = """
+    .. container:: sphx-glr-download sphx-glr-download-jupyter
+
+      :download:`Download Jupyter notebook: global_map.ipynb <global_map.ipynb>`
+"""
+    for conf, times in (configured(), 0), (configured(SKGEO_EMBED_NOTEBOOKS="a/b/blob/c/d"), 1):
+        source, page = [footer], ["no notebook"]
+        conf["_link_to_colab"](None, "auto_examples/global_map", source)
+        conf["_link_to_colab"](None, "auto_examples/index", page)
+        address = "<https://colab.research.google.com/github/a/b/blob/c/d/global_map.ipynb>"
+        assert source[0].count(address) == times
+        assert ("first_notebook_cell" in conf["sphinx_gallery_conf"]) == bool(times)
+        assert page == ["no notebook"]

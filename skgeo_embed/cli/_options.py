@@ -61,7 +61,7 @@ def open_encoder(settings: argparse.Namespace, **parameters: Any) -> SatCLIPEnco
 
 
 def add_csv_arguments(parser: Any) -> None:
-    """Add the flags that say how CSV files are written; each is None where it is not given."""
+    """Add the flags for the format of CSV files; a flag that is not given is None."""
     parser.add_argument(
         "--delimiter", help="delimiter of CSV files: , or ; or a tab (default: recognised)"
     )

@@ -94,7 +94,7 @@ def run(settings: dict[str, Any]) -> None:
     pretrainer = SatCLIPPretrainer(**parameters).fit(source, places)
     if len(pretrainer.bad_images_):
         print(f"left out {len(pretrainer.bad_images_)} images:\n{pretrainer.bad_images_}")
-    if _is_taken(folder):  # by another run; what was trained is not lost for it
+    if _is_taken(folder):  # by another run; the trained encoder is saved beside it
         folder = _free_beside(folder)
         print(f"{output} has been filled in the meantime")
     written = pretrainer.save_pretrained(folder, licence=licence, trained_on=trained_on)

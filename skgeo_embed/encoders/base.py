@@ -363,7 +363,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         return places
 
     def covers(self, lonlat: np.ndarray) -> np.ndarray:
-        """Say of which points inside areas the encoder knows something; here of all, (n,) bool."""
+        """Say for which points inside areas the encoder has data, (n,) bool; by default for all."""
         return np.ones(len(lonlat), dtype=bool)
 
     @property

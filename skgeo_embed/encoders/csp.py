@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skgeo_embed.encoders.shared_docs import share_docs
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.torchspatial import TorchSpatialEncoder
 
 
@@ -19,17 +19,7 @@ class CSPEncoder(TorchSpatialEncoder):
     model : str or path-like, default=None
         Path of a checkpoint (``.pth.tar`` with `params` and `state_dict`). There is no default:
         CSP's files state no licence. With None the error says where to get them.
-    scaling : {"degrees", "unit"}, default="degrees"
-        What the network is given: degrees, as it was trained, or longitude / 180 and latitude /
-        90, as later users (SatCLIP's notebook among them) did.
-    layer : {"embedding", "hidden"}, default="embedding"
-        The encoder's output, or its last hidden layer.
-    {normalize}
-    {device}
-    dtype : {"float32", "float64"}, default="float32"
-        Precision of the network and of the output; positions are encoded in float64.
-    {batch_size}
-    {places}
+    {torchspatial}
 
     Attributes
     ----------

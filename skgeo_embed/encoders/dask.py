@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_dask(transformer: Any, collection: Any, *, reset: bool) -> None:
-    """Say what is wrong with the columns of a dask collection, without computing any."""
+    """Raise if the columns of a dask collection cannot be used, without computing any."""
     reader = transformer.reader_
     named = reader.lon is not None or reader.lat is not None
     sample = recognise(collection.sample(), columns_are_named=named)

@@ -43,7 +43,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def xarray_maker() -> Any:
-    """Return xarray's DataArray, or say what to install."""
+    """Return xarray's DataArray, or raise an error that says what to install."""
     try:
         from xarray import DataArray
     except ImportError as error:

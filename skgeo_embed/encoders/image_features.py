@@ -11,7 +11,7 @@ from skgeo_embed.places.numbers import to_numpy
 
 
 def features_of_images(features: Any, name: str) -> np.ndarray:
-    """Copy features to float32; what is masked or not a real number is refused."""
+    """Copy features to float32, and refuse masked values and complex numbers."""
     if hasattr(features, "toarray"):
         raise ModelFormatError(f"{name} is a sparse {type(features).__name__}; use toarray().")
     try:
@@ -31,7 +31,7 @@ def features_of_images(features: Any, name: str) -> np.ndarray:
             f"{masked} of {table.size} values of {name} are masked; leave these images out."
         )
     try:
-        with np.errstate(over="ignore"):  # what is infinite is refused with its row
+        with np.errstate(over="ignore"):  # infinite values raise later, with their rows
             return np.array(data, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelFormatError(f"{name} is not a table of numbers: {error}") from error

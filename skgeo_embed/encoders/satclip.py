@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin, PushMixin
 from skgeo_embed.encoders.network import NETWORK_CONSTRAINTS, NetworkTransformer
-from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
         return path
 
     def _trained_module(self) -> LocationEncoder:
-        """Return the network that is worth a file, or say why there is none."""
+        """Return the trained network, or raise if there is none to save."""
         from skgeo_embed.nn.location import LocationEncoder
 
         if self._options.layer == "content":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sklearn.utils._param_validation import StrOptions
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.network import NETWORK_CONSTRAINTS
-from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.third_party import ThirdPartyEncoder, store_parameters
 
 if TYPE_CHECKING:
@@ -31,18 +31,7 @@ class TorchSpatialEncoder(ThirdPartyEncoder):
     model : str or path-like, default=None
         Path of a checkpoint (``.pth.tar`` with `params` and `state_dict`). There is no default;
         with None the error says where to get them.
-    scaling : {"degrees", "unit"}, default="degrees"
-        What a grid's network is given: degrees, as it was trained, or longitude / 180 and
-        latitude / 90, as later users of CSP (SatCLIP's notebook among them) did. Other encodings
-        take "degrees" alone.
-    layer : {"embedding", "hidden"}, default="embedding"
-        The encoder's output, or its last hidden layer.
-    {normalize}
-    {device}
-    dtype : {"float32", "float64"}, default="float32"
-        Precision of the network and of the output; positions are encoded in float64.
-    {batch_size}
-    {places}
+    {torchspatial}
 
     Attributes
     ----------

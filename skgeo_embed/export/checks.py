@@ -89,7 +89,7 @@ def largest_deviation(
 def rows_to_check(
     graph: Graph, table: Columns, kinds: dict[str, str]
 ) -> tuple[dict[str, np.ndarray], Any]:
-    """Make rows whose places and values are hard, as inputs of a file and as a table.
+    """Make test rows with difficult places and values, as inputs of a file and as a table.
 
     `kinds` says which columns of the table are dates or durations.
     """

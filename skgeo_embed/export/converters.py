@@ -69,7 +69,7 @@ def _converted(estimator: Any, columns: Columns) -> list[tuple[str, int]]:
     for kind in (DoubleTensorType, FloatTensorType):
         try:
             model, examples = _convert_and_run(estimator, kind, columns.width)
-        except Exception as error:  # those of onnxruntime have no class in common
+        except Exception as error:  # onnxruntime's errors have no common class
             errors.append(error)
             continue
         return _included(columns.graph, model, examples, numbers, kind is FloatTensorType)

@@ -1,4 +1,4 @@
-"""What skops must be told to trust in a saved pipeline of places."""
+"""Names of the types that skops must trust to load a saved pipeline of places."""
 
 from __future__ import annotations
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import KDTree
 from scipy.stats import binomtest
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skgeo_embed._sphere import EARTH_RADIUS_KM, unit_vectors
+from skgeo_embed._sphere import nearest_km
 from skgeo_embed.inspection._earth import BLUE, ORANGE, import_pyplot, root_figure
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
+from skgeo_embed.inspection._several_plots import bands_of_distance, block_of_rows
+from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates
 from skgeo_embed.prediction.rows import read_labels
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROWS_IN_A_BAND = 30  # at least, of distance
-MOST_BANDS = 12
 MOST_SHOWN = 40  # groups in a plot
 
 
@@ -141,15 +139,11 @@ def _groups(
     lonlat = find_coordinates(coords, None)
     check_consistent_length(lonlat, np.empty(n_rows))
     if by == "block":
-        splitter = SpatialBlockKFold(2, block_size=block_size)  # type: ignore[arg-type]
-        block = np.unique(splitter.blocks(lonlat), return_inverse=True)[1]
-        return "block", block.ravel(), {"lon": lonlat[:, 0], "lat": lonlat[:, 1]}
-    known = unit_vectors(find_coordinates(train_coords, None))
-    chord = KDTree(known).query(unit_vectors(lonlat))[0]
-    distance = 2 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2, 0, 1))
-    n_bands = int(np.clip(n_rows // ROWS_IN_A_BAND, 1, MOST_BANDS))
+        block = block_of_rows(lonlat, block_size)
+        return "block", block, {"lon": lonlat[:, 0], "lat": lonlat[:, 1]}
+    distance = nearest_km(lonlat, find_coordinates(train_coords, None))
     band = np.empty(n_rows, dtype=int)
-    for number, rows in enumerate(np.array_split(np.argsort(distance, kind="stable"), n_bands)):
+    for number, rows in enumerate(bands_of_distance(distance)):
         band[rows] = number
     return "band", band, {"distance_km": distance}
 

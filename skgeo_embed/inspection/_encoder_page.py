@@ -164,7 +164,7 @@ def _picture_axes(region: Sequence[float], resolution: float) -> tuple[np.ndarra
 
 
 def _compared_resolution(edges: Region, shown: np.ndarray) -> float:
-    """Return the size of a cell in degrees of which as many as are shown fit into MOST_BYTES."""
+    """Return the size of a cell in degrees at which all shown cells together take MOST_BYTES."""
     west, south, east, north = edges
     square_degrees = (east - west) * (north - south) * shown.mean()
     return float(np.sqrt(square_degrees * N_COMPARED / MOST_BYTES))
@@ -184,7 +184,7 @@ class _Compared:
         start = 0
         for rows, features in grid_blocks(encoder, lon, lat):
             centred = features[shown[rows]] - strongest.mean_
-            # by the size of all features: what is left out is nearly orthogonal for two places
+            # divided by the norm of all features: the components left out are nearly orthogonal
             size = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
             scores = centred @ strongest.components_.T
             self.features[start : start + len(scores)] = np.round(STEPS * scores / size)

@@ -64,7 +64,7 @@ def group_importance(
         the places that the correction by neighbours reads, and a group for each layer of content,
         such as "content: elevation"; both are parts of "place".
     cv : int, splitter or iterable of pairs, default=None
-        Folds; splitters get the places. None is five random folds. In folds of blocks the
+        Folds; splitters get X. None is five random folds. In folds of blocks the
         importance is that for predictions far from the labels, where neighbours tell little.
     scoring : str, callable or None, default=None
         As in scikit-learn; None is the model's own score.
@@ -179,7 +179,7 @@ def _check_columns(groups: Mapping[str, Sequence[Any]], frame: pd.DataFrame) -> 
 
 
 class _NeighboursElsewhere(BaseEstimator):
-    """A fitted model whose correction reads other places than its learners."""
+    """A fitted model that gives its learners and its correction different places."""
 
     def __init__(self, model: CorrectedEstimator, lonlat: np.ndarray) -> None:
         self.model = model

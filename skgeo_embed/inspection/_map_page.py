@@ -29,7 +29,7 @@ MOST_LABELS = 5_000
 BOUNDS = ("lower", "upper")
 CLASS, PROBABILITY, DISSIMILARITY = "class", "probability_", "dissimilarity"
 VERDICT_COLOURS = ["#d55e00", "#56b4e9"]
-# told apart by colour-blind readers (Okabe and Ito, "Color Universal Design", 2008)
+# colour-blind readers can tell them apart (Okabe and Ito, "Color Universal Design", 2008)
 CLASS_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
 NO_BREAK = "\u00a0"  # between a number and its unit
 TRANSPARENT = "rgba(0,0,0,0)"
@@ -194,7 +194,7 @@ class _Labels:
 
 
 def _numbers_and_words(column: pd.Series, band: Band) -> tuple[np.ndarray, list[str]]:
-    """Return what the colours of a column of labels are chosen by, and what is written."""
+    """Return the numbers that colour a column of labels, and the words that are written."""
     missing = column.isna().to_numpy()
     if band.classes is None:
         try:
@@ -282,7 +282,7 @@ def _described(band: Band, bands: list[Band]) -> dict[str, Any]:
 
 
 def _scale(band: Band, bands: list[Band]) -> str:
-    """Return what bands with one scale of colours share: bounds have that of their prediction."""
+    """Return the key of a band's scale of colours; bounds share the scale of their prediction."""
     kind, _, output = band.name.partition("_")
     output = output or "prediction"
     bounds = kind in BOUNDS and output in {other.name for other in bands}

@@ -17,11 +17,10 @@ from skgeo_embed.inspection._earth import (
     draw_frame,
     draw_image,
     draw_land,
-    in_degrees,
     map_panels,
     region_around,
-    within,
 )
+from skgeo_embed.inspection._several_plots import draw_points
 from skgeo_embed.places.columns import find_lonlat
 from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates
@@ -259,16 +258,15 @@ class ProbabilityMapDisplay:
         edges: Any = "0.6"
         if self.y_true is not None:
             edges = np.where(self.y_true[order] == name, "black", "none")
-        return ax.scatter(
-            within(region, self.lonlat[order, 0]),
-            self.lonlat[order, 1],
+        return draw_points(
+            ax,
+            self.lonlat[order],
+            region,
             c=values[order],
             s=np.clip(4000 / len(order), 8, 40),
             linewidths=0.2 if self.y_true is None else 0.8,
             edgecolors=edges,
-            zorder=4,
             **colours,
-            **in_degrees(ax),
         )
 
 

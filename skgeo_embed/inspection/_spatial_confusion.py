@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,29 +11,21 @@ from sklearn.metrics import confusion_matrix
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from skgeo_embed.inspection._earth import (
-    draw_frame,
-    draw_land,
-    in_degrees,
-    map_panels,
-    region_around,
-    within,
-)
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
+from skgeo_embed.inspection._earth import draw_frame, draw_land, region_around, within
+from skgeo_embed.inspection._several_plots import SeveralPlots, block_of_rows, draw_blocks
+from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-KINDS = ("accuracy", "confusions", "matrix")
-# told apart by colour-blind readers (Okabe and Ito, "Color Universal Design", 2008)
+# colour-blind readers can tell them apart (Okabe and Ito, "Color Universal Design", 2008)
 PAIR_COLOURS = ("#D55E00", "#0072B2", "#F0E442", "#CC79A7", "#56B4E9")
 OTHER, RIGHT = "0.45", "white"
 
 
-class SpatialConfusionDisplay:
+class SpatialConfusionDisplay(SeveralPlots):
     """Confusion of classes by block: how often, which classes, and in how many blocks.
 
     Errors that come together in a few blocks are a matter of these regions; errors of the same
@@ -72,9 +64,6 @@ class SpatialConfusionDisplay:
     >>> int(display.confusion.sum()) == len(X[1::4])
     True
     """
-
-    axes_: np.ndarray
-    figure_: Figure
 
     def __init__(self, confusion: np.ndarray, lonlat: np.ndarray, labels: np.ndarray) -> None:
         self.confusion = confusion
@@ -187,8 +176,7 @@ class SpatialConfusionDisplay:
         missing = sorted(set(found.tolist()) - set(names.tolist()))
         if missing:
             raise ValueError(f"labels lacks {missing}, which y_true or y_pred holds.")
-        splitter = SpatialBlockKFold(2, block_size=block_size)  # type: ignore[arg-type]
-        _, member = np.unique(splitter.blocks(lonlat), return_inverse=True)
+        member = block_of_rows(lonlat, block_size)
         region = region_around(lonlat)
         places = np.column_stack([within(region, lonlat[:, 0]), lonlat[:, 1]])
         blocks = [np.flatnonzero(member == block) for block in range(member.max() + 1)]
@@ -199,33 +187,12 @@ class SpatialConfusionDisplay:
         )
         return display.plot(kind=kind, axes=axes)
 
-    def plot(
-        self, *, kind: str | Sequence[str] | None = None, axes: Any = None
-    ) -> SpatialConfusionDisplay:
-        """Draw the confusion.
-
-        Parameters
-        ----------
-        kind, axes
-            As for `from_predictions`.
-
-        Returns
-        -------
-        self : SpatialConfusionDisplay
-            With `axes_` and `figure_`.
-        """
-        kinds = list(KINDS) if kind is None else [kind] if isinstance(kind, str) else list(kind)
-        if not kinds or not set(kinds) <= set(KINDS):
-            raise ValueError(f"kind must be among {', '.join(KINDS)}, got {kind!r}.")
-        self.axes_, self.figure_ = map_panels(axes, kinds, region_around(self.lonlat))
-        draw = {
+    def _drawings(self) -> dict[str, Callable[[Axes], None]]:
+        return {
             "accuracy": self._draw_accuracy,
             "confusions": self._draw_confusions,
             "matrix": self._draw_matrix,
         }
-        for name, ax in zip(kinds, self.axes_, strict=True):
-            draw[name](ax)
-        return self
 
     def _draw_accuracy(self, ax: Axes) -> None:
         right = np.trace(self.confusion, axis1=1, axis2=2) / self.confusion.sum(axis=(1, 2))
@@ -285,19 +252,10 @@ class SpatialConfusionDisplay:
 
     def _draw_blocks(self, ax: Axes, **colours: Any) -> Any:
         region = region_around(self.lonlat)
-        counts = self.confusion.sum(axis=(1, 2))
         draw_land(ax, region)
-        return ax.scatter(
-            within(region, self.lonlat[:, 0]),
-            self.lonlat[:, 1],
-            s=np.clip(300 * counts / counts.max(), 16, None),
-            linewidths=0.5,
-            edgecolors="0.25",
-            zorder=4,
-            **colours,
-            **in_degrees(ax),
-        )
+        counts = self.confusion.sum(axis=(1, 2))
+        return draw_blocks(ax, self.lonlat, region, counts, smallest=16, **colours)
 
     def _wrong(self) -> np.ndarray:
-        """Return the confusion without what is right."""
+        """Return the confusion with its diagonal, the right predictions, set to 0."""
         return self.confusion * ~np.eye(len(self.labels), dtype=bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,25 +16,28 @@ from skgeo_embed.inspection._earth import (
     ORANGE,
     draw_frame,
     draw_land,
-    in_degrees,
-    map_panels,
     region_around,
     within,
 )
-from skgeo_embed.model_selection._spatial import SpatialBlockKFold, taken_by
+from skgeo_embed.inspection._several_plots import (
+    SeveralPlots,
+    bands_of_distance,
+    block_of_rows,
+    draw_blocks,
+    draw_points,
+)
+from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import plain_column
 from skgeo_embed.places.reading import find_coordinates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-KINDS = ("map", "blocks", "distance", "variogram")
 FEWEST_PLACES = 10  # of a variogram
 N_PAIRS = 200_000  # of rows, drawn for the variogram
 
 
-class SpatialErrorDisplay:
+class SpatialErrorDisplay(SeveralPlots):
     """Errors of predictions: on a map, by block, by distance to the training data, by lag.
 
     Use :meth:`from_estimator` or :meth:`from_predictions`. An error is prediction less truth.
@@ -74,9 +77,6 @@ class SpatialErrorDisplay:
     >>> len(display.axes_)
     4
     """
-
-    axes_: np.ndarray
-    figure_: Figure
 
     def __init__(
         self,
@@ -203,51 +203,20 @@ class SpatialErrorDisplay:
         display = cls(lonlat, errors, train_lonlat=train, block_size=block_size, unit=unit)
         return display.plot(kind=kind, axes=axes)
 
-    def plot(
-        self, *, kind: str | Sequence[str] | None = None, axes: Any = None
-    ) -> SpatialErrorDisplay:
-        """Draw the errors.
-
-        Parameters
-        ----------
-        kind, axes
-            As for `from_predictions`.
-
-        Returns
-        -------
-        self : SpatialErrorDisplay
-            With `axes_` and `figure_`.
-        """
-        kinds = self._kinds(kind)
-        self.axes_, self.figure_ = map_panels(axes, kinds, region_around(self.lonlat))
-        draw = {
+    def _drawings(self) -> dict[str, Callable[[Axes], None]]:
+        return {
             "map": self._draw_map,
             "blocks": self._draw_blocks,
             "distance": self._draw_distance,
             "variogram": self._draw_variogram,
         }
-        for name, ax in zip(kinds, self.axes_, strict=True):
-            draw[name](ax)
-        return self
 
-    def _kinds(self, kind: str | Sequence[str] | None) -> list[str]:
-        if kind is None:
-            lacking = {
-                "distance": self.train_lonlat is None,
-                "variogram": self._n_places() < FEWEST_PLACES,
-            }
-            return [name for name in KINDS if not lacking.get(name, False)]
-        kinds = [kind] if isinstance(kind, str) else list(kind)
-        unknown = [name for name in kinds if name not in KINDS]
-        if unknown or not kinds:
-            raise ValueError(f"kind must be among {', '.join(KINDS)}, got {kind!r}.")
-        if "distance" in kinds and self.train_lonlat is None:
-            raise ValueError('kind="distance" needs train_coords, the places of the training rows.')
-        if "variogram" in kinds and self._n_places() < FEWEST_PLACES:
-            raise ValueError(
-                f"a variogram needs at least {FEWEST_PLACES} places, got {self._n_places()}."
-            )
-        return kinds
+    def _what_is_missing(self, kind: str) -> str | None:
+        if kind == "distance" and self.train_lonlat is None:
+            return 'kind="distance" needs train_coords, the places of the training rows.'
+        if kind == "variogram" and self._n_places() < FEWEST_PLACES:
+            return f"a variogram needs at least {FEWEST_PLACES} places, got {self._n_places()}."
+        return None
 
     def _n_places(self) -> int:
         return len(np.unique(self.lonlat, axis=0))
@@ -257,42 +226,30 @@ class SpatialErrorDisplay:
         order = np.argsort(np.abs(self.errors))  # the largest on top
         size = np.clip(4000 / len(order), 4, 40)
         draw_land(ax, region)
-        shown = ax.scatter(
-            within(region, self.lonlat[order, 0]),
-            self.lonlat[order, 1],
+        shown = draw_points(
+            ax,
+            self.lonlat[order],
+            region,
             c=self.errors[order],
             s=size,
             linewidths=0.2,
             edgecolors="0.25",
-            zorder=4,
             **_diverging(self.errors),
-            **in_degrees(ax),
         )
         draw_frame(ax, region, "Error at each place")
         self._colour_bar(ax, shown, self.errors)
 
     def _draw_blocks(self, ax: Axes) -> None:
         region = region_around(self.lonlat)
-        splitter = SpatialBlockKFold(2, block_size=self.block_size)  # type: ignore[arg-type]
-        _, member, counts = np.unique(
-            splitter.blocks(self.lonlat), return_inverse=True, return_counts=True
-        )
+        member = block_of_rows(self.lonlat, self.block_size)
+        counts = np.bincount(member)
         mean, lon, lat = (
             np.bincount(member, values) / counts
             for values in (self.errors, within(region, self.lonlat[:, 0]), self.lonlat[:, 1])
         )
         draw_land(ax, region)
-        shown = ax.scatter(
-            lon,
-            lat,
-            c=mean,
-            s=np.clip(300 * counts / counts.max(), 12, None),
-            linewidths=0.5,
-            edgecolors="0.25",
-            zorder=4,
-            **_diverging(mean[member]),
-            **in_degrees(ax),
-        )
+        places, colours = np.column_stack([lon, lat]), _diverging(mean[member])
+        shown = draw_blocks(ax, places, region, counts, smallest=12, c=mean, **colours)
         draw_frame(ax, region, f"Mean error of {len(counts)} blocks")
         self._colour_bar(ax, shown, mean)
 
@@ -301,7 +258,7 @@ class SpatialErrorDisplay:
         distance = nearest_km(self.lonlat, self.train_lonlat)
         distance = np.maximum(distance, 0.1 * max(np.median(distance), 1e-3))  # the axis is log
         size = np.abs(self.errors)
-        bands = _bands(distance)
+        bands = bands_of_distance(distance)
         middle = np.array([np.median(distance[rows]) for rows in bands])
         low, half, high = np.array([np.quantile(size[rows], (0.1, 0.5, 0.9)) for rows in bands]).T
         ax.plot(distance, size, ".", color="0.75", markersize=2, zorder=1)
@@ -351,13 +308,6 @@ def _diverging(values: np.ndarray) -> dict[str, Any]:
     """Return colours for both signs, safe for colour-blind readers, up to the 98 % quantile."""
     limit = float(np.quantile(np.abs(values), 0.98)) or 1.0
     return {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
-
-
-def _bands(distance: np.ndarray) -> list[np.ndarray]:
-    """Split rows, sorted by distance, into bands of equal size."""
-    return np.array_split(
-        np.argsort(distance, kind="stable"), int(np.clip(len(distance) // 30, 1, 12))
-    )
 
 
 def _nearest_pairs(lonlat: np.ndarray) -> np.ndarray:

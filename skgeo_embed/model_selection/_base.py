@@ -44,7 +44,7 @@ class BufferedSplitter(SpatialSplitter):
 
 
 class KFoldSplitter(SpatialSplitter):
-    """Base of the splitters that make as many folds as they are told."""
+    """Base of the splitters with a given number of folds."""
 
     n_splits: int
 

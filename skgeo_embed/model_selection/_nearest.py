@@ -275,7 +275,7 @@ def _merged_clusters(labels: _LabelledPlaces, n_splits: int) -> Iterator[tuple[i
 
 
 def _units(places: np.ndarray) -> np.ndarray:
-    """Number what is clustered: places, or of many places the cells of a fine grid."""
+    """Number the places to be clustered; if there are many, number the cells of a fine grid."""
     if len(places) <= MOST_UNITS:
         return np.arange(len(places))
     degrees = span(places)

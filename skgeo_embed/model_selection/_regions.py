@@ -53,7 +53,7 @@ class LeaveOneRegionOut(BufferedSplitter):
     [0 1 2] [3]
     """
 
-    # as scikit-learn's own splitters by groups: they are routed without being asked for
+    # groups are routed without a request, as for scikit-learn's own splitters by groups
     __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
 
     def __init__(self, *, buffer_km: float = 0.0, regions: Any = None) -> None:
@@ -173,7 +173,7 @@ def _numbers_of_regions(regions: Any, lonlat: np.ndarray) -> np.ndarray:
 
 
 def _nearest_polygons(polygons: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
-    """Return the number of the polygon whose outline is nearest by great circle to each place."""
+    """Return the number of the polygon with the nearest outline to each place, by great circle."""
     import shapely
 
     west, south, east, north = shapely.bounds(polygons).T

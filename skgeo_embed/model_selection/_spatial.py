@@ -278,6 +278,6 @@ def span(lonlat: np.ndarray) -> float:
 
 
 def taken_by(method: Any, **arguments: Any) -> dict[str, Any]:
-    """Return those of the arguments that are given and that the method takes."""
+    """Return the arguments that are not None and that the method accepts."""
     known = signature(method).parameters
     return {name: v for name, v in arguments.items() if v is not None and name in known}

@@ -21,7 +21,7 @@ N_PARTNERS = 800  # rows that pairs of one anchor are made with
 N_LAGS = 20
 LONGEST = 0.5  # of the places' extent: lags beyond are not looked at
 N_NEIGHBORS = 5
-N_PERMUTATIONS = 99  # in none of which noise is as smooth as it is, once in a hundred times
+N_PERMUTATIONS = 99  # noise is smoother than all of them once in a hundred times
 ROUNDS = 6  # in which lags are narrowed down to the range
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LARGEST_LOGIT_SCALE = 50.0
-LARGEST_REPEATED = 2**24  # bytes of a tensor whose numbers are in its file once
+LARGEST_REPEATED = 2**24  # bytes of a tensor that repeats (expands) the numbers in its file
 LARGEST_WEIGHT = 1e30  # products of larger ones are infinite in single precision
 READING_ERRORS = (  # what Python, zip and torch raise of a file of another structure than expected
     ArithmeticError,
@@ -129,7 +129,7 @@ def _read_through(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
 
 
 def check_output(network: nn.Module, outputs: Callable[[nn.Module], Any], where: Any) -> None:
-    """Refuse finite weights whose products are not: run a network in single precision.
+    """Run a network in single precision, and raise if its output is not finite.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def fill_network(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def checked_logit_scale(scale: Tensor, where: str | Path) -> float:
-    """Return a logit scale: one finite number whose temperature is neither 0 nor infinite."""
+    """Return a logit scale: one finite number with a temperature that is neither 0 nor infinite."""
     if scale.numel() != 1:
         raise ModelFormatError(
             f"{where}: 'logit_scale' has shape {tuple(scale.shape)}, not one value."

@@ -99,7 +99,7 @@ def check_digests(config: dict[str, Any], weights_sha256: str, folder: Path) -> 
 
 
 def _digest_of(config: dict[str, Any]) -> str:
-    """Hash what of a config says how its weights are used."""
+    """Hash the parts of a config that determine how its weights are used."""
     used = {key: config.get(key) for key in ("location", "image", "content", "default_layer")}
     return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
 

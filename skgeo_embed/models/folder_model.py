@@ -119,7 +119,7 @@ class FolderModel(ModelFile):
         check_digests(self._config, self.origin.sha256, self._folder)
 
     def _read(self, prefix: str) -> dict[str, Tensor]:
-        """Read tensors of the very file whose hash is known."""
+        """Read tensors from the file that was hashed, and raise if it has changed."""
         with self.origin.as_found():
             return read_weights(self._folder, prefix, _packed_shapes(self._config))
 

@@ -160,7 +160,7 @@ def _check_names(repository: str, filename: str, options: HubOptions, dataset: b
     except Exception as error:
         if not _is_network_error(error):
             raise
-        return  # the download says what is wrong, or takes the copy in the cache
+        return  # the download raises the error, or uses the cached copy
     for what, name in (("ETag", metadata.etag), ("commit", metadata.commit_hash)):
         if name is not None and (not re.fullmatch(r"[\w.+=-]+", name) or set(name) <= {"."}):
             raise ModelDownloadError(
@@ -241,7 +241,9 @@ def _explained(repository: str, filename: str, options: HubOptions) -> Iterator[
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise _missing_locally(what, options, error, by_hand) from error
-    except errors.EntryNotFoundError as error:  # of which the local one is a kind
+    except (
+        errors.EntryNotFoundError
+    ) as error:  # base of LocalEntryNotFoundError, so it comes second
         raise ModelNotFoundError(
             f"{repository} has no file {filename!r}; it is not a repository that skgeo_embed can "
             f"read. {by_hand}"

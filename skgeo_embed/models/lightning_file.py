@@ -1,4 +1,4 @@
-"""SatCLIP checkpoints, and those of this library's own runs, which have the same format."""
+"""Checkpoints of SatCLIP and of this library's runs, in the same format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TRUST = (
 
 
 class LightningModel(ModelFile):
-    """A SatCLIP checkpoint, read when it is first asked for a tower."""
+    """A SatCLIP checkpoint, which is read when its first tower is built."""
 
     def __init__(
         self, origin: Origin, known: SatCLIPCheckpoint | None, *, allow_pickle: bool
@@ -189,11 +189,11 @@ def vision_of_checkpoint(
     weights = _tensors(state, _VISUAL_PREFIX)
     described = content.get(TOWER_KEY)
     if isinstance(described, dict):  # written by this library
-        apart = described["weights"]  # those of a frozen tower, or None
+        apart = described["weights"]  # the weights of a frozen tower, or None
         return dict(described["description"]), weights if apart is None else _tensors(apart, "")
     if not weights:
         raise ModelFormatError(f"{path} holds no image tower (no key begins with 'model.visual.').")
-    if own:  # the user's module says what it is
+    if own:  # the user's own module needs no description
         return {}, weights
     hyper = _hyper_parameters(content)
     return tower_of_checkpoint(hyper.get("vision_layers"), weights), weights

@@ -1,4 +1,4 @@
-"""Models of every format: what they are asked for, and how towers are built from tensors."""
+"""The interface of models in every format, and how towers are built from tensors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Origin:
 
     @contextmanager
     def as_found(self) -> Iterator[None]:
-        """Refuse what was read if the file is not the one any more whose hash is known."""
+        """Raise if the file that was read is no longer the file that was hashed."""
         yield
         if not self.is_unchanged():
             raise ModelFormatError(
@@ -77,7 +77,7 @@ class Origin:
             )
 
     def facts(self) -> dict[str, Any]:
-        """Return what users are told."""
+        """Return the facts that `encoder_info_` shows."""
         return {
             "name": self.name,
             "source": self.source,
@@ -89,19 +89,19 @@ class Origin:
 
 def local_origin(source: str, name: str, path: Path) -> Origin:
     """Take the hash of a file."""
-    state = file_state(path)  # first: what is written while it is hashed is another state
+    state = file_state(path)  # before the hash, so that a write during hashing shows as a change
     return Origin(source, name, path, file_sha256(path), state=state)
 
 
 class ModelFile(ABC):
-    """A model that was found and described; its towers are read when asked for."""
+    """A model that was found and described. Its towers are read on demand."""
 
     origin: Origin
     licence: str | None = None
     trained_on: str | None = None
     default_layer: str = "embedding"
     harmonics: str = "exact"  # what its weights were trained with
-    details: dict[str, Any]  # what else is known of its training
+    details: dict[str, Any]  # further facts about its training
     description: dict[str, Any] | None = None  # of the location tower, beside the weights' hash
 
     @property
@@ -148,7 +148,7 @@ def build_location(
                 f"encoder in {where} uses {calculation!r} ones; pass harmonics='exact'."
             )
         try:
-            with torch.device("meta"):  # no memory, no random numbers for what is replaced
+            with torch.device("meta"):  # no memory or random numbers for weights that are replaced
                 module = LocationEncoder(**config)
             module.load_state_dict(weights, assign=True)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

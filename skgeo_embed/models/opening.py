@@ -87,7 +87,7 @@ def find_model(
 
 def _open_folder(source: str, name: str, path: Path) -> FolderModel:
     weights = path / WEIGHTS_NAME
-    state = file_state(weights)  # first: what is written while it is hashed is another state
+    state = file_state(weights)  # before the hash, so that a write during hashing shows as a change
     bundled = source == "bundled"  # a search fits its encoder hundreds of times
     sha256 = _known_sha256(weights, state) if bundled else file_sha256(weights)
     return FolderModel(Origin(source, name, path, sha256, state=state))
@@ -172,7 +172,7 @@ def _spectral_decay(file: ModelFile) -> float:
 
 
 def _facts_of_untrained(file: ModelFile, module: EncodedNetwork) -> dict[str, Any]:
-    """Return what users are told: a feature grid comes from the file, the weights do not."""
+    """Return the facts of an untrained encoder; only a feature grid comes from the file."""
     facts = {**file.facts, "name": f"{file.origin.name}, untrained", "untrained": True}
     if "feature_grid" not in module.config:
         return {**facts, "licence": None, "trained_on": None}
@@ -199,7 +199,7 @@ def open_content(
     variant = "content"
     if isinstance(file, FolderModel):
         variant += f" {file.content_description()}"
-    if isinstance(file, ModuleModel):  # its hash is that of the network alone
+    if isinstance(file, ModuleModel):  # its own hash covers the network alone
         variant += f" {_content_sha256(file.content())}"
     reopen = reopening(open_content, file.origin, options, allow_pickle=allow_pickle)
     loaded = load_encoder(file, variant, partial(_content_network, file), reopen=reopen)

@@ -108,7 +108,7 @@ class ThirdPartyRow:
     sha256: str | None = None
 
 
-# hashes of TorchSpatial's checkpoints whose features were compared with published ones, by data set
+# hashes of the TorchSpatial checkpoints that were compared with published features, by data set
 # and encoder: files of pre_trained_models at commit 9f8d833
 TORCHSPATIAL_FILES = {
     "fmow_space2vec-theory": "26e3428edddfb7392ff2487bcc40ca6e7eafcc9d77992d5d0a7d194fcb359156",

@@ -51,7 +51,7 @@ class AreaSampling:
 
 
 def area_sampling(points: int | str, statistic: Literal["mean", "std"]) -> AreaSampling:
-    """Read what an estimator was told of areas.
+    """Read an estimator's parameters for areas.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _in_polygons(polygons: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _shared_out(counts: np.ndarray, size: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Whole numbers of points for parts, by their size, that sum to those of their areas."""
+    """Divide each area's number of points among its parts, in proportion to their size."""
     total = np.bincount(of, size, minlength=len(counts))
     n_parts = np.bincount(of, minlength=len(counts))
     flat = total[of] == 0  # of slivers each part counts alike

@@ -100,7 +100,7 @@ def are_numbered(names: Sequence[Any]) -> bool:
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """Refuse what is not (n, 2)."""
+    """Raise if coordinates do not have the shape (n, 2)."""
     if len(shape) != 2:
         raise CoordinateError(
             f"Expected 2D array, got {len(shape)}D array instead (shape {shape}): {ACCEPTED}. "

@@ -1,4 +1,4 @@
-"""From whatever holds numbers to float64, with what is missing as NaN."""
+"""Conversion of columns of any kind to float64, with missing values as NaN."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def as_array(values: Any, what: str, unit: str = " in degrees") -> np.ndarray:
 
 
 def _check_rows(rows: Any, what: str, unit: str) -> None:
-    """Refuse rows whose names would be lost, and booleans, which an array makes numbers of."""
+    """Raise for rows with names, which would be lost, and for booleans, which are not degrees."""
     for number, row in enumerate(rows):
         if hasattr(row, "_fields") or comes_from_package(row, "pandas") or isinstance(row, dict):
             names = list(_names_of_row(row))

@@ -18,7 +18,7 @@ KINDS = frozenset(
 
 
 def mixed_kinds(areas: np.ndarray) -> tuple[np.ndarray, str]:
-    """Find geometries that are of several kinds at once: rows, and what is wrong there."""
+    """Find geometries that are neither points, lines nor polygons; return rows and a message."""
     kinds = np.array([getattr(area, "geom_type", "Point") for area in areas])
     wrong = np.flatnonzero(~np.isin(kinds, list(KINDS)))
     first = f"(first: row {wrong[0]}, a {kinds[wrong[0]]})" if len(wrong) else ""
@@ -43,7 +43,7 @@ def doubtful_edges(areas: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, st
             lines = shapely.get_parts(areas[row])
         edges = np.concatenate([np.diff(shapely.get_coordinates(line), axis=0) for line in lines])
         longest = np.abs(edges[:, 0]).max()
-        # what goes once round along a parallel is meant so
+        # an edge once round the Earth along a parallel is meant as drawn
         round_once = (np.abs(np.abs(edges[:, 0]) - 360) < 1e-9) & (edges[:, 1] == 0)
         is_line = shapely.get_dimensions(areas[row]) == 1
         doubtful = (np.abs(edges[:, 0]) > 180) & (is_line | ~round_once)

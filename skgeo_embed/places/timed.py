@@ -14,7 +14,7 @@ from skgeo_embed.places.reading import Coordinates, Reader
 
 @dataclass(frozen=True)
 class TimedReader(Reader):
-    """How an estimator reads places whose time is a column.
+    """Reads places together with a column of their times.
 
     Attributes
     ----------

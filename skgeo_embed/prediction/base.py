@@ -128,7 +128,7 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
     def _fit_rows(
         self, X: Any, y: np.ndarray, lonlat: np.ndarray, coords: Any, groups: Any
     ) -> None:
-        """Fit on rows whose places are read; it sets `estimator_`."""
+        """Fit on rows and their places, and set `estimator_`."""
         raise NotImplementedError
 
     def _places(self, X: Any, coords: Any) -> np.ndarray:
@@ -186,7 +186,7 @@ def as_probabilities(corrected: np.ndarray) -> np.ndarray:
 
 
 def probabilities_of(model: Any, X: Any, classes: np.ndarray, **given: Any) -> np.ndarray:
-    """Return probabilities of classes, (n, n_classes), some of which the model may not know."""
+    """Return probabilities, (n, n_classes); they are 0 for classes that the model does not know."""
     known = model.predict_proba(X, **given)
     found = np.zeros((len(known), len(classes)))
     found[:, np.searchsorted(classes, model.classes_)] = known

@@ -189,7 +189,7 @@ def choose_local(held: HeldOut, level: float, *, always: bool) -> int:
             bound[new, 1:] *= LocalScale(others, bands, level, enough).at(held.lonlat[new])
         excess = (held.error[:, None] - bound)[judged]
         loss[kind] = np.maximum(level * excess, (level - 1) * excess).mean(axis=0)
-        share = (excess <= 0).mean(axis=0)  # in the end that of blocks
+        share = (excess <= 0).mean(axis=0)  # after the loop, the share in blocks
     if not (np.isfinite(loss[:, 0]) & (loss[:, 0] > 0)).all():  # nothing to improve, or to compare
         return enough[0] if always else 0
     relative = (loss / loss[:, :1]).mean(axis=0)

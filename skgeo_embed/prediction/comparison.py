@@ -62,7 +62,7 @@ def compare_encoders(
         Numbers or classes. Text, booleans and at most 20 different integers are classes, unless
         `estimator` says otherwise.
     cv : int, splitter or iterable of pairs, default=None
-        Folds; splitters get the places. None scores twice: on five random folds, which measure
+        Folds; splitters get X and y. None scores twice: on five random folds, which measure
         predictions between your rows, and on five folds of whole blocks,
         ``SpatialBlockKFold(5, block_size="auto")``, which measure predictions far from them. An int
         means scikit-learn's folds without shuffling.
@@ -132,8 +132,8 @@ def compare_encoders(
     table, places = _read_table(X, lon, lat)
     target = _read_target(y, len(places))
     classes = _are_classes(target, estimator)
-    folds = _make_folds(cv, places, target, groups, classes)
-    if table is places:  # whose columns have names of their own
+    folds = _make_folds(cv, table, places, target, groups, classes)
+    if table is places:  # its columns are named "lon" and "lat"
         lon = lat = None
     pipeline = spatial_pipeline("classifier" if classes else "regressor", lon=lon, lat=lat)
     rows = _make_rows(pipeline, _learner(estimator, classes), classes)
@@ -227,13 +227,19 @@ def _are_classes(y: np.ndarray, estimator: Any) -> bool:
 
 
 def _make_folds(
-    cv: Any, places: pd.DataFrame, y: np.ndarray, groups: Any, classes: bool
+    cv: Any,
+    table: pd.DataFrame,
+    places: pd.DataFrame,
+    y: np.ndarray,
+    groups: Any,
+    classes: bool,
 ) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Return the training and test rows of each fold of each kind, which depend on no order."""
     ranks = np.unique(y, return_inverse=True)[1].reshape(-1, 1)
     order = order_of_rows(places, ranks, places.to_numpy())
     if cv is not None:
-        folds = {"score": chosen_folds(cv, places, y, groups, classifier=classes)}
+        chosen = chosen_folds(cv, places, y, groups, table=table, classifier=classes)
+        folds = {"score": chosen}
     else:
         folds = {
             "random": folds_in_order(KFold(N_FOLDS, shuffle=True, random_state=0), order),
@@ -241,7 +247,7 @@ def _make_folds(
         }
     for kind, pairs in folds.items():
         _check_folds(kind, pairs)
-    # learners make folds of the training rows as they come
+    # learners make their own folds in the order of the training rows
     return {
         kind: [(order[np.isin(order, train)], test) for train, test in pairs]
         for kind, pairs in folds.items()
@@ -374,7 +380,7 @@ def _progress(shown: bool, total: int) -> Any:
 
 
 def _frame_of(scores: dict[str, _Scores], each_fold: bool) -> pd.DataFrame:
-    """Make the table: means and deviations, if asked for each fold, and seconds."""
+    """Make the table: means, deviations, scores of each fold if `each_fold`, and seconds."""
     return pd.DataFrame(
         [_cells(row, each_fold) for row in scores.values()],
         index=pd.Index(list(scores), name="features"),

@@ -34,7 +34,7 @@ from skgeo_embed.prediction.rows import (
 from skgeo_embed.prediction.several_fits import Fit, run_fits
 from skgeo_embed.prediction.weights import weighted_fit_arguments
 
-ROWS_FOR_SHARED_FOLDS = 500  # in fewer rows, what is chosen by held-out rows fits them too well
+ROWS_FOR_SHARED_FOLDS = 500  # with fewer rows, choices made on held-out rows overfit them
 
 
 class SpatialConformal(PlacesMetaEstimator):
@@ -210,7 +210,7 @@ def _place_folds(lonlat: np.ndarray) -> list[Fold]:
 
 
 def _ensemble_of(model: Any) -> Any:
-    """Return the ensemble whose predictions are the model's own, such as a pipeline's last step."""
+    """Return the ensemble that makes the model's predictions, such as a pipeline's last step."""
     while isinstance(model, Pipeline):
         model = model.steps[-1][1]
     return model if isinstance(model, SpatialEnsemble) else None

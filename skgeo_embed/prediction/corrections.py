@@ -73,7 +73,7 @@ class KnownPlaces:
         return arc_km(chord), neighbor
 
     def others(self, count: int, some: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same for some of the known places, of which each has itself left out."""
+        """Return the same for some of the known places, each without its own label."""
         distance_km, neighbor = self.nearest(self.lonlat[some], count + 1)
         return distance_km[:, 1:], neighbor[:, 1:]
 

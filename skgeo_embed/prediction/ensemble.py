@@ -11,6 +11,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import _num_samples, column_or_1d
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.prediction.base import CorrectedEstimator, as_probabilities
 from skgeo_embed.prediction.candidates import (
@@ -36,6 +37,7 @@ ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
 ROWS_AT_ONCE = 16_384  # of a prediction: learners copy what they read
 
 
+@share_docs
 class SpatialEnsemble(CorrectedEstimator):
     """A weighted mean of learners, corrected by the labels of the nearest places.
 
@@ -52,12 +54,7 @@ class SpatialEnsemble(CorrectedEstimator):
     learners : list of (str, estimator)
         Regressors, or classifiers with `predict_proba`. Each strength of a
         :class:`~skgeo_embed.prediction.ridge_path.RidgePath` is a candidate of its own.
-    lon, lat : str or int, default=None
-        Names of the longitude and latitude columns, if they are not recognised.
-    n_jobs : int, default=None
-        Number of processes for the fits.
-    verbose : int, default=0
-        With 1, a line after each fit says how many are done, and about how long the others take.
+    {several_fits}
 
     Attributes
     ----------
@@ -244,7 +241,7 @@ class SpatialEnsemble(CorrectedEstimator):
             raise ValueError(f"learners must be at least one, with different names; got {found}.")
 
     def _split(self, y: np.ndarray, lonlat: np.ndarray) -> dict[str, Split]:
-        """Return the folds of all rows at random, and those of blocks if there can be any."""
+        """Return random folds of all rows, and folds of blocks if the places allow blocks."""
         random = deal_rows(len(y), N_SPLITS, self._numbers(y))
         splits = {"random": Split(np.arange(len(y)), random)}
         some = _some_rows(len(y))

@@ -40,7 +40,7 @@ def _from_outside_in(model: Any) -> Iterator[Any]:
 
 
 def _leading_learner(ensemble: SpatialEnsemble) -> Any:
-    """Return the learner with the largest share, of those that say how much each feature counts."""
+    """Return the learner with the largest share among those with importances or coefficients."""
     shares = {
         name: ensemble.shares_[name].sum()
         for name, learner in ensemble.learners_

@@ -9,11 +9,13 @@ from sklearn.base import is_classifier
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.prediction.conformal import SpatialConformal
 
 
+@share_docs
 class SpatialConformalRegressor(SpatialConformal):
     r"""A regressor with prediction intervals that are valid both near and far from labels.
 
@@ -46,25 +48,7 @@ class SpatialConformalRegressor(SpatialConformal):
         :func:`~skgeo_embed.spatial_pipeline`.
     confidence_level : float, default=0.9
         Share of true values inside their intervals, in (0, 1).
-    method : {"auto", "remoteness", "local"}, default="auto"
-        "remoteness" uses bands alone, and "local" weights by distance too. "auto" weights by
-        distance if intervals then hold as well in blocks that are left out of the calibration,
-        and lose at least 2 % less by the pinball loss.
-    cv : int, splitter, list of splitters or iterable of pairs, default=None
-        Folds; splitters get the places. Rows that no fold tests do not calibrate: with
-        :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` intervals are those of the future.
-        None is five random folds that do not depend on the order of the rows, five folds of blocks
-        of a tenth of the extent of the places, and, if rows share places, five random folds of
-        places.
-        Around a `spatial_pipeline` of at least 500 rows, None takes the folds in which its learners
-        are fitted in any case (``model[-1].held_out_``), so that intervals cost hardly more than
-        its own fit. If most rows share places, it is fitted in five random folds of places too.
-    lon, lat : str or int, default=None
-        Names of the longitude and latitude columns, if they are not recognised.
-    n_jobs : int, default=None
-        Number of processes for the folds.
-    verbose : int, default=0
-        With 1, a line after each fit says how many are done, and about how long the others take.
+    {conformal}
 
     Attributes
     ----------
@@ -76,8 +60,7 @@ class SpatialConformalRegressor(SpatialConformal):
         Median remoteness of each band.
     half_widths_ : ndarray of shape (n_bands,)
         Half-width of the interval in each band, in the units of y, before local weights.
-    n_features_in_, feature_names_in_
-        Those of the estimator, if it has them.
+    {n_features_of_estimator}
 
     References
     ----------

@@ -129,7 +129,7 @@ def encoder_columns(X: pd.DataFrame) -> list[str]:
 
 
 def linear_columns(X: pd.DataFrame) -> list[str]:
-    """Name all columns except those of content, on which a linear model extrapolates badly."""
+    """Name all columns but content columns, from which a linear model extrapolates badly."""
     return [name for name in map(str, X) if not name.startswith("content__")]
 
 
@@ -145,5 +145,5 @@ def day_columns(X: pd.DataFrame) -> list[str]:
 
 
 def tree_columns(X: pd.DataFrame) -> list[str]:
-    """Name the columns of the table itself, and those of content."""
+    """Name the table's own columns and the content columns."""
     return [name for name in map(str, X) if not name.startswith("encoder__")]

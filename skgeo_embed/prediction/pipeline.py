@@ -194,15 +194,15 @@ def _encoded(encoder: Any, place: Any) -> tuple[Pipeline, list[Any]]:
 
 
 class FeatureTable(ColumnTransformer):
-    """A pandas frame, whatever is asked of the pipeline's output: the model finds places in it."""
+    """A step that always returns a pandas frame, in which the model finds places."""
 
     def fit_transform(self, X: Any, y: Any = None, **params: Any) -> pd.DataFrame:
-        """Fit the steps, which are not asked for other frames meanwhile, and apply them."""
+        """Fit and apply the steps; `set_output` does not reach them."""
         with config_context(transform_output="default"):
             return super().fit_transform(X, y, **params)
 
     def transform(self, X: Any, **params: Any) -> pd.DataFrame:
-        """Apply the steps, which are not asked for other frames meanwhile."""
+        """Apply the steps; `set_output` does not reach them."""
         with config_context(transform_output="default"):
             return super().transform(X, **params)
 
@@ -382,7 +382,7 @@ def _check_values(name: Any, fitted: str, found: str) -> None:
     """Refuse a column that held values of one kind in `fit` and holds another kind now."""
     both = {fitted, found}
     if len(both) == 1 or "nothing" in both or both == {"numbers", "words"}:
-        return  # a code may come as 3 or as "3"; what is no number is refused when it is converted
+        return  # a code may be 3 or "3"; the conversion to numbers refuses other text
     raise ValueError(
         f"the column {name!r} held {fitted} in fit, and now holds {found}; convert it to {fitted}, "
         "or fit again."

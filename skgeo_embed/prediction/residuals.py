@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import column_or_1d
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.prediction.base import CorrectedEstimator, probabilities_of
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 from skgeo_embed.prediction.rows import (
@@ -24,6 +25,7 @@ from skgeo_embed.prediction.rows import (
 from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
 
 
+@share_docs
 class ResidualInterpolator(CorrectedEstimator):
     r"""A regressor or classifier whose predictions are corrected by the nearest places.
 
@@ -58,17 +60,12 @@ class ResidualInterpolator(CorrectedEstimator):
         is fitted on points of a sphere, (n, 3), in units of the typical distance between places,
         and used if it predicts the residuals of held-out folds.
     cv : int, splitter, iterable of pairs or None, default=None
-        Folds of the out-of-fold predictions; splitters get the places. None is five random folds,
+        Folds of the out-of-fold predictions; splitters get X. None is five random folds,
         stratified for a classifier, that do not depend on the order of the rows. With
         :class:`~skgeo_embed.model_selection.SpatialBlockKFold` residuals are those of predictions
         far from training places. Rows that no fold tests have no residual, and correct nothing:
         with :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` only the future does.
-    lon, lat : str or int, default=None
-        Names of the longitude and latitude columns, if they are not recognised.
-    n_jobs : int, default=None
-        Number of processes for the folds.
-    verbose : int, default=0
-        With 1, a line after each fit says how many are done, and about how long the others take.
+    {several_fits}
 
     Attributes
     ----------
@@ -85,8 +82,7 @@ class ResidualInterpolator(CorrectedEstimator):
         Median distance between a place and the nearest other one.
     classes_ : ndarray of shape (n_classes,)
         Classes of a classifier.
-    n_features_in_, feature_names_in_
-        Those of the estimator, if it has them.
+    {n_features_of_estimator}
 
     References
     ----------

@@ -68,12 +68,14 @@ def read_labels(values: Any, what: str = "y") -> np.ndarray:
 def order_of_rows(X: Any, target: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
     """Sort rows by place, target and other columns, so that their given order does not matter."""
     if lonlat.size and len(np.unique(lonlat, axis=0)) == len(lonlat):
-        return np.lexsort(lonlat.T)  # other columns, of which there may be hundreds, tell no more
+        return np.lexsort(
+            lonlat.T
+        )  # places are distinct, so other columns (maybe hundreds) are not needed
     return np.lexsort([*_columns(X), *target.T, *lonlat.T])
 
 
 def folds_in_order(splitter: Any, order: np.ndarray, y: np.ndarray | None = None) -> list[Fold]:
-    """Split rows as they come in an order of their own; folds have the given row numbers."""
+    """Split rows in the given order, and return folds of their original row numbers."""
     in_order = None if y is None else y[order]
     return [
         (np.sort(order[train]), np.sort(order[test]))
@@ -103,7 +105,7 @@ def chosen_folds(
 ) -> list[Fold]:
     """Split rows as a user says, by their places, labels or groups, or by the pairs given.
 
-    Splitters by place read dates in the `table`, if there is one.
+    Splitters may read other columns of the `table`, such as dates.
 
     Raises
     ------
@@ -114,7 +116,8 @@ def chosen_folds(
     if table is not None and isinstance(splitter, SpatialSplitter):
         pairs = splitter.split(table, y, groups, coords=places)
     else:
-        pairs = splitter.split(places, y, groups)
+        rows = table if isinstance(table, pd.DataFrame) else places
+        pairs = splitter.split(rows, y, groups)
     folds = [(_row_numbers(a, len(places)), _row_numbers(b, len(places))) for a, b in pairs]
     if not folds:
         raise ValueError("cv gives no folds.")
@@ -140,7 +143,7 @@ def each_row_once(folds: list[Fold], n_rows: int) -> list[Fold]:
 
 
 def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
-    """Return numbers of rows, also of a mask that says which rows are meant."""
+    """Return row numbers, from row numbers or a boolean mask."""
     rows = np.asarray(rows)
     if rows.dtype.kind == "b" and rows.shape == (n_rows,):
         return np.flatnonzero(rows)

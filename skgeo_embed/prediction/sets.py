@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.prediction.base import probabilities_of
@@ -18,6 +19,7 @@ from skgeo_embed.prediction.conformal import SpatialConformal
 from skgeo_embed.prediction.rows import Fold, deal_rows, order_of_rows
 
 
+@share_docs
 class SpatialConformalClassifier(SpatialConformal):
     r"""A classifier with sets of classes that are valid both near and far from labels.
 
@@ -39,24 +41,7 @@ class SpatialConformalClassifier(SpatialConformal):
         Any classifier with `predict_proba`, such as ``spatial_pipeline("classifier")``.
     confidence_level : float, default=0.9
         Share of true classes inside their sets, in (0, 1).
-    method : {"auto", "remoteness", "local"}, default="auto"
-        "remoteness" uses bands alone, and "local" weights by distance too. "auto" weights by
-        distance if sets then hold as well in blocks that are left out of the calibration,
-        and lose at least 2 % less by the pinball loss.
-    cv : int, splitter, list of splitters or iterable of pairs, default=None
-        Folds; splitters get the places. Rows that no fold tests do not calibrate: with
-        :class:`~skgeo_embed.model_selection.SpatioTemporalKFold` sets are those of the future. None
-        is five random folds with about as many rows of a class in each, five folds of blocks of a
-        tenth of the extent of the places, and, if rows share places, five random folds of places.
-        Around a `spatial_pipeline` of at least 500 rows, None takes the folds in which its learners
-        are fitted in any case (``model[-1].held_out_``), so that sets cost hardly more than its
-        own fit. If most rows share places, it is fitted in five random folds of places too.
-    lon, lat : str or int, default=None
-        Names of the longitude and latitude columns, if they are not recognised.
-    n_jobs : int, default=None
-        Number of processes for the folds.
-    verbose : int, default=0
-        With 1, a line after each fit says how many are done, and about how long the others take.
+    {conformal}
 
     Attributes
     ----------
@@ -70,8 +55,7 @@ class SpatialConformalClassifier(SpatialConformal):
         Median remoteness of each band.
     thresholds_ : ndarray of shape (n_bands,)
         Least probability of a class in the set, in each band, before local weights.
-    n_features_in_, feature_names_in_
-        Those of the estimator, if it has them.
+    {n_features_of_estimator}
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Several fits, one after the other or at once, and a line after each if that is asked for."""
+"""Runs several fits, in turn or at once, and prints a line after each if `verbose`."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def named_place_and_time(X: pd.DataFrame, part: str) -> pd.DataFrame:
 
 
 def place_and_time_names(transformer: Any, names: Any) -> list[str]:
-    """Name the two columns of the place and that of the time."""
+    """Name the two columns of the place, and the column of the time."""
     return ["lon", "lat", names[2]]
 
 

@@ -32,7 +32,7 @@ BATCH = 2048
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 20
 PENALTY = 1e-5  # of the ridges that fill the linear layers, per place
-VARIANCE = 0.5  # of a hidden column, like that of a sine
+VARIANCE = 0.5  # of a hidden column; a sine has the same
 
 
 def distill(

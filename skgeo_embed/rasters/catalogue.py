@@ -166,7 +166,7 @@ def _named(source: Any, year: int | None, product: Product | None) -> Iterator[N
 
 
 def _in_folder(folder: Path, product: Product | None) -> list[Path]:
-    """Find all GeoTIFFs, or arrays of a product, whose GeoTIFFs give only their position."""
+    """Find all GeoTIFFs, or a product's arrays, for which GeoTIFFs only give the position."""
     suffix = product.suffix if product is not None and product.suffix is not None else SCALES
     found: dict[str, list[Path]] = {".npy": [], ".tif": [], ".tiff": []}
     for path in folder.rglob("*"):
@@ -265,7 +265,7 @@ def _footprints(file: Path, year: int | None) -> Iterator[Named]:
 
 
 def _check_beginning(file: Path) -> None:
-    """Refuse tables whose content is of another kind; Parquet may be a folder of files."""
+    """Raise if a table's content is not of its kind. Parquet may be a folder of files."""
     suffix = file.suffix.lower()
     if file.is_dir() and suffix == ".parquet":
         return

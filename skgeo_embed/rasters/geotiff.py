@@ -38,7 +38,7 @@ def is_address(path: str) -> bool:
 
 
 def import_rasterio() -> Any:
-    """Return rasterio, or say what to install."""
+    """Return rasterio, or raise an error that says what to install."""
     try:
         import rasterio
         import rasterio.errors
@@ -76,7 +76,7 @@ def opened_raster(path: str, document: str | None = None) -> Iterator[Any]:
 
 
 def check_blocks(file: Any, path: Any) -> None:
-    """Refuse a raster whose blocks need much memory, as its header says.
+    """Raise if the header of a raster declares blocks that need much memory.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def _with_description(tile: Tile, described: Described) -> Tile:
 
 
 def _check_transform(tile: Tile) -> None:
-    """Refuse a position from which no pixel can be told: rows and columns without area."""
+    """Raise if the pixels of a raster have no area."""
     a, b, _, d, e, _ = tile.transform
     if not (np.isfinite(tile.transform).all() and np.isfinite(1 / (a * e - b * d or np.nan))):
         raise ImageError(
@@ -76,7 +76,7 @@ def _check_transform(tile: Tile) -> None:
 
 
 def is_zarr(path: str) -> bool:
-    """Say whether a path is that of a Zarr store."""
+    """Say whether a path leads to a Zarr store."""
     folder = Path(path)
     try:
         return path.rstrip("/").lower().endswith(".zarr") or any(

@@ -138,7 +138,7 @@ def version_of(path: str) -> str | None:
 
 
 def beginning_of(path: str) -> bytes | None:
-    """Return the first four bytes of a file at an http or https address; None if there is none.
+    """Return the first four bytes of a file at an http or https address, or None without a file.
 
     Raises
     ------

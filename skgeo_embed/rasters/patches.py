@@ -132,7 +132,7 @@ def is_patch_table(path: str, path_columns: tuple[str, ...]) -> bool:
     try:
         schema = parquet.read_schema(path)
     except (pa.ArrowInvalid, OSError):
-        return False  # the reader of tables says what is wrong
+        return False  # the reader of tables raises the error
     if any(name.lower() in path_columns for name in schema.names):
         return False
     return DESCRIPTION in (schema.metadata or {}) or bool(_lists(schema))

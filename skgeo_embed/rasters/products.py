@@ -71,7 +71,7 @@ def _signed_squares(raw: np.ndarray, companion: None) -> np.ndarray:
 
 
 def scaled(raw: np.ndarray, scales: np.ndarray, missing: float = 0.0) -> np.ndarray:
-    """Multiply by the scale of each pixel; `missing`, 0 and what is not finite mean no value."""
+    """Multiply by the scale of each pixel; a scale of `missing`, 0, NaN or infinity gives NaN."""
     there = np.isfinite(scales) & (scales != 0) & (scales != missing)
     usable = np.where(there, scales, np.nan).astype(np.float32)
     return raw.astype(np.float32) * usable.reshape(len(raw), -1)

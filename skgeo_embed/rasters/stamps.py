@@ -53,7 +53,7 @@ def _stamp(path: str) -> Stamp:
             stat = os.stat(file)
             found.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     if os.path.isfile(path):
-        # what cannot be read has an error of its own when it is opened
+        # opening an unreadable file raises its own error
         with suppress(OSError):
             found.update(beginning_and_end(path))
     return path, found.hexdigest()

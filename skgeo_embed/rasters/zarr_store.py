@@ -157,7 +157,7 @@ def zarr_reader(path: str, where: ZarrArray, masked: bool) -> Iterator[Read]:
 
 
 def _time_axis(array: Any) -> str | None:
-    """Return the dimension of years, which is one beside those of bands, y and x."""
+    """Return the dimension of years, which is neither of bands, nor of y or x."""
     return next((name for name in TIMES if array.ndim == 4 and name in array.dims), None)
 
 
@@ -204,7 +204,7 @@ def _dataset(path: str, group: str | None, masked: bool) -> Any:
 
 
 def _variable(data: Any, described: Described, path: str) -> str:
-    """Find the variable of pixels; that of a product's companion is beside it."""
+    """Find the variable of pixels. A product's companion variable is beside it."""
     product = described.product
     companion = None if product is None else product.companion
     found = [
@@ -283,7 +283,8 @@ def _nodata(array: Any) -> float | None:
     if isinstance(missing, (int, float, np.number)) and not isinstance(missing, bool):
         return float(missing)
     says_type = str(array.attrs.get("dtype", "")).startswith("timedelta64")
-    is_duration = says_type or str(array.attrs.get("units")) in TIME_UNITS  # once all that was said
+    # older versions of xarray wrote the unit alone
+    is_duration = says_type or str(array.attrs.get("units")) in TIME_UNITS
     return NOT_A_TIME if is_duration and array.dtype.kind == "i" else None
 
 

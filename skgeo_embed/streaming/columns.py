@@ -27,7 +27,7 @@ CURVES = re.compile(
 NO_NUMBERS = ("timestamp", "date", "time", "duration", "bool")  # as pyarrow names types
 DEGREES = "EPSG:4326"
 DIGITS_OF_A_CELL = 20  # at most, of a number of 64 bits; hexadecimal bytes have more
-NOT_STATED = object()  # None says that nobody knows
+NOT_STATED = object()  # since None means an unknown CRS
 NESTED = ("list", "large_list", "fixed_size_list", "struct", "map")
 
 
@@ -79,7 +79,7 @@ class PlacesOfTable:
         return [str(name) for name in (*where, self.time) if name is not None]
 
     def read(self, rows: pd.DataFrame, first_row: int) -> Coordinates:
-        """Read and check the places of these rows, the first of which has a number in messages."""
+        """Read and check the places of rows; messages count from `first_row`."""
         if self.geometry is not None:
             return self.reader.read(self._geometries(rows, first_row))
         lonlat = self.degrees(rows, first_row)
@@ -90,7 +90,7 @@ class PlacesOfTable:
         return self.reader.read(frame)
 
     def degrees(self, rows: pd.DataFrame, first_row: int) -> np.ndarray:
-        """Read both coordinates, (n, 2); what is missing or, if it may be, text is NaN."""
+        """Read both coordinates, (n, 2), with NaN for missing values, and for text if it may be."""
         columns = []
         for name in self.columns or ():
             numbers, text = to_numbers(rows[name], self.decimal)

@@ -28,7 +28,7 @@ DELIMITERS = (",", ";", "\t")
 MOST_COLUMNS = 2**16
 LONGEST_LINE = 2**26  # characters; outlines are longer than the 128 kB that Python reads by itself
 MOST_TEXT = 2**27  # characters of a batch, whatever its rows; a compressed MB may hold a GB
-WRITTEN_ROWS = 1024  # at a time, whose features are text meanwhile
+WRITTEN_ROWS = 1024  # at a time, since their features are held as text
 
 
 class CsvFile:
@@ -85,7 +85,7 @@ class CsvFile:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
-        """The decompressed text, and the file itself, whose position says how far it is."""
+        """Open the decompressed text and the file itself; the file's position measures progress."""
         compression = compression_of(self.path)
         with self.path.open("rb") as file:
             stream: Any = file
@@ -161,7 +161,7 @@ class CsvFile:
                 )
 
     def frame(self, rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-        """Return some columns of a batch; what is empty is missing."""
+        """Return some columns of a batch, with empty cells as missing values."""
         frame = rows[columns]
         return frame.where(frame != "", None)
 
@@ -195,7 +195,7 @@ def _known_encoding(encoding: str) -> str:
 
 
 def _lines(text: Any) -> Iterator[str]:
-    """Yield lines, none of which takes all memory."""
+    """Yield lines, and raise before one of them takes all memory."""
     while line := text.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE and line[-1] not in "\r\n":
             raise csv.Error(f"a line is longer than {LONGEST_LINE:,} characters")

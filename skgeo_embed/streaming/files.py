@@ -1,4 +1,4 @@
-"""The files that tables are read from and written to: their names say what they hold."""
+"""Files that tables are read from and written to. Their suffixes say their format."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def only_writer(folder: Path, output: Path) -> Iterator[None]:
     except FileNotFoundError as error:  # its folder has just gone
         raise RuntimeError(f"{busy[:-1]}, and has just finished.") from error
     try:
-        if not (folder / ".lock").exists():  # what was locked is a file that is gone
+        if not (folder / ".lock").exists():  # the locked file was deleted by the run before
             raise RuntimeError(f"{busy[:-1]}, and has just finished.")
         yield
     finally:

@@ -137,7 +137,7 @@ def _as_text(column: pa.ChunkedArray, field: pa.Field) -> list[str | None]:
     import pyarrow as pa
 
     with suppress(pa.ArrowNotImplementedError):
-        if "binary" not in str(field.type):  # of which some is text by chance
+        if "binary" not in str(field.type):  # some bytes are valid text by chance
             return column.cast(pa.string()).to_pylist()
     raise UsageError(
         f"column {field.name!r} holds {field.type}, which a CSV file cannot hold; name a .parquet "

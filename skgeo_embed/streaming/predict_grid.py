@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import UsageError
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.streaming.maps.engine import check_map_output, check_room, make_map
 from skgeo_embed.streaming.maps.facts import facts_of
 from skgeo_embed.streaming.maps.grids import map_grid
@@ -19,6 +20,7 @@ from skgeo_embed.streaming.maps.masks import Mask, described
 from skgeo_embed.streaming.maps.values import ModelValues
 
 
+@share_docs
 def predict_grid(
     model: Any,
     output: str | PathLike[str] | None = None,
@@ -85,12 +87,7 @@ def predict_grid(
         for classes it is the smallest integer type that can hold them.
     n_jobs : int, default=None
         Number of processes. Within ``joblib.parallel_config("dask")`` a cluster computes.
-    overwrite : bool, default=False
-        Replace an existing output.
-    restart : bool, default=False
-        Discard what an interrupted run has computed.
-    verbose : bool, default=True
-        Show a bar on a terminal, or print a line every ten seconds.
+    {resumable}
 
     Returns
     -------
@@ -165,7 +162,7 @@ def predict_grid(
 
 
 def _types(dtype: str | None, *, to_file: bool) -> tuple[str | None, str | None]:
-    """Return the type of numbers and that of classes."""
+    """Return the dtype of numbers and the dtype of classes."""
     if dtype is None:
         return ("float32" if to_file else None), None
     try:

@@ -13,27 +13,24 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import CoordinateError, UsageError
 from skgeo_embed._files import replace_durably
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.places.columns import find_lonlat, unclear_columns
 from skgeo_embed.places.reading import read_coordinates, read_places
 from skgeo_embed.places.swapped import warn_if_swapped
 from skgeo_embed.streaming.columns import NAME_THEM, to_numbers
 from skgeo_embed.streaming.files import (
-    FORMATS,
-    check_arrow,
     check_output,
-    check_source,
-    only_writer,
 )
 from skgeo_embed.streaming.maps.inputs import wanted_columns
 from skgeo_embed.streaming.maps.layers import Layer
 from skgeo_embed.streaming.maps.values import ModelValues
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
-from skgeo_embed.streaming.sources import TableFile, check_decimal, open_table
-from skgeo_embed.streaming.table import Unchanged, digests_of
+from skgeo_embed.streaming.sources import TableFile
+from skgeo_embed.streaming.table_run import Unchanged, begin, digests_of, resumable
 
 BATCH_ROWS = 20_000
-SAMPLED_ROWS = 32  # by whose predictions an interrupted run knows its model again
+SAMPLED_ROWS = 32  # a resumed run recognises its model by their predictions
 GEO_FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".fgb": "FlatGeobuf"}
 
 
@@ -55,6 +52,7 @@ class PredictedTable(NamedTuple):
     bad: int
 
 
+@share_docs
 def predict_table(
     model: Any,
     source: str | PathLike[str],
@@ -92,20 +90,8 @@ def predict_table(
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with rows of missing or impossible coordinates: raise an error, or leave their
         predictions null.
-    delimiter : str, default=None
-        Between the columns of a CSV file; None takes the comma, semicolon or tab that its first
-        line has most of.
-    decimal : {".", ","}, default="."
-        Decimal mark of a CSV file's numbers; of a CSV output's predictions too.
-    encoding : str, default="utf-8"
-        How a CSV file's text is encoded, such as "cp1252" or "latin-1". A CSV output of a CSV file
-        is encoded alike; of UTF-16 or UTF-32 it is UTF-8.
-    overwrite : bool, default=False
-        Replace an existing output.
-    restart : bool, default=False
-        Discard the parts of an interrupted run.
-    verbose : bool, default=True
-        Show a bar on a terminal, or print a line every ten seconds.
+    {csv}
+    {resumable}
 
     Returns
     -------
@@ -155,14 +141,14 @@ def predict_table(
     )
     if Path(source).suffix.lower() in GEO_FORMATS:
         return _predict_geometries(values, Path(source), output, overwrite)
-    path = check_source(source)
-    target = check_output(output, overwrite=overwrite, suffixes=FORMATS)
-    if path.resolve() == target.resolve():
-        raise UsageError(f"{output} is the input; choose another name for the output.")
-    check_arrow(path, target)
-    as_begun = Unchanged(path)
-    table = open_table(path, delimiter, encoding)
-    check_decimal(decimal, table, target)
+    table, as_begun, parts = begin(
+        source,
+        output,
+        delimiter=delimiter,
+        decimal=decimal,
+        encoding=encoding,
+        overwrite=overwrite,
+    )
     rows_of_model = RowsOfModel(table, model, on_invalid, decimal)
     sample = values.compute(*rows_of_model.first_usable())
     layers = values.layers(sample)
@@ -170,11 +156,10 @@ def predict_table(
     clash = sorted(set(names) & set(table.names))
     if clash:
         raise UsageError(
-            f"{path} already has columns named {', '.join(clash)}; rename or drop them first."
+            f"{table.path} already has columns named {', '.join(clash)}; rename or drop them first."
         )
-    parts = Parts(target, table.delimiter, decimal, table.written_encoding)
     made_of = {
-        "input": str(path.resolve()),
+        "input": str(table.path.resolve()),
         "input's size or time": as_begun.size_and_time,
         "model": [repr(model), [f"{v:.5g}" for part in sample for v in part.ravel()]],
         "settings": [
@@ -186,17 +171,10 @@ def predict_table(
             repr(applicability),
         ],
     }
-    try:
-        with only_writer(parts.folder, target):
-            parts.open(digests_of(made_of), restart=restart)
-            _predict_parts(table, rows_of_model, values, layers, parts, as_begun, verbose)
-            parts.join(names, overwrite=overwrite)
-    except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(
-            f"{parts.rows:,} rows are kept in {parts.folder}; repeat the call to continue"
-        ) from interruption
-    finally:
-        parts.forget_if_empty()
+    with resumable(parts):
+        parts.open(digests_of(made_of), restart=restart)
+        _predict_parts(table, rows_of_model, values, layers, parts, as_begun, verbose)
+        parts.join(names, overwrite=overwrite)
     return PredictedTable(parts.rows, names, parts.bad)
 
 

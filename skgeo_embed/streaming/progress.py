@@ -10,7 +10,7 @@ SECONDS = 10.0  # between lines
 
 
 class Progress:
-    """Count what is done of a total.
+    """Counts finished items of a total.
 
     Parameters
     ----------

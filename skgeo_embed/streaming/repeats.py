@@ -34,7 +34,7 @@ class EncodedPlaces(NamedTuple):
     features: np.ndarray
 
     def of(self, rows: pd.DataFrame) -> np.ndarray:
-        """Features of a batch of rows, of which these are the columns of places."""
+        """Return the features of a batch of rows, given its columns of places."""
         numbers = self.places.get_indexer(_index(rows))
         if (numbers < 0).any():  # -1 would be the last place's
             raise RuntimeError("the table changed while it was read; repeat the call.")

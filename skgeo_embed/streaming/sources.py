@@ -14,7 +14,7 @@ TableFile: TypeAlias = CsvFile | ParquetFile
 
 
 def open_table(path: Path, delimiter: str | None, encoding: str) -> TableFile:
-    """Open a table by its name; delimiter and encoding are those of a CSV file."""
+    """Open a table by its name; `delimiter` and `encoding` are for CSV files."""
     return CsvFile(path, delimiter, encoding) if format_of(path) == "csv" else ParquetFile(path)
 
 

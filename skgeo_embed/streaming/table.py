@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
@@ -12,29 +11,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, UsageError
-from skgeo_embed._files import file_state
+from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
+from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.places.swapped import warn_if_swapped
 from skgeo_embed.rasters.patches import OWN
 from skgeo_embed.streaming.columns import NULL_HINT, PlacesOfTable, to_numbers
-from skgeo_embed.streaming.files import (
-    FORMATS,
-    check_arrow,
-    check_output,
-    check_source,
-    only_writer,
-)
 from skgeo_embed.streaming.fitted import fitted
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.provenance import embedding_attributes
 from skgeo_embed.streaming.repeats import EncodedPlaces, encode_places, repeated_places
-from skgeo_embed.streaming.sources import TableFile, check_decimal, open_table
+from skgeo_embed.streaming.sources import TableFile
+from skgeo_embed.streaming.table_run import Unchanged, begin, digests_of, resumable
 
 BATCH_BYTES = 64 * 2**20  # of features
 MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
-# what changes how features are computed, and not which they are
+# parameters that do not change the features
 HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
 
 
@@ -57,6 +50,7 @@ class EncodedTable(NamedTuple):
     first_bad: list[int]
 
 
+@share_docs
 def encode_table(
     encoder: CoordinateTransformer,
     source: str | PathLike[str],
@@ -93,20 +87,8 @@ def encode_table(
     geometry : str, default=None
         Column of geometries (WKB, or WKT) or of H3 cells to encode instead. None takes that of a
         GeoParquet file that has no columns of longitude and latitude.
-    delimiter : str, default=None
-        Delimiter of CSV files; None takes the comma, semicolon or tab that is most frequent in the
-        first line.
-    decimal : {".", ","}, default="."
-        Decimal mark of a CSV file's coordinates; of a CSV output's features too.
-    encoding : str, default="utf-8"
-        How a CSV file's text is encoded, such as "cp1252" or "latin-1". A CSV output of a CSV file
-        is encoded alike; of UTF-16 or UTF-32 it is UTF-8.
-    overwrite : bool, default=False
-        Replace an existing output.
-    restart : bool, default=False
-        Discard the parts of an interrupted run.
-    verbose : bool, default=True
-        Show a bar on a terminal, or print a line every ten seconds.
+    {csv}
+    {resumable}
 
     Returns
     -------
@@ -137,58 +119,25 @@ def encode_table(
     >>> encode_table(SatCLIPEncoder(), folder / "in.csv", folder / "out.parquet")
     EncodedTable(rows=1, features=768, bad=0, first_bad=[])
     """
-    path = check_source(source)
-    target = check_output(output, overwrite=overwrite, suffixes=FORMATS)
-    if path.resolve() == target.resolve():
-        raise UsageError(f"{output} is the input; choose another name for the output.")
-    check_arrow(path, target)
-    as_begun = Unchanged(path)
-    table = open_table(path, delimiter, encoding)
-    check_decimal(decimal, table, target)
-    parts = Parts(target, table.delimiter, decimal, table.written_encoding)
+    table, as_begun, parts = begin(
+        source,
+        output,
+        delimiter=delimiter,
+        decimal=decimal,
+        encoding=encoding,
+        overwrite=overwrite,
+    )
     ready = fitted(encoder)
     places = PlacesOfTable(table, ready, lon, lat, geometry, decimal)
-    try:
-        with only_writer(parts.folder, target):
-            damaged = parts.open(_description(table, places, ready, as_begun), restart=restart)
-            if verbose and damaged:
-                print(f"{damaged} part(s) of an earlier run are damaged and are written again")
-            if verbose and parts.rows:
-                print(f"continuing after {parts.rows:,} rows of an earlier run")
-            _encode_parts(table, places, ready, parts, as_begun, verbose)
-            parts.join(_names(ready), overwrite=overwrite, description=_provenance(ready, places))
-    except KeyboardInterrupt as interruption:
-        kept = parts.rows
-        raise KeyboardInterrupt(
-            f"{kept:,} rows are kept in {parts.folder}; repeat the call to continue"
-            if kept
-            else "nothing was written yet"
-        ) from interruption
-    finally:
-        parts.forget_if_empty()
+    with resumable(parts):
+        damaged = parts.open(_description(table, places, ready, as_begun), restart=restart)
+        if verbose and damaged:
+            print(f"{damaged} part(s) of an earlier run are damaged and are written again")
+        if verbose and parts.rows:
+            print(f"continuing after {parts.rows:,} rows of an earlier run")
+        _encode_parts(table, places, ready, parts, as_begun, verbose)
+        parts.join(_names(ready), overwrite=overwrite, description=_provenance(ready, places))
     return EncodedTable(parts.rows, len(_names(ready)), parts.bad, parts.state["first_bad"])
-
-
-class Unchanged:
-    """A table that must not change while it is read.
-
-    Parameters
-    ----------
-    path : Path
-        The file, as it is now.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._state = path, file_state(path)
-        self.size_and_time = list(self._state[1:3])  # of a copy, too
-
-    def check(self) -> None:
-        """Say that it has changed, if it has."""
-        if not self._path.is_file() or file_state(self._path) != self._state:
-            raise RuntimeError(
-                f"{self._path}: the table changed while it was read, so no output was created. "
-                "Repeat the call with restart=True (--restart) when no program writes to the table."
-            )
 
 
 def _provenance(encoder: CoordinateTransformer, places: PlacesOfTable) -> dict[str, Any]:
@@ -314,11 +263,6 @@ def _description(
     return digests_of(described)
 
 
-def digests_of(described: dict[str, Any]) -> dict[str, str]:
-    """Return a digest of each setting, since a setting may be secret."""
-    return {name: _digest(value) for name, value in described.items()}
-
-
 def _settings(estimator: Any) -> dict[str, Any]:
     """Parameters that features depend on, also of estimators that are inside."""
     params = estimator.get_params(deep=False)
@@ -331,7 +275,3 @@ def _described(value: Any) -> Any:
     if isinstance(value, (list, tuple)):  # the steps of a pipeline, say
         return [_described(part) for part in value]
     return value
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:32]

@@ -11,6 +11,7 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.model_selection import (
+    BaseCrossValidator,
     GridSearchCV,
     KFold,
     LeaveOneOut,
@@ -22,7 +23,11 @@ from sklearn.preprocessing import FunctionTransformer, SplineTransformer, Standa
 
 from skgeo_embed import PositionalEncoder, SatCLIPEncoder, compare_encoders, spatial_pipeline
 from skgeo_embed._errors import CoordinateError
-from skgeo_embed.model_selection import LeaveOneRegionOut, SpatialBlockKFold
+from skgeo_embed.model_selection import (
+    LeaveOneRegionOut,
+    SpatialBlockKFold,
+    SpatioTemporalKFold,
+)
 from skgeo_embed.models.folder_model import FolderModel
 from skgeo_embed.prediction import comparison
 
@@ -35,6 +40,7 @@ ROWS = [
     'SatCLIPEncoder(layer="content")',
     "spatial_pipeline()",
 ]
+SECONDS = ["fit_seconds"]
 pytestmark = pytest.mark.usefixtures("held_default")
 
 
@@ -218,6 +224,40 @@ def test_folds_of_every_kind(table):
     by_groups = compare(X, y, LeaveOneRegionOut(buffer_km=50), only=ROWS[:1], groups=regions)
     assert by_groups.iloc[0, 0] == wanted.iloc[0, 0]
     assert compare(X, y, iter(pairs), only=ROWS[:2]).iloc[0, 0] == wanted.iloc[0, 0]
+
+
+class ByColumn(BaseCrossValidator):
+    """A splitter of the user's own: one fold for each value of a column."""
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        return 3
+
+    def _iter_test_masks(self, X=None, y=None, groups=None):
+        return (X["shop"] == shop for shop in sorted(X["shop"].unique()))
+
+
+def test_folds_read_other_columns_of_the_table(table):
+    """Splitters got the places alone, without dates."""
+    X, y = table
+    dates = pd.date_range("2024-01-01", periods=30).repeat(3)
+    X = X.rename(columns={"lon": "a", "lat": "b"}).assign(day=dates, shop=np.arange(N) % 3)
+    names = {"lon": "a", "lat": "b"}
+    splitter = SpatioTemporalKFold(2, block_size=20.0)
+    pairs = list(splitter.split(X, y, coords=X[["a", "b"]].to_numpy()))
+    found = compare(X, y, splitter, only=ROWS[:1], **names)
+    assert found.equals(compare(X, y, pairs, only=ROWS[:1], **names).assign(**found[SECONDS]))
+    shops = [(np.flatnonzero(X["shop"] != k), np.flatnonzero(X["shop"] == k)) for k in range(3)]
+    found = compare(X, y, ByColumn(), only=ROWS[:1], **names)
+    assert found.equals(compare(X, y, shops, only=ROWS[:1], **names).assign(**found[SECONDS]))
+
+
+def test_folds_read_y(table):
+    X, y = table
+    y = np.where(np.arange(N) % 9 == 0, "rare", "common")
+    splitter = SpatialBlockKFold(3, block_size=5.0, stratify=True)
+    by_splitter = compare(X, y, splitter, only=ROWS[:1], each_fold=True)
+    by_pairs = compare(X, y, list(splitter.split(X, y)), only=ROWS[:1], each_fold=True)
+    assert by_splitter.equals(by_pairs.assign(**by_splitter[SECONDS]))
 
 
 @pytest.mark.parametrize("classes", [False, True])

@@ -15,7 +15,7 @@ from skgeo_embed._files import write_atomically
 from skgeo_embed.inspection._earth import OCEAN
 from skgeo_embed.inspection._page.frame import Frame
 
-# neither the page nor what is written in it can load or send anything
+# neither the page nor text shown in it can load or send anything
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
@@ -43,7 +43,7 @@ _PAGE = """<!DOCTYPE html>
 
 
 def import_bokeh() -> Any:
-    """Return the package bokeh with its parts, or say how to install it."""
+    """Return the package bokeh with its parts, or raise an error that says how to install it."""
     try:
         import bokeh.embed
         import bokeh.models

@@ -13,7 +13,7 @@ from skgeo_embed.datasets import load_coastlines
 from skgeo_embed.inspection._earth import within
 from skgeo_embed.rasters.crs import check_crs, transformer
 
-METRES = 1000.0  # of a kilometre, the unit of a page whose map is in metres
+METRES = 1000.0  # per kilometre, the unit in which pages of projected maps show distances
 N_NODES = 40  # of a projected map's table of degrees, along each axis
 FINEST = 4000  # details of a coast across the map
 

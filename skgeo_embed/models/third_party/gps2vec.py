@@ -19,7 +19,7 @@ from skgeo_embed.nn.inference.devices import resolve_device
 from skgeo_embed.nn.inference.locks import ForkSafeLock
 from skgeo_embed.nn.inference.options import EncodingOptions
 
-LARGEST_ZONE = 2**26  # numbers in the layers of a zone, of which the authors' have 5 million
+LARGEST_ZONE = 2**26  # numbers in the layers of a zone; the authors' zones have 5 million
 N_INPUTS = 20 * 20  # cells of a zone
 ZONE_CACHE = 32  # zone networks kept in memory, about 22 MB each
 Layers = list[tuple[Tensor, Tensor]]
@@ -55,7 +55,7 @@ class ZoneCache:
         return hashlib.sha256(repr(sorted(self._states.items())).encode()).hexdigest()
 
     def get(self, zone: str, options: EncodingOptions) -> Layers:
-        """Return a zone's layers, hidden ones first, on the device and in the type asked for."""
+        """Return a zone's layers, hidden ones first, on a device and in a dtype."""
         with self._lock:
             if zone not in self._layers:
                 device, dtype = resolve_device(options.device), getattr(torch, options.dtype)
@@ -195,7 +195,7 @@ def _check_shapes(layers: dict[str, tuple[Any, Any]], outputs: dict[str, int]) -
             )
         if name not in outputs:
             width = len(bias)
-    # a chunk is unpacked whole, and may be larger than what is read of it
+    # a chunk is unpacked as a whole, and may be larger than the part that is read
     claims = [(v.shape, v.chunks or ()) for both in layers.values() for v in both]
     size = sum(max(map(math.prod, claim)) for claim in claims)
     if size > LARGEST_ZONE:

@@ -139,7 +139,7 @@ def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:
-    """Check what the arrays' headers say, before memory is asked for any of them."""
+    """Check the sizes in the arrays' headers before allocating memory for them."""
     shapes, total = {}, 0
     for key in KEYS:
         entry = archive.getinfo(f"{key}.npy")

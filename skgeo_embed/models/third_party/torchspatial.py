@@ -144,7 +144,7 @@ class FeedForward(nn.Module):
 def build_torchspatial(
     weights: dict[str, Tensor], params: dict[str, Any], *, scaling: str
 ) -> EncodedNetwork:
-    """Build the network; `params` say how it was made, the tensors how large it is."""
+    """Build the network: its kind is taken from `params`, and its sizes from the tensors."""
     if not isinstance(params, dict) or "spa_enc_type" not in params:
         raise ValueError("its params do not name the encoder (spa_enc_type)")
     position = _position(params["spa_enc_type"], scaling)

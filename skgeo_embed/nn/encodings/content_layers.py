@@ -207,7 +207,7 @@ class ContentLayers(nn.Module):
         self.check_values()
 
     def check_values(self) -> None:
-        """Check that layers are bytes whose values columns can show."""
+        """Check that layers are bytes, and that columns can show their values."""
         for layer in self.layers:
             codes, meaning = self.pixels(layer.name)
             if codes.dtype != torch.int8 or meaning.dtype != torch.float32:
@@ -313,7 +313,7 @@ class ContentLayers(nn.Module):
         return boxes
 
     def averaged(self, name: str, statistic: str) -> Tensor:
-        """Return what is averaged for the codes -128 to 127 of a layer: values, or squares."""
+        """Return what the codes -128 to 127 of a layer mean: values, or squared deviations."""
         meaning = self.pixels(name)[1].cpu()
         return meaning if statistic == "mean" else (meaning - self._centres[name]) ** 2
 

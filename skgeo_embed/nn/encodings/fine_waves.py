@@ -68,7 +68,7 @@ class FineWaves(nn.Module):
         return torch.linspace(*ends, self.embedding_dim).exp()
 
     def amplitudes(self) -> Tensor:
-        """Return weights (count,) whose squares are as the wavelengths and add up to 1."""
+        """Return weights, (count,), with squares proportional to the wavelengths that sum to 1."""
         power = self.wavelengths()
         return (power / power.sum()).sqrt()
 

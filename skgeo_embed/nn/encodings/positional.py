@@ -100,7 +100,7 @@ class MultiScale(nn.Module):
         return self.columns_per_frequency * self.n_frequencies
 
     def frequencies(self, device: torch.device) -> Tensor:
-        """Return the F frequencies, from that of min_radius to that of max_radius."""
+        """Return the F frequencies, from the one of min_radius to the one of max_radius."""
         steps = torch.arange(self.n_frequencies, dtype=torch.float64, device=device)
         growth = math.log(self.max_radius / self.min_radius) / max(self.n_frequencies - 1, 1)
         return 1 / (self.min_radius * torch.exp(steps * growth))

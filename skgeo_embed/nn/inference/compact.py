@@ -95,7 +95,7 @@ class PackedGrid(nn.Module):
 
 
 class SparseRows(nn.Module):
-    """Rows of values of which many are 0: runs of zeros are left out, if that saves much.
+    """Rows with many zeros, stored without runs of zeros if that saves much.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ class CompactContent(nn.Module):
     def _pack_pixels(
         content: ContentLayers, all_boxes: list[BoxGrids]
     ) -> dict[int, tuple[list[str], PackedTable]]:
-        """Pack the layers that have boxes of a pixel or two, those of one height together."""
+        """Pack the layers with boxes of one or two pixels, layers of the same height together."""
         heights = {layer.name: layer.height for layer in content.layers}
         names: dict[int, list[str]] = {}
         for boxes in all_boxes:

@@ -21,7 +21,7 @@ from torch import Tensor
 from skgeo_embed.nn.harmonics import SphericalHarmonics
 
 # Three times the grid points that the degree needs, and 7 of them in each direction: the error is
-# that of float32 sums (5e-7 of the layer's rms), see tests/nn/inference/test_tables.py
+# the error of float32 sums (5e-7 of the layer's rms), see tests/nn/inference/test_tables.py
 OVERSAMPLING = 3
 TAPS = 7
 BAND_ROWS = 32  # rows of grid cells in one table

@@ -12,7 +12,7 @@ Piece = TypeVar("Piece", bound=tuple[Any, ...])
 
 
 def copied_from_card(pieces: Iterator[Piece], device: torch.device) -> Iterator[Piece]:
-    """Yield pieces with their last part, the values, on the CPU until the next is asked for.
+    """Yield pieces with their values copied to the CPU; a copy is valid until the next piece.
 
     A card computes the next piece while the last one is copied and used. Copies alternate between
     two buffers of page-locked memory, which are several times faster than new memory.

@@ -74,7 +74,7 @@ class EncodedNetwork(nn.Module):
         return self.nnet.hidden(features) * self.hidden_scale  # type: ignore[operator]
 
     def first_columns(self, values: Tensor, layer: Layer, columns: int | None) -> Tensor:
-        """Reduce a layer's output to so many columns: the first, or those of as many components."""
+        """Reduce a layer's output to its first columns, or to columns of as many components."""
         mixed = isinstance(self.nnet, SirenNet) and isinstance(
             self.nnet.layers[-1], MixedComponents
         )

@@ -1,4 +1,4 @@
-"""Kinds of input that places come in, asked once and in this order."""
+"""Kinds of input that hold places, in the order in which they are tried."""
 
 from __future__ import annotations
 

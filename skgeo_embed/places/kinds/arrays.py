@@ -24,11 +24,11 @@ class Array(PlaceInput):
 
     @classmethod
     def recognise(cls, X: Any) -> Self:
-        """Take anything: what is not an array of numbers is refused when it is read."""
+        """Accept any object; `lonlat` raises if it does not hold numbers."""
         return cls(X)
 
     def lonlat(self, lon: Any, lat: Any, *, wide: bool = False, remedy: str = "") -> np.ndarray:
-        """Read the two columns, or those whose numbers are chosen."""
+        """Read the two columns, or the two at the chosen positions."""
         array = as_array(to_numpy(self.X), "coordinates")
         if (lon is not None or lat is not None) and array.ndim == 2:
             array = array[:, _positions(lon, lat, array.shape[1])]

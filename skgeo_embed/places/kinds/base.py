@@ -1,4 +1,4 @@
-"""What a kind of input is asked."""
+"""The interface of a kind of input."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PlaceInput(ABC):
 
 
 class Table(PlaceInput):
-    """An input whose columns have names."""
+    """An input with named columns."""
 
     names: list[Any]
 

@@ -1,4 +1,4 @@
-"""Tables whose columns have names: pandas, polars, arrow, xarray and numpy's structured arrays."""
+"""Tables with named columns: pandas, polars, arrow, xarray and numpy's structured arrays."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class XarrayColumns(Table):
 
 
 class StructuredArray(Table):
-    """A numpy array whose dtype has fields."""
+    """A structured numpy array."""
 
     @classmethod
     def recognise(cls, X: Any) -> Self | None:
@@ -116,7 +116,7 @@ class StructuredArray(Table):
 
 
 class Frame(Table):
-    """A data frame of pandas, polars or another library whose columns have names."""
+    """A data frame of pandas, polars or another library with named columns."""
 
     @classmethod
     def recognise(cls, X: Any) -> Self | None:

@@ -112,7 +112,7 @@ def degrees_of_geo(X: Any) -> np.ndarray:
 
 
 def _fine_enough(geometries: Any) -> Any:
-    """Put points on the edges of projected geometries, whose edges are not straight in degrees."""
+    """Add points to the edges of projected geometries, since their edges are curved in degrees."""
     import shapely
 
     if geometries.crs.is_geographic or not (shapely.get_dimensions(geometries) > 0).any():
@@ -192,7 +192,7 @@ def _check_plane(crs: Any) -> None:
 
 
 def _from_own_systems(values: np.ndarray) -> np.ndarray:
-    """Reproject geometries that carry the number of a reference system, as those of EWKB do."""
+    """Reproject geometries that carry the number of a reference system, as EWKB does."""
     import shapely
 
     systems = shapely.get_srid(values)
@@ -221,7 +221,7 @@ def lonlat_of_points(points: np.ndarray) -> np.ndarray:
 
 
 def _only_points(kinds: Iterable[Any]) -> bool:
-    """Say whether there is nothing but points among geometries, and what is missing."""
+    """Say whether all geometries are points, and which are missing."""
     return not {kind for kind in kinds if isinstance(kind, str)} - {"Point"}
 
 

@@ -75,7 +75,7 @@ def is_cell(value: Any) -> bool:
     """Say whether a value stands for an H3 cell."""
     if isinstance(value, str):
         return _TEXT.fullmatch(value) is not None
-    # the four bits that say what an index is of: 1 is a cell
+    # these four bits are the type of an index: 1 is a cell
     return isinstance(value, (int, np.integer)) and int(value) >> 59 == 1
 
 

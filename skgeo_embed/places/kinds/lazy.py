@@ -30,7 +30,7 @@ class DaskCollection(PlaceInput):
         )
 
     def sample(self) -> Any:
-        """Return a row like those of the collection, but for the values."""
+        """Return one row with the columns and types of the collection, and made-up values."""
         X = self.X
         if type(X).__name__.startswith("Delayed"):  # which answers to every name
             raise CoordinateError(
@@ -60,7 +60,7 @@ def _row_like(meta: Any) -> Any:
 
 
 def refuse_what_holds_no_rows(X: Any, what: str = "coordinates") -> None:
-    """Refuse what is not yet a table of places, and say what makes one of it."""
+    """Raise if an object is not yet a table of places, with the call that turns it into one."""
     if comes_from_package(X, "polars") and hasattr(X, "collect"):
         raise CoordinateError("got a polars LazyFrame; pass X.collect().")
     if hasattr(X, "toarray"):

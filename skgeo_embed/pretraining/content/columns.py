@@ -240,6 +240,6 @@ def _coarse_sea(picture: np.ndarray, sea: np.ndarray) -> np.ndarray:
 
 
 def _nearest_codes(values: np.ndarray, meaning: np.ndarray) -> np.ndarray:
-    """Return the codes whose values, which rise, are nearest to the given ones."""
+    """Return the codes with the nearest values to the given ones; the codes' values rise."""
     between = (meaning[1:] + meaning[:-1]) / 2
     return np.searchsorted(between, values).astype(np.uint8)

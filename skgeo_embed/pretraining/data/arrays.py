@@ -36,7 +36,7 @@ class ArrayPairs(Dataset[Batch]):
         self.lonlat = lonlat
 
     def __getstate__(self) -> dict[str, Any]:
-        """Let a process that is spawned map the file again, whose values a pickle would copy."""
+        """Leave the values out: a spawned process maps the file again."""
         return {**vars(self), "images": picklable(self.images)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def read_rows(pairs: Dataset[Any], rows: Sequence[int]) -> Batch:
 
 
 def _as_point(point: Any) -> np.ndarray:
-    """Return longitude and latitude; what is masked is missing."""
+    """Return longitude and latitude, with masked values as NaN."""
     return point.detach().cpu().numpy() if isinstance(point, Tensor) else np.ma.asarray(point)
 
 

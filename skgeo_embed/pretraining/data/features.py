@@ -24,7 +24,7 @@ from skgeo_embed.pretraining.data.mapped import picklable, unpickled
 from skgeo_embed.pretraining.data.views import Views
 
 CHUNK = 64  # images that are read at a time
-SAMPLE = 4  # images whose features tell towers apart
+SAMPLE = 4  # images; their features identify a tower
 FORMAT = 2
 
 
@@ -59,7 +59,7 @@ class FeaturePairs(Dataset[Batch]):
         self.n_views = features.shape[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Let a process that is spawned map the file again, whose values a pickle would copy."""
+        """Leave the values out: a spawned process maps the file again."""
         return {**vars(self), "features": picklable(self.features)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -297,7 +297,7 @@ def _inspect_all(files: Sequence[ImageFile], progress: bool) -> list[Any]:
 
 
 def _cached_reports(key: str, n_files: int) -> list[Any]:
-    """Return what is cached about each file, None where nothing is or the cache is damaged."""
+    """Return the cached report of each file, or None if it is absent or damaged."""
     try:
         reports = json.loads((cache_folder("inspections") / f"{key}.json").read_bytes())
     except (

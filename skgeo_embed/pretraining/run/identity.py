@@ -26,7 +26,7 @@ UNSAFE = (  # what to do about a checkpoint that needs code from it
     "An earlier version wrote the state of a callback as it was. Start the run again; let the "
     "callback's method `state_dict` return numbers, texts, lists, dictionaries and tensors only."
 )
-SAMPLES = 16  # pairs whose images are hashed
+SAMPLES = 16  # pairs with hashed images
 SEED_VARIABLE = "SKGEO_EMBED_RUN_SEED"  # a script's first process passes the seed on in it
 
 

@@ -32,7 +32,7 @@ class Interruption(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop, if this process or another one was asked to."""
+        """Save and stop if this process or another one received a signal."""
         if trainer.world_size > 1:  # or the others would wait for the process that stopped
             self.asked = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
         if self.asked and not trainer.should_stop:

@@ -178,7 +178,7 @@ def _check_keep(
 
 
 def _take_best(task: ContrastiveTask, checkpoints: Checkpoints) -> None:
-    """Replace the last weights by those of the lowest validation loss."""
+    """Replace the last weights by the weights with the lowest validation loss."""
     if task.best_weights:
         task.model.load_state_dict(task.best_weights, strict=False)
     elif not any("val_loss" in row for row in task.rows):

@@ -26,7 +26,7 @@ def facts_of(what: Any) -> dict[str, str]:
 
 
 def as_text(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Write facts for formats whose tags are text."""
+    """Turn facts into text, for formats with tags of text."""
     return {
         name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()
     }

@@ -17,7 +17,7 @@ from skgeo_embed._errors import UsageError
 from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.rasters.crs import transformer
 
-BLOCK = 128  # cells on a side of what is computed at a time
+BLOCK = 128  # cells on each side of a block, which is computed at once
 EDGE_POINTS = 200  # on each side of a region that is projected
 TORN = 0.2  # a step between neighbours of this share of the whole means that the region is torn
 SAME_CELL = 1e-3  # of a cell, between a centre and what degrees of it lead back to

@@ -14,7 +14,7 @@ from skgeo_embed.streaming.maps.layers import Layer
 from skgeo_embed.streaming.maps.masks import Mask
 from skgeo_embed.streaming.maps.values import ModelValues
 
-SAMPLED_CELLS = 2000  # of which some are predicted before the map is begun
+SAMPLED_CELLS = 2000  # some of them are predicted before the map is begun
 PREDICTED_CELLS = 32
 
 
@@ -42,7 +42,7 @@ class MapJob(Protocol):
         """Compute the values of a block."""
 
     def values_of_sample(self) -> np.ndarray:
-        """Return values at some cells, by which a killed run knows its model again."""
+        """Return values at some cells, by which a resumed run recognises its model."""
 
 
 class PredictJob:
@@ -101,7 +101,7 @@ class PredictJob:
         return lonlat, self._mask.wanted(centres, lonlat)
 
     def _predict_sample(self) -> list[np.ndarray]:
-        """Predict some cells; if few of the map are wanted, those of the first block with any."""
+        """Predict some cells; if the map has few, take them from the first block that has any."""
         lonlat, wanted = self._cells(self._grid.sample_of_centres(SAMPLED_CELLS))
         few = np.zeros(len(wanted), dtype=bool)
         few[np.flatnonzero(wanted)[:: max(1, wanted.sum() // PREDICTED_CELLS)]] = True

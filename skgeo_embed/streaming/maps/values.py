@@ -78,7 +78,7 @@ class ModelValues:
             raise UsageError("a map of several class outputs is not possible; fit one model each.")
 
     def layers(self, found: Sequence[np.ndarray]) -> list[Layer]:
-        """Describe the bands, of which some values are known."""
+        """Describe the bands, from some of their values."""
         return [
             *(self._class_layers() if self._classifies else self._number_layers(found)),
             *self._area_layers(),
