@@ -25,7 +25,7 @@ from skgeo_embed.streaming.files import (
     check_source,
     only_writer,
 )
-from skgeo_embed.streaming.fitted import fitted
+from skgeo_embed.streaming.fitted import fitted, model_of, settings_of
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.provenance import embedding_attributes
@@ -34,8 +34,6 @@ from skgeo_embed.streaming.sources import TableFile, check_decimal, open_table
 
 BATCH_BYTES = 64 * 2**20  # of features
 MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
-# what changes how features are computed, and not which they are
-HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
 
 
 class EncodedTable(NamedTuple):
@@ -293,17 +291,12 @@ def _description(
     """What makes the output what it is: a digest of each thing, since a setting may be secret."""
     from skgeo_embed import __version__
 
-    info = getattr(encoder, "encoder_info_", {})
     described = {
         "input": str(table.path.resolve()),
         "version of skgeo-embed": __version__,
         "input's size or time": as_begun.size_and_time,
-        "encoder": [
-            type(encoder).__name__,
-            info.get("name"),
-            info.get("sha256", info.get("files")),
-        ],
-        **_settings(encoder),
+        "encoder": model_of(encoder),
+        **settings_of(encoder),
         "column of places": [*(places.columns or [places.geometry]), places.time],
         "delimiter, decimal or encoding": [
             table.delimiter,
@@ -317,20 +310,6 @@ def _description(
 def digests_of(described: dict[str, Any]) -> dict[str, str]:
     """Return a digest of each setting, since a setting may be secret."""
     return {name: _digest(value) for name, value in described.items()}
-
-
-def _settings(estimator: Any) -> dict[str, Any]:
-    """Parameters that features depend on, also of estimators that are inside."""
-    params = estimator.get_params(deep=False)
-    return {name: _described(value) for name, value in params.items() if name not in HOW}
-
-
-def _described(value: Any) -> Any:
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        return [type(value).__name__, _settings(value)]
-    if isinstance(value, (list, tuple)):  # the steps of a pipeline, say
-        return [_described(part) for part in value]
-    return value
 
 
 def _digest(value: Any) -> str:

@@ -164,6 +164,14 @@ class TableOfCells:
             )
         self.covariates = {name: _covariate(name, given[name]) for name in self.wanted.others}
 
+    @property
+    def identity(self) -> dict[Any, Any]:
+        """What tells the covariates from others, by which a killed run knows them again."""
+        return {
+            name: source.identity if isinstance(source, OneRaster) else source
+            for name, source in self.covariates.items()
+        }
+
     def others_at(self, lonlat: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the other columns at places, and of each whether its raster has no value there."""
         columns, uncovered = {}, {}

@@ -48,6 +48,13 @@ class Mask:
             self._kind = "polygons"
             self._source, self._by_degrees = _polygons(mask, grid)
 
+    @property
+    def identity(self) -> Any:
+        """What tells this mask from others, by which a killed run knows it again."""
+        if self._kind == "polygons":
+            return [part.wkb_hex for part in self._source]
+        return self._source.identity if self._kind == "raster" else self._kind
+
     def wanted(self, centres: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
         """Say which cells are wanted, (n,) bool, by their centres and degrees of these."""
         on_earth = np.isfinite(lonlat[:, 0])
@@ -128,14 +135,3 @@ def _polygons(mask: Any, grid: MapGrid) -> tuple[np.ndarray, bool]:
         parts = np.concatenate([parts, *turned])
     shapely.prepare(parts)
     return parts, by_degrees
-
-
-def described(value: Any) -> Any:
-    """Say what a mask or a covariate is, and of a file in which state."""
-    source = value.source if isinstance(value, OneRaster) else value
-    if isinstance(source, (str, PathLike)) and Path(source).is_file():
-        state = Path(source).stat()
-        return str(Path(source).resolve()), state.st_size, state.st_mtime_ns
-    if comes_from_package(source, "geopandas"):
-        return str(source.crs), source.geometry.to_wkb().tolist()
-    return fspath(source) if isinstance(source, PathLike) else repr(source)
