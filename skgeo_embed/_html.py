@@ -65,8 +65,9 @@ class NotebookMixin:
         # whatever prints an estimator, or one around it, takes the values from here
         params: dict[str, Any] = super().get_params(deep=deep)  # type: ignore[misc]
         for name, value in params.items():
-            if name.rpartition("__")[2] == "token" and type(value) in _HIDING:
-                params[name] = _HIDING[type(value)](value)
+            for kind, hiding in _HIDING.items() if name.rpartition("__")[2] == "token" else ():
+                if isinstance(value, kind) and not isinstance(value, hiding):
+                    params[name] = hiding(value)
         return params
 
     def __sklearn_clone__(self) -> Any:

@@ -1,5 +1,6 @@
 import inspect
 
+import numpy as np
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
@@ -100,7 +101,7 @@ def _shown(estimator):
     yield repr(estimator.get_params())
 
 
-@pytest.mark.parametrize("token", [TOKEN, TOKEN.encode()])
+@pytest.mark.parametrize("token", [TOKEN, TOKEN.encode(), np.str_(TOKEN)])
 @pytest.mark.parametrize("kind", WITH_TOKEN)
 def test_no_token_is_shown(kind, token):
     estimator = kind("me/private", token=token)

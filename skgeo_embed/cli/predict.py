@@ -18,8 +18,11 @@ from skgeo_embed.cli._options import (
 )
 from skgeo_embed.streaming.files import FORMATS
 from skgeo_embed.streaming.maps.engine import check_map_output
+from skgeo_embed.streaming.maps.inputs import wanted_columns
+from skgeo_embed.streaming.maps.rasters import RASTER_SUFFIXES
 from skgeo_embed.streaming.predict_grid import predict_grid
 from skgeo_embed.streaming.predict_table import GEO_FORMATS, predict_table
+from skgeo_embed.streaming.text_columns import constant_of
 
 TRUST = (
     "Loading a pickle executes code. Only open models from people you trust; to open this one, "
@@ -140,7 +143,7 @@ def _predict_grid(settings: argparse.Namespace, model: Any, shared: dict[str, An
         crs=settings.crs,
         like=settings.like,
         mask=settings.mask,
-        covariates=dict(map(_covariate, settings.covariate or [])),
+        covariates=_covariates(settings.covariate or [], model),
         units=settings.units,
         n_jobs=settings.jobs,
         **shared,
@@ -160,8 +163,17 @@ def _opened(path: Path) -> Any:
         ) from error
 
 
-def _covariate(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise UsageError(f"--covariate {text!r} must be NAME=VALUE, such as elevation=dem.tif.")
-    return name, number_or_text(value)
+def _covariates(texts: list[str], model: Any) -> dict[str, Any]:
+    kinds, found = wanted_columns(model).kinds, {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"--covariate {text!r} must be NAME=VALUE, such as elevation=dem.tif.")
+        kind = "words" if value.lower().endswith(RASTER_SUFFIXES) else kinds.get(name, "")
+        try:
+            found[name] = constant_of(value, kind)
+        except ValueError as error:
+            raise UsageError(
+                f"--covariate {text!r}: the model was fitted with {kind} in this column: {error}"
+            ) from error
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from numbers import Integral
 from os import PathLike
@@ -87,6 +88,9 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         How many rasters or patches there are.
     model_ : str or None
         The model that made the embeddings, if the files say so.
+    encoder_info_ : dict
+        What was found: source ("rasters" or "patches"), name (of the model, if the files say so),
+        and a digest of the files' names, sizes and times.
     {n_features_in_}
 
     References
@@ -176,6 +180,12 @@ class RasterEncoder(TimedTransformer, CoordinateTransformer):
         self.n_tiles_ = len(tiles) if self._patches is None else len(self._patches.vectors)
         models = [tile.model for tile in tiles] if self._patches is None else [self._patches.model]
         self.model_ = next((model for model in models if model is not None), None)
+        files = [tile.files for tile in tiles] if self._patches is None else self._patches.files
+        self.encoder_info_ = {
+            "source": "rasters" if self._patches is None else "patches",
+            "files": hashlib.sha256(repr(files).encode()).hexdigest(),
+            **({} if self.model_ is None else {"name": self.model_}),
+        }
 
     def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice | Tensor, Tensor]]:
         import torch

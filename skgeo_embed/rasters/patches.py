@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class Patches:
     names: tuple[str, ...] | None
     model: str | None
     path: str
+
+    @property
+    def files(self) -> list[str]:
+        """A digest of the embeddings and of where they are: the file is read whole."""
+        whole = hashlib.sha256(np.ascontiguousarray(self.vectors).data)
+        whole.update(np.ascontiguousarray(self.centres).data)
+        return [whole.hexdigest()]
 
     def sample(
         self, lonlat: np.ndarray, years: np.ndarray | None, method: str

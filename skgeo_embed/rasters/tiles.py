@@ -115,6 +115,11 @@ class Tile:
     model: str | None = None
 
     @property
+    def files(self) -> list[Stored]:
+        """Where its pixels are, and what decoding needs beside them."""
+        return [self.pixels_of] + ([] if self.companion_of is None else [self.companion_of])
+
+    @property
     def path(self) -> str:
         """The file, store or address."""
         return self.pixels_of.path

@@ -58,11 +58,7 @@ def crs_of(data: Any, array: Any, axes: tuple[str, str], path: str) -> Any:
 
 def _stated(data: Any, array: Any) -> Iterator[Any]:
     """Yield what states a CRS, the surest first."""
-    named = str(array.encoding.get("grid_mapping") or array.attrs.get("grid_mapping") or "")
-    for name in (*(word.rstrip(":") for word in named.split()), *MAPPINGS):
-        if name not in data.variables or data.variables[name].ndim:
-            continue
-        attributes = data.variables[name].attrs
+    for attributes in mappings(data, array):
         wkt = attributes.get("crs_wkt") or attributes.get("spatial_ref")
         if wkt:
             yield str(wkt)
@@ -72,6 +68,14 @@ def _stated(data: Any, array: Any) -> Iterator[Any]:
         for key in ATTRIBUTES:
             if attributes.get(key):
                 yield attributes[key]
+
+
+def mappings(data: Any, array: Any) -> Iterator[dict[str, Any]]:
+    """Yield the attributes of the variables that say where a variable lies, the surest first."""
+    named = str(array.encoding.get("grid_mapping") or array.attrs.get("grid_mapping") or "")
+    for name in (*(word.rstrip(":") for word in named.split()), *MAPPINGS):
+        if name in data.variables and not data.variables[name].ndim:
+            yield data.variables[name].attrs
 
 
 def _is_cf(stated: Any) -> bool:
@@ -97,17 +101,32 @@ def steps_of(
 
 
 def _step(array: Any, axis: str, crs: Any, path: str) -> tuple[float, float]:
+    values = values_of(array, axis, crs, path)
+    if len(values) < 2:
+        raise ImageError(
+            f"{path}: the axis {axis!r} has one value, which does not say how large a cell is."
+        )
+    step = (values[-1] - values[0]) / (len(values) - 1)
+    if not step or not np.allclose(np.diff(values), step, rtol=1e-3, atol=0):
+        raise ImageError(f"{path}: the coordinate {axis!r} is not evenly spaced.")
+    return float(step), float(values[0] - step / 2)
+
+
+def values_of(array: Any, axis: str, crs: Any, path: str) -> np.ndarray:
+    """Return the coordinates along an axis, in units of the CRS.
+
+    Raises
+    ------
+    ImageError
+        If the axis has none, or they are not numbers of a known unit.
+    """
     if axis not in array.coords:
         raise ImageError(f"{path} has no position: its dimension {axis!r} has no coordinates.")
     values = array[axis].to_numpy()
     if values.dtype.kind not in "iuf":
         raise ImageError(f"{path}: the coordinate {axis!r} must be numbers, got {values.dtype}.")
-    values = values.astype(float)
-    step = (values[-1] - values[0]) / max(1, len(values) - 1)
-    if len(values) < 2 or not step or not np.allclose(np.diff(values), step, rtol=1e-3, atol=0):
-        raise ImageError(f"{path}: the coordinate {axis!r} is not evenly spaced.")
     factor = _factor(str(array[axis].attrs.get("units", "")), crs, axis, path)
-    return float(step * factor), float((values[0] - step / 2) * factor)
+    return np.asarray(values, dtype=np.float64) * factor
 
 
 def _factor(unit: str, crs: Any, axis: str, path: str) -> float:

@@ -1,4 +1,4 @@
-"""Encoders as users hand them over, ready to encode."""
+"""Encoders as users hand them over: ready to encode, and what an interrupted run knows them by."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed.encoders.base import CoordinateTransformer
+
+# parameters that change how features are computed, but not their values
+NO_EFFECT_ON_FEATURES = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
 
 
 def fitted(encoder: Any) -> CoordinateTransformer:
@@ -29,3 +32,29 @@ def fitted(encoder: Any) -> CoordinateTransformer:
     except NotFittedError:
         return clone(encoder).fit()
     return encoder
+
+
+def model_of(encoder: CoordinateTransformer) -> list[Any]:
+    """Return what tells the weights or the files of an encoder from others."""
+    info = getattr(encoder, "encoder_info_", {})
+    inner = getattr(encoder, "location_encoder_", None)
+    return [
+        type(encoder).__name__,
+        info.get("name"),
+        info.get("sha256", info.get("files")),
+        *([] if inner is None else model_of(inner)),
+    ]
+
+
+def settings_of(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that features depend on, also of estimators that are inside."""
+    params = estimator.get_params(deep=False)
+    return {name: _described(value) for name, value in params.items() if name not in NO_EFFECT_ON_FEATURES}
+
+
+def _described(value: Any) -> Any:
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return [type(value).__name__, settings_of(value)]
+    if isinstance(value, (list, tuple)):  # the steps of a pipeline, say
+        return [_described(part) for part in value]
+    return value

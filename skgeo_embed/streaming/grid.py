@@ -17,12 +17,12 @@ from skgeo_embed._files import new_array_file, replace_durably, write_atomically
 from skgeo_embed._region import WORLD, read_region
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.streaming.files import check_output, only_writer
-from skgeo_embed.streaming.fitted import fitted
+from skgeo_embed.streaming.fitted import fitted, model_of, settings_of
 from skgeo_embed.streaming.maps.engine import check_map_output, check_room, make_map
 from skgeo_embed.streaming.maps.facts import facts_of
 from skgeo_embed.streaming.maps.grids import map_grid
 from skgeo_embed.streaming.maps.jobs import EncodeJob
-from skgeo_embed.streaming.maps.masks import Mask, described
+from skgeo_embed.streaming.maps.masks import Mask
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.provenance import embedding_attributes
 
@@ -108,8 +108,14 @@ def encode_grid(
         grid = map_grid(region, resolution, crs, like)
         check_room(grid, 1, path)
         encoder = fitted(encoder)
-        job = EncodeJob(grid, Mask(mask, grid), encoder)
-        made_of = {"grid": grid, "mask": described(mask), "layers": job.layers}
+        wanted = Mask(mask, grid)
+        job = EncodeJob(grid, wanted, encoder)
+        made_of = {
+            "grid": grid,
+            "mask": wanted.identity,
+            "layers": job.layers,
+            "encoder": [model_of(encoder), settings_of(encoder)],
+        }
         make_map(
             job,
             grid,

@@ -16,7 +16,7 @@ from skgeo_embed.streaming.maps.facts import facts_of
 from skgeo_embed.streaming.maps.grids import map_grid
 from skgeo_embed.streaming.maps.inputs import TableOfCells
 from skgeo_embed.streaming.maps.jobs import PredictJob
-from skgeo_embed.streaming.maps.masks import Mask, described
+from skgeo_embed.streaming.maps.masks import Mask
 from skgeo_embed.streaming.maps.values import ModelValues
 
 
@@ -140,11 +140,12 @@ def predict_grid(
         floats=floats,
         codes=codes,
     )
-    job = PredictJob(grid, Mask(mask, grid), table, values)
+    wanted = Mask(mask, grid)
+    job = PredictJob(grid, wanted, table, values)
     made_of = {
         "grid": grid,
-        "mask": described(mask),
-        "covariates": {name: described(value) for name, value in table.covariates.items()},
+        "mask": wanted.identity,
+        "covariates": table.identity,
         "layers": job.layers,
     }
     return make_map(

@@ -28,6 +28,7 @@ from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.sources import TableFile
 from skgeo_embed.streaming.table_run import Unchanged, begin, digests_of, resumable
+from skgeo_embed.streaming.text_columns import TextColumns
 
 BATCH_ROWS = 20_000
 SAMPLED_ROWS = 32  # a resumed run recognises its model by their predictions
@@ -216,6 +217,12 @@ class RowsOfModel:
                 f"with; it has {', '.join(map(repr, table.names))}."
             )
 
+        self._text = (
+            TextColumns(table, wanted.others, wanted.kinds, decimal)
+            if table.kind == "csv"
+            else None
+        )
+
     def read(self, rows: Any, first_row: int) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return what the model reads of the usable rows, their degrees, and which rows they are.
 
@@ -237,21 +244,15 @@ class RowsOfModel:
             ) from error
         usable, degrees = places.valid, places.lonlat[places.valid]
         columns: dict[Any, Any] = {
-            name: self._values(frame[name])[usable].reset_index(drop=True)
+            name: frame[name] if self._text is None else self._text.read(frame[name], first_row)
             for name in self._wanted.others
         }
+        columns = {name: column[usable].reset_index(drop=True) for name, column in columns.items()}
         if self._wanted.names is None:
             others = [np.asarray(columns[name]) for name in self._wanted.others]
             return np.column_stack([degrees, *others]), degrees, usable
         columns[self._wanted.lon], columns[self._wanted.lat] = degrees.T
         return pd.DataFrame(columns)[list(self._wanted.names)], degrees, usable
-
-    def _values(self, column: pd.Series) -> pd.Series:
-        """Return numbers if all of a CSV file's text stands for numbers."""
-        if self._table.kind != "csv":
-            return column
-        numbers, text = to_numbers(column, self._decimal)
-        return column if len(text) else pd.Series(numbers, index=column.index)
 
     def first_usable(self) -> tuple[Any, np.ndarray]:
         """Return what the model reads of some rows, and their degrees.

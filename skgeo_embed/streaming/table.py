@@ -17,7 +17,7 @@ from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.places.swapped import warn_if_swapped
 from skgeo_embed.rasters.patches import OWN
 from skgeo_embed.streaming.columns import NULL_HINT, PlacesOfTable, to_numbers
-from skgeo_embed.streaming.fitted import fitted
+from skgeo_embed.streaming.fitted import fitted, model_of, settings_of
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.provenance import embedding_attributes
@@ -27,8 +27,6 @@ from skgeo_embed.streaming.table_run import Unchanged, begin, digests_of, resuma
 
 BATCH_BYTES = 64 * 2**20  # of features
 MIN_BATCH_ROWS = 10_000  # fewer would keep encoders with L = 40 from using their tables
-# parameters that do not change the features
-HOW = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
 
 
 class EncodedTable(NamedTuple):
@@ -242,17 +240,12 @@ def _description(
     """What makes the output what it is: a digest of each thing, since a setting may be secret."""
     from skgeo_embed import __version__
 
-    info = getattr(encoder, "encoder_info_", {})
     described = {
         "input": str(table.path.resolve()),
         "version of skgeo-embed": __version__,
         "input's size or time": as_begun.size_and_time,
-        "encoder": [
-            type(encoder).__name__,
-            info.get("name"),
-            info.get("sha256", info.get("files")),
-        ],
-        **_settings(encoder),
+        "encoder": model_of(encoder),
+        **settings_of(encoder),
         "column of places": [*(places.columns or [places.geometry]), places.time],
         "delimiter, decimal or encoding": [
             table.delimiter,
@@ -263,15 +256,3 @@ def _description(
     return digests_of(described)
 
 
-def _settings(estimator: Any) -> dict[str, Any]:
-    """Parameters that features depend on, also of estimators that are inside."""
-    params = estimator.get_params(deep=False)
-    return {name: _described(value) for name, value in params.items() if name not in HOW}
-
-
-def _described(value: Any) -> Any:
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        return [type(value).__name__, _settings(value)]
-    if isinstance(value, (list, tuple)):  # the steps of a pipeline, say
-        return [_described(part) for part in value]
-    return value

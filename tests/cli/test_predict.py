@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
-from skgeo_embed import AreaOfApplicability, PositionalEncoder
+from skgeo_embed import AreaOfApplicability, PositionalEncoder, spatial_pipeline
 from skgeo_embed.cli import main
 
 rng = np.random.default_rng(0)
@@ -91,6 +91,26 @@ def test_a_table(tmp_path, model, capsys):
     assert "--on-invalid nan" in capsys.readouterr().err
     assert predict(tmp_path, *arguments, "--overwrite", "--on-invalid", "nan") == 0
     assert "1 have no usable coordinates" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [(["01", "02"], "02"), (["2024-02-01", "2024-02-09"], "2024-02-09"), ([False, True], "true")],
+)
+def test_a_constant_is_what_the_model_was_fitted_with(tmp_path, values, text):
+    import xarray
+
+    column = pd.Series(values * 25)
+    column = pd.to_datetime(column) if text.startswith("2024") else column
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder(legendre_polys=2))
+    model.fit(TABLE.assign(k=column), TARGET + 10 * (np.arange(50) % 2))
+    joblib.dump(model, tmp_path / "model.joblib")
+    arguments = ["model.joblib", "map.nc", *REGION, "--trust", "--covariate"]
+    assert predict(tmp_path, *arguments, f"k={text}") == 0
+    place = pd.DataFrame({"lon": [7.5], "lat": [47.5], "k": column[1:2].tolist()})
+    with xarray.open_dataset(tmp_path / "map.nc", engine="h5netcdf") as found:
+        value = found["prediction"].sel(lon=7.5, lat=47.5).item()
+    assert value == pytest.approx(model.predict(place)[0], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -245,10 +245,13 @@ def _grid_of(like: Any) -> MapGrid:
 
 
 def _grid_of_xarray(like: Any) -> MapGrid:
+    from skgeo_embed.rasters.zarr_position import crs_of, mappings, steps_of, values_of
+    from skgeo_embed.rasters.zarr_store import AXES
+
     names = next(
         (
             pair
-            for pair in (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
+            for pair in AXES
             if all(name in like.coords and like[name].ndim == 1 for name in pair)
         ),
         None,
@@ -257,35 +260,27 @@ def _grid_of_xarray(like: Any) -> MapGrid:
         raise UsageError(
             f"like must have axes y and x, or lat and lon; it has {', '.join(map(str, like.dims))}."
         )
-    reference = like.coords.get("spatial_ref")
-    attrs = {} if reference is None else reference.attrs
-    stated = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-    if stated is None and names == ("y", "x"):
-        raise UsageError(
-            "like has no CRS, so its x and y are unknown; write it with rioxarray: "
-            "like.rio.write_crs(...)."
-        )
-    wkt = _read_crs(stated or "EPSG:4326").to_wkt()
-    y, x = (np.asarray(like[name].values, dtype=np.float64) for name in names)
-    if "GeoTransform" in attrs:
-        c, a, b, f, d, e = (float(number) for number in str(attrs["GeoTransform"]).split())
-        return MapGrid(len(y), len(x), (a, b, c, d, e, f), wkt)
-    (e, f), (a, c) = (_even_steps(axis, name) for axis, name in zip((y, x), names, strict=True))
-    return MapGrid(len(y), len(x), (a, 0.0, c, 0.0, e, f), wkt)
+    data, array = like, like
+    if hasattr(like, "data_vars"):
+        on_axes = (v for v in like.data_vars.values() if set(names) <= set(v.dims))
+        array = next(on_axes, like)
+    else:
+        data = like.coords.to_dataset()
+    crs = crs_of(data, array, names, "like")
+    y, x = (values_of(array, name, crs, "like") for name in names)
+    for attributes in mappings(data, array):
+        if "GeoTransform" in attributes:
+            c, a, b, f, d, e = map(float, str(attributes["GeoTransform"]).split())
+            if _is_of_axis(c, a, x) and _is_of_axis(f, e, y):  # to the bit, if it is still right
+                return MapGrid(len(y), len(x), (a, b, c, d, e, f), crs.to_wkt())
+    (a, c), (e, f) = steps_of(array, names, crs, "like")
+    return MapGrid(len(y), len(x), (a, 0.0, c, 0.0, e, f), crs.to_wkt())
 
 
-def _even_steps(axis: np.ndarray, name: str) -> tuple[float, float]:
-    """Return the step of an axis of centres, and where its first cell begins."""
-    if len(axis) < 2:
-        raise UsageError(
-            f"the axis {name} of like has one value, which does not say how large a cell is."
-        )
-    step = float(axis[-1] - axis[0]) / (len(axis) - 1)
-    if step == 0 or not np.allclose(np.diff(axis), step, rtol=1e-3, atol=0):
-        raise UsageError(
-            f"the axis {name} of like is not evenly spaced, so like is not a regular grid."
-        )
-    return step, float(axis[0]) - step / 2
+def _is_of_axis(first: float, step: float, axis: np.ndarray) -> bool:
+    """Say whether a transform is that of an axis; a part of a raster may keep that of the whole."""
+    centres = first + step * (np.array([0, len(axis) - 1]) + 0.5)
+    return bool((np.abs(centres - axis[[0, -1]]) <= SAME_CELL * abs(step)).all())
 
 
 def _read_crs(crs: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ class WantedColumns(NamedTuple):
         All of them, in the order of `fit`.
     beside : bool
         Whether places were passed as `coords` beside X.
+    kinds : dict of str to str
+        What the other columns held, as far as the model knows it.
     """
 
     lon: Any = None
@@ -42,6 +45,7 @@ class WantedColumns(NamedTuple):
     others: tuple[Any, ...] = ()
     names: tuple[Any, ...] | None = None
     beside: bool = False
+    kinds: Mapping[Any, str] = MappingProxyType({})
 
 
 def wanted_columns(model: Any) -> WantedColumns:
@@ -98,7 +102,8 @@ def _of_reader(reader: TableReader) -> WantedColumns:
     names = reader._names
     found = None if names is None else find_lonlat([str(n) for n in names], reader.lon, reader.lat)
     lon, lat = ("lon", "lat") if found is None else (names[found[0]], names[found[1]])  # type: ignore[index]
-    return WantedColumns(lon, lat, None, tuple(reader.columns_), (lon, lat, *reader.columns_))
+    others = tuple(reader.columns_)
+    return WantedColumns(lon, lat, None, others, (lon, lat, *others), kinds=reader.kinds_)
 
 
 def _of_names(model: Any, names: tuple[Any, ...], beside: bool) -> WantedColumns:
@@ -163,6 +168,14 @@ class TableOfCells:
                 f"with; it wants {', '.join(map(repr, self.wanted.others)) or 'places alone'}."
             )
         self.covariates = {name: _covariate(name, given[name]) for name in self.wanted.others}
+
+    @property
+    def identity(self) -> dict[Any, Any]:
+        """What tells the covariates from others, by which a killed run knows them again."""
+        return {
+            name: source.identity if isinstance(source, OneRaster) else source
+            for name, source in self.covariates.items()
+        }
 
     def others_at(self, lonlat: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the other columns at places, and of each whether its raster has no value there."""

@@ -45,7 +45,15 @@ class Mask:
         elif isinstance(mask, (str, PathLike)) and fspath(mask).lower().endswith(RASTER_SUFFIXES):
             self._kind, self._source = "raster", OneRaster(mask, "mask")
         else:
-            self._kind, self._source = "polygons", _polygons(mask, grid)
+            self._kind = "polygons"
+            self._source, self._by_degrees = _polygons(mask, grid)
+
+    @property
+    def identity(self) -> Any:
+        """What tells this mask from others, by which a killed run knows it again."""
+        if self._kind == "polygons":
+            return [part.wkb_hex for part in self._source]
+        return self._source.identity if self._kind == "raster" else self._kind
 
     def wanted(self, centres: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
         """Say which cells are wanted, (n,) bool, by their centres and degrees of these."""
@@ -61,12 +69,13 @@ class Mask:
             values = self._source.values(lonlat[on_earth])
             on_earth[on_earth] = ~np.isnan(values) & (values != 0)
             return on_earth
-        return on_earth & self._in_polygons(centres)
+        on_earth[on_earth] = self._in_polygons((lonlat if self._by_degrees else centres)[on_earth])
+        return on_earth
 
-    def _in_polygons(self, centres: np.ndarray) -> np.ndarray:
+    def _in_polygons(self, cells: np.ndarray) -> np.ndarray:
         import shapely
 
-        x, y = centres.T
+        x, y = cells.T
         around = shapely.box(x.min(), y.min(), x.max(), y.max())
         inside = np.zeros(len(x), dtype=bool)
         for part in self._source[shapely.intersects(self._source, around)]:
@@ -76,8 +85,12 @@ class Mask:
         return inside
 
 
-def _polygons(mask: Any, grid: MapGrid) -> np.ndarray:
-    """Read polygons in the system of the grid; in degrees also one turn to the east and west."""
+def _polygons(mask: Any, grid: MapGrid) -> tuple[np.ndarray, bool]:
+    """Read polygons, and say whether they are in degrees and not as they are, on the grid's map.
+
+    Those in degrees are there also one turn to the east and west. An edge is straight in the system
+    in which its polygon is stated.
+    """
     try:
         import geopandas
         import shapely
@@ -112,24 +125,13 @@ def _polygons(mask: Any, grid: MapGrid) -> np.ndarray:
     series = series[~(series.isna() | series.is_empty)]
     if not (shapely.get_dimensions(np.asarray(series)) == 2).any():
         raise UsageError("mask holds no polygon.")
-    # across the antimeridian degrees go on, where reprojection alone would tear polygons apart
-    shapes = degrees_of_geo(series) if grid.is_geographic else series.to_crs(grid.crs).to_numpy()
+    by_degrees = grid.is_geographic or series.crs != grid.crs
+    shapes = degrees_of_geo(series) if by_degrees else np.asarray(series, dtype=object)
     parts = shapely.get_parts(shapely.make_valid(shapes))
-    if grid.is_geographic:
+    if by_degrees:
         turned = [
             shapely.transform(parts, lambda xy, by=by: np.add(xy, [by, 0])) for by in (-360, 360)
         ]
         parts = np.concatenate([parts, *turned])
     shapely.prepare(parts)
-    return parts
-
-
-def described(value: Any) -> Any:
-    """Say what a mask or a covariate is, and of a file in which state."""
-    source = value.source if isinstance(value, OneRaster) else value
-    if isinstance(source, (str, PathLike)) and Path(source).is_file():
-        state = Path(source).stat()
-        return str(Path(source).resolve()), state.st_size, state.st_mtime_ns
-    if comes_from_package(source, "geopandas"):
-        return str(source.crs), source.geometry.to_wkb().tolist()
-    return fspath(source) if isinstance(source, PathLike) else repr(source)
+    return parts, by_degrees

@@ -10,6 +10,7 @@ import numpy as np
 
 from skgeo_embed._errors import ImageError, InvalidCoordinateWarning, UsageError
 from skgeo_embed.encoders.raster import RasterEncoder
+from skgeo_embed.streaming.fitted import model_of, settings_of
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".zarr")
 
@@ -47,9 +48,9 @@ class OneRaster:
             )
 
     @property
-    def source(self) -> Any:
-        """Where it is."""
-        return self._encoder.source
+    def identity(self) -> Any:
+        """What tells the raster, as it is now, from others."""
+        return model_of(self._encoder), settings_of(self._encoder)
 
     def values(self, lonlat: np.ndarray) -> np.ndarray:
         """Return its values at places, (n,), NaN where it has none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,10 @@ from skgeo_embed.encoders.shared_encodings import shared_encodings
 from skgeo_embed.places.numbers import to_numpy
 from skgeo_embed.prediction.applicability import AreaOfApplicability
 from skgeo_embed.streaming.maps.layers import Layer, class_dtype
+
+AXES = ("lon", "lat", "x", "y", "spatial_ref")
+NOT_IN_NAMES = re.compile(r"[/\x00-\x1f]")  # Zarr and HDF5 read the slash as a path
+LONGEST_NAME = 100  # of characters: a variable is a folder in Zarr
 
 
 class ModelValues:
@@ -79,10 +85,12 @@ class ModelValues:
 
     def layers(self, found: Sequence[np.ndarray]) -> list[Layer]:
         """Describe the bands, from some of their values."""
-        return [
+        layers = [
             *(self._class_layers() if self._classifies else self._number_layers(found)),
             *self._area_layers(),
         ]
+        _check_names([layer.name for layer in layers])
+        return layers
 
     def compute(self, table: Any, lonlat: np.ndarray) -> list[np.ndarray]:
         """Return the values of each layer, (n,) or (n, bands)."""
@@ -121,9 +129,10 @@ class ModelValues:
         found = [Layer(name, codes, "predicted class", classes=classes)]
         if self._probabilities:
             floats = self._floats(np.dtype("float32"))
+            names = _variables([f"probability_{one}" for one in classes])
             found += [
-                Layer(_variable(f"probability_{one}"), floats, f"probability of {one}")
-                for one in classes
+                Layer(variable, floats, f"probability of {one}")
+                for variable, one in zip(names, classes, strict=True)
             ]
         return found
 
@@ -215,9 +224,30 @@ def _features(model: Any, area: AreaOfApplicability, table: Any) -> Any:
     return features
 
 
-def _variable(name: str) -> str:
-    """Return a name that HDF5 and Zarr do not read as a path."""
-    return name.replace("/", "_")
+def _variables(names: list[str]) -> list[str]:
+    """Return names that files can have, none of them twice; GeoTIFFs, Zarr and HDF5 differ."""
+    found: list[str] = []
+    for name in names:
+        plain = NOT_IN_NAMES.sub("_", name)[:LONGEST_NAME]
+        again = (f"{plain}_{number}" for number in count(2))
+        found.append(next(one for one in (plain, *islice(again, len(names))) if one not in found))
+    return found
+
+
+def _check_names(names: list[str]) -> None:
+    for number, name in enumerate(names):
+        reason = ""
+        if name in names[:number]:
+            reason = "is there twice"
+        elif name in AXES:
+            reason = "is the name of an axis"
+        elif name in ("", ".", "..") or NOT_IN_NAMES.search(name) or len(name) > 2 * LONGEST_NAME:
+            reason = 'cannot be written to files (it is empty or long, or holds "/")'
+        if reason:
+            raise UsageError(
+                f"the bands of the map would be {', '.join(map(repr, names))}, of which {name!r} "
+                f"{reason}; choose another with name=."
+            )
 
 
 def _one(given: str | Sequence[str], what: str, count: int) -> list[str]:

@@ -418,7 +418,7 @@ def test_like_without_a_crs(tmp_path):
     with pytest.raises(ValueError, match="like has no CRS"):
         predict_grid(MODEL, like=array)
     uneven = xarray.DataArray(np.zeros((3, 2)), coords={"lat": [9.0, 5, 0], "lon": [0.0, 1.0]})
-    with pytest.raises(ValueError, match="axis lat of like is not evenly spaced"):
+    with pytest.raises(ValueError, match="like: the coordinate 'lat' is not evenly spaced"):
         predict_grid(MODEL, like=uneven)
 
 
