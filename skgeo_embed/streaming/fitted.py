@@ -11,7 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from skgeo_embed.encoders.base import CoordinateTransformer
 
 # parameters that change how features are computed, but not their values
-NO_EFFECT_ON_FEATURES = {"device", "batch_size", "token", "cache_dir", "local_files_only", "cache_bytes"}
+NO_EFFECT_ON_FEATURES = {
+    "device",
+    "batch_size",
+    "token",
+    "cache_dir",
+    "local_files_only",
+    "cache_bytes",
+}
 
 
 def fitted(encoder: Any) -> CoordinateTransformer:
@@ -49,7 +56,11 @@ def model_of(encoder: CoordinateTransformer) -> list[Any]:
 def settings_of(estimator: Any) -> dict[str, Any]:
     """Return the parameters that features depend on, also of estimators that are inside."""
     params = estimator.get_params(deep=False)
-    return {name: _described(value) for name, value in params.items() if name not in NO_EFFECT_ON_FEATURES}
+    return {
+        name: _described(value)
+        for name, value in params.items()
+        if name not in NO_EFFECT_ON_FEATURES
+    }
 
 
 def _described(value: Any) -> Any:

@@ -254,5 +254,3 @@ def _description(
         ],
     }
     return digests_of(described)
-
-
