@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+    from skgeo_embed.nn.inference.options import EncodingOptions
+
 NETWORK_CONSTRAINTS: dict[str, Any] = {
     "normalize": ["boolean"],
     "device": "no_validation",
@@ -25,7 +27,24 @@ NETWORK_CONSTRAINTS: dict[str, Any] = {
 }
 
 
-class NetworkTransformer(CoordinateTransformer):
+class ChosenDtype(CoordinateTransformer):
+    """Base of encoders with the parameter `dtype`, which a fit stores in `_options`."""
+
+    dtype: Literal["float32", "float64"]
+    _options: EncodingOptions
+
+    @property
+    def output_dtype(self) -> np.dtype:
+        """Type of the output, as chosen with `dtype`."""
+        return np.dtype(self._options.dtype)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.dtype]
+        return tags
+
+
+class NetworkTransformer(ChosenDtype):
     """Run a loaded network over coordinates: the base of encoders that have one.
 
     Subclasses set `normalize`, `device`, `dtype` and `batch_size` in their constructor, name
@@ -35,7 +54,6 @@ class NetworkTransformer(CoordinateTransformer):
     _feature_prefix: str
     normalize: bool
     device: Any
-    dtype: Literal["float32", "float64"]
     batch_size: int | None
 
     def _use_network(self, encoder: Any, layer: Any, columns: int | None = None) -> None:
@@ -76,16 +94,6 @@ class NetworkTransformer(CoordinateTransformer):
     def n_features_out(self) -> int:
         """Number of output columns."""
         return self._encoder.engine.width(self._options)
-
-    @property
-    def output_dtype(self) -> np.dtype:
-        """Type of the output, as chosen with `dtype`."""
-        return np.dtype(self._options.dtype)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = [self.dtype]
-        return tags
 
 
 def numbered_names(prefix: str, count: int) -> list[str]:
