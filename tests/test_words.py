@@ -80,6 +80,17 @@ def test_spelling(capfd):
     assert mistakes == 0, capfd.readouterr().out
 
 
+def test_no_reference_is_read_as_a_list():
+    """In a reference of one line, docutils takes the initial in "G. Mai" for the number 7."""
+    one_line = re.compile(r"^ *\.\. \[\d+\] [A-Z]\. .*\n(?! {7})", re.MULTILINE)
+    found = [
+        f"{path.relative_to(ROOT).as_posix()}: {match[0].strip()}"
+        for path in PACKAGE.glob("**/*.py")
+        for match in one_line.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "write the whole title: " + "; ".join(found)
+
+
 def public_names():
     rooms = {
         "": skgeo_embed,

@@ -119,7 +119,7 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
         Parameters
         ----------
         X : array-like of shape (n, 2), default=None
-            Longitude and latitude in degrees: array (what is masked is missing), list, tensor,
+            Longitude and latitude in degrees: array (masked values are missing), list, tensor,
             pandas, polars, pyarrow, xarray. Or geometries: shapely's, a GeoDataFrame or a
             GeoSeries of points, lines and polygons; boxes (a frame with the columns west, south,
             east and north); H3 cells (text or numbers). None skips the check.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skgeo_embed._errors import (
@@ -17,8 +16,8 @@ from skgeo_embed._errors import (
     warn_caller,
 )
 from skgeo_embed._shared_docs import share_docs
-from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
-from skgeo_embed.encoders.network import numbered_names
+from skgeo_embed.encoders.base import READING_CONSTRAINTS
+from skgeo_embed.encoders.network import ChosenDtype, numbered_names
 from skgeo_embed.encoders.third_party import store_parameters
 from skgeo_embed.places.reading import Coordinates
 from skgeo_embed.places.utm import distance_grid, zone_names
@@ -31,7 +30,7 @@ _MAX_ZONES_NAMED = 8
 
 
 @share_docs
-class GPS2VecEncoder(CoordinateTransformer):
+class GPS2VecEncoder(ChosenDtype):
     """Encode longitude and latitude with GPS2Vec, which has one network for each UTM zone.
 
     The network of a zone is fed with the distances to the 20 × 20 cells of the zone [1]_.
@@ -196,12 +195,3 @@ class GPS2VecEncoder(CoordinateTransformer):
 
     def feature_names(self) -> list[str]:
         return numbered_names(f"gps2vec_{self._kind}", self.n_features_out)
-
-    @property
-    def output_dtype(self) -> np.dtype:
-        return np.dtype(self._options.dtype)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = [self.dtype]
-        return tags

@@ -15,6 +15,8 @@ from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from skgeo_embed.nn.inference.options import EncodingOptions
+
 NETWORK_CONSTRAINTS: dict[str, Any] = {
     "normalize": ["boolean"],
     "device": "no_validation",
@@ -24,7 +26,24 @@ NETWORK_CONSTRAINTS: dict[str, Any] = {
 }
 
 
-class NetworkTransformer(CoordinateTransformer):
+class ChosenDtype(CoordinateTransformer):
+    """Base of encoders with the parameter `dtype`, which a fit stores in `_options`."""
+
+    dtype: Literal["float32", "float64"]
+    _options: EncodingOptions
+
+    @property
+    def output_dtype(self) -> np.dtype:
+        """Type of the output, as chosen with `dtype`."""
+        return np.dtype(self._options.dtype)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.dtype]
+        return tags
+
+
+class NetworkTransformer(ChosenDtype):
     """Run a loaded network over coordinates: the base of encoders that have one.
 
     Subclasses set `normalize`, `device`, `dtype` and `batch_size` in their constructor, name
@@ -34,7 +53,6 @@ class NetworkTransformer(CoordinateTransformer):
     _feature_prefix: str
     normalize: bool
     device: Any
-    dtype: Literal["float32", "float64"]
     batch_size: int | None
 
     def _use_network(self, encoder: Any, layer: Any, columns: int | None = None) -> None:
@@ -74,16 +92,6 @@ class NetworkTransformer(CoordinateTransformer):
     def n_features_out(self) -> int:
         """Number of output columns."""
         return self._encoder.engine.width(self._options)
-
-    @property
-    def output_dtype(self) -> np.dtype:
-        """Type of the output, as chosen with `dtype`."""
-        return np.dtype(self._options.dtype)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = [self.dtype]
-        return tags
 
 
 def numbered_names(prefix: str, count: int) -> list[str]:

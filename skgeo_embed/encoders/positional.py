@@ -72,7 +72,9 @@ class PositionalEncoder(CoordinateTransformer):
        arXiv 2310.06743.
     .. [2] G. Mai et al. (2020). "Multi-Scale Representation Learning for Spatial Feature
        Distributions using Grid Cells". ICLR. arXiv 2003.00824.
-    .. [3] G. Mai et al. (2023). "Sphere2Vec". ISPRS Journal 202. arXiv 2306.17624.
+    .. [3] G. Mai et al. (2023). "Sphere2Vec: A general-purpose location representation learning
+       over a spherical surface for large-scale geospatial predictions". ISPRS Journal of
+       Photogrammetry and Remote Sensing 202. arXiv 2306.17624.
     .. [4] N. Wu et al. (2024). "TorchSpatial: A Location Encoding Framework and Benchmark for
        Spatial Representation Learning". NeurIPS. arXiv 2406.15658.
 

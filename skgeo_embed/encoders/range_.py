@@ -14,10 +14,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skgeo_embed._errors import CoordinateError, ModelFormatError
 from skgeo_embed._shared_docs import share_docs
 from skgeo_embed._sphere import unit_vectors
-from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
+from skgeo_embed.encoders.base import READING_CONSTRAINTS
 from skgeo_embed.encoders.image_features import features_of_images
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
-from skgeo_embed.encoders.network import numbered_names
+from skgeo_embed.encoders.network import ChosenDtype, numbered_names
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.encoders.third_party import store_parameters
 from skgeo_embed.places.reading import read_coordinates
@@ -33,7 +33,7 @@ QUERIES = 256  # at a time: each is compared with the whole database
 
 
 @share_docs
-class RANGEEncoder(ModelMixin, CoordinateTransformer):
+class RANGEEncoder(ModelMixin, ChosenDtype):
     r"""Encode longitude and latitude with image features of similar places (1,280 columns).
 
     A location embedding q says what a place looks like; RANGE [1]_ compares it with the image
@@ -241,10 +241,6 @@ class RANGEEncoder(ModelMixin, CoordinateTransformer):
     def feature_names(self) -> list[str]:
         width = self.database_.keys.shape[1] + self.database_.values.shape[1]
         return numbered_names("range", width)
-
-    @property
-    def output_dtype(self) -> np.dtype:
-        return np.dtype(self._options.dtype)
 
 
 def _check_places(database: RangeDatabase) -> None:

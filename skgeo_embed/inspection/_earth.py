@@ -56,8 +56,13 @@ def check_encoder(encoder: Any) -> None:
 
 def map_axes(ax: Axes | None, region: Sequence[float]) -> tuple[Axes, Figure]:
     """Return axes for a map, new ones if `ax` is None, and their figure."""
+    return axes_or_new(ax, figure_size(region))
+
+
+def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> tuple[Axes, Figure]:
+    """Return axes, those of a new figure of this size in inches if `ax` is None, and the figure."""
     if ax is None:
-        _, ax = import_pyplot().subplots(figsize=figure_size(region), layout="constrained")
+        _, ax = import_pyplot().subplots(figsize=size, layout="constrained")
     return ax, root_figure(ax)
 
 

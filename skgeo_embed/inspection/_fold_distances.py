@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from skgeo_embed.inspection._earth import BLUE, GREEN, ORANGE, import_pyplot, root_figure
+from skgeo_embed.inspection._earth import BLUE, GREEN, ORANGE, axes_or_new
 from skgeo_embed.model_selection._nearest import FoldDistances, fold_distances
 from skgeo_embed.model_selection._prediction_places import read_prediction_places
 from skgeo_embed.model_selection._spatial import taken_by
@@ -176,10 +176,8 @@ class FoldDistancesDisplay:
         self : FoldDistancesDisplay
             With `ax_` and `figure_`.
         """
-        if ax is None:
-            _, ax = import_pyplot().subplots(figsize=(6.4, 4.2), layout="constrained")
-        assert ax is not None
-        self.ax_, self.figure_ = ax, root_figure(ax)
+        ax, self.figure_ = axes_or_new(ax, (6.4, 4.2))
+        self.ax_ = ax
         curves = (
             (self.distances.sample_to_sample, "rows to other rows", GREEN, ":"),
             (self.distances.prediction_to_sample, "places to predict at to rows", ORANGE, "-"),

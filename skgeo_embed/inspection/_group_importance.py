@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_consistent_length
 
-from skgeo_embed.inspection._earth import BLUE, import_pyplot, root_figure
+from skgeo_embed.inspection._earth import BLUE, axes_or_new
 from skgeo_embed.places.reading import find_coordinates
 from skgeo_embed.prediction.base import CorrectedEstimator
 from skgeo_embed.prediction.pipeline import TableReader, as_pandas
@@ -293,10 +293,8 @@ class GroupImportanceDisplay:
         self : GroupImportanceDisplay
             With `ax_` and `figure_`.
         """
-        plt = import_pyplot()
-        if ax is None:
-            _, ax = plt.subplots(figsize=(6, 1 + 0.4 * len(self.table)), layout="constrained")
-        self.ax_, self.figure_ = ax, root_figure(ax)
+        ax, self.figure_ = axes_or_new(ax, (6, 1 + 0.4 * len(self.table)))
+        self.ax_ = ax
         table = self.table[::-1]  # the first on top
         ax.barh(
             [str(name) for name in table.index], table.importance, xerr=table["std"], color=BLUE

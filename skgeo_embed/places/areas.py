@@ -25,14 +25,14 @@ SQUARE_KM = EARTH_RADIUS_KM * KM_PER_DEGREE  # a degree of longitude by a unit o
 
 @dataclass(frozen=True)
 class AreaSampling:
-    """How areas become points, and what of the points' features is kept.
+    """How many points represent an area, and which statistic of their features is kept.
 
     Attributes
     ----------
     count : int or None
         Points in each area.
     spacing_km : float or None
-        Or as many as lie that far apart.
+        Distance between points, if their number is not given.
     statistic : {"mean", "std"}
         Of the points' features.
     """

@@ -74,15 +74,15 @@ def read_coordinates(
     Parameters
     ----------
     X : array-like of shape (n, 2), or a table with such columns
-        ndarray (what is masked is missing), list, torch tensor, pandas, polars, pyarrow,
+        ndarray (masked values are missing), list, torch tensor, pandas, polars, pyarrow,
         xarray, shapely points, GeoDataFrame or GeoSeries. Named columns are recognised by name
         whatever their order; unnamed ones are (lon, lat). Geometries of geopandas are
         reprojected to EPSG:4326 from their own CRS.
     on_invalid : {"raise", "nan"}, default="raise"
         What to do with NaN, infinite and out-of-range rows.
     lon, lat : str or int, default=None
-        Columns of longitude and latitude where names do not tell; `X` may then have more than
-        two.
+        Names of the longitude and latitude columns, if they are not recognised; `X` may then
+        have other columns too.
     first_row : int, default=0
         Number of the first row in messages, where `X` is part of a longer table.
     wide : bool, default=False

@@ -28,6 +28,13 @@ class PlacesMetaEstimator(MetaEstimatorMixin, BaseEstimator):
     # as scikit-learn's own estimators: groups that a search hands to its splitter are not ours
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": False}
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "lon": "no_validation",
+        "lat": "no_validation",
+        "n_jobs": [int, None],
+        "verbose": ["verbose"],
+    }
+
     estimator: Any
     estimator_: Any
     lon: str | int | None

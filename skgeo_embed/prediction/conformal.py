@@ -44,10 +44,7 @@ class SpatialConformal(PlacesMetaEstimator):
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "method": [StrOptions({"auto", "remoteness", "local"})],
         "cv": ["cv_object", HasMethods(["split"])],
-        "lon": "no_validation",
-        "lat": "no_validation",
-        "n_jobs": [int, None],
-        "verbose": ["verbose"],
+        **PlacesMetaEstimator._parameter_constraints,
     }
 
     def __init__(

@@ -95,10 +95,7 @@ class SpatialEnsemble(CorrectedEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "learners": [list],
-        "lon": "no_validation",
-        "lat": "no_validation",
-        "n_jobs": [int, None],
-        "verbose": ["verbose"],
+        **CorrectedEstimator._parameter_constraints,
     }
 
     def __init__(

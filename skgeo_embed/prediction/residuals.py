@@ -106,10 +106,7 @@ class ResidualInterpolator(CorrectedEstimator):
         "estimator": [HasMethods(["fit", "predict"])],
         "interpolator": [HasMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
-        "lon": "no_validation",
-        "lat": "no_validation",
-        "n_jobs": [int, None],
-        "verbose": ["verbose"],
+        **CorrectedEstimator._parameter_constraints,
     }
 
     def __init__(

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed import CoordinateError, SatCLIPEncoder
@@ -30,6 +31,14 @@ def test_what_is_masked_is_missing(name):
     features = encoder.transform(X)
     assert np.isnan(features[0]).all()
     np.testing.assert_allclose(features[1:], encoder.transform(PLACES), rtol=1e-5, atol=1e-6)
+
+
+@every
+def test_the_tags_say_which_type_the_output_has(name):
+    """RANGE's said float64, whatever its `dtype`."""
+    encoder = MAKERS[name]()
+    if "dtype" in encoder.get_params():
+        assert get_tags(encoder).transformer_tags.preserves_dtype == [encoder.dtype]
 
 
 @every

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skgeo_embed.streaming.maps.grids import MapGrid
+from skgeo_embed.streaming.maps.layers import Layer
+from skgeo_embed.streaming.maps.store import MapStore
+
+SIDE, SIDE_OF_BANDS = 512, 128  # of chunks, of one band and of many
 
 AXES = {
     "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},
@@ -62,6 +66,37 @@ def reference_attributes(grid: MapGrid) -> dict[str, Any]:
         "spatial_ref": grid.crs,  # which GDAL reads
         "GeoTransform": " ".join(repr(float(number)) for number in (c, a, b, f, d, e)),
     }
+
+
+class Layout(NamedTuple):
+    """Dimensions, shape and chunks of the variable that holds a layer."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    side: int
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a chunk."""
+        return tuple(min(extent, self.side) for extent in self.shape)
+
+
+def layout_of(layer: Layer, grid: MapGrid) -> Layout:
+    """Lay out a layer, with a dimension of its bands if it has several."""
+    shape = grid.height, grid.width
+    if not layer.bands:
+        return Layout(grid.dims, shape, SIDE)
+    return Layout(("feature", *grid.dims), (layer.n_bands, *shape), SIDE_OF_BANDS)
+
+
+def write_layer(store: MapStore, number: int, variable: Any, side: int) -> None:
+    """Write the values of a layer in windows, into an array of a file."""
+    for rows, columns in windows(store.grid, side):
+        values = store.read(number, rows, columns)
+        if store.layers[number].bands:
+            variable[:, rows, columns] = values
+        else:
+            variable[rows, columns] = values[0]
 
 
 def windows(grid: MapGrid, side: int) -> list[tuple[slice, slice]]:

@@ -11,12 +11,11 @@ import numpy as np
 from skgeo_embed.streaming.maps.facts import (
     as_text,
     axis_attributes,
+    layout_of,
     reference_attributes,
-    windows,
+    write_layer,
 )
 from skgeo_embed.streaming.maps.store import MapStore
-
-SIDE = 512  # of chunks
 
 
 def write_netcdf(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
@@ -41,29 +40,21 @@ def write_netcdf(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
         reference = file.create_variable("spatial_ref", (), np.int32, data=0)
         reference.attrs.update(reference_attributes(grid))
         for number, layer in enumerate(store.layers):
-            dims: tuple[str, ...] = grid.dims
-            shape: tuple[int, ...] = grid.height, grid.width
+            layout = layout_of(layer, grid)
             if layer.bands:
                 _name_bands(file, layer)
-                dims, shape = ("feature", *dims), (layer.n_bands, *shape)
-            side = 128 if layer.bands else SIDE
             variable = file.create_variable(
                 layer.name,
-                dims,
+                layout.dims,
                 layer.dtype,
-                chunks=tuple(min(extent, side) for extent in shape),
+                chunks=layout.chunks,
                 compression="gzip",
                 compression_opts=4,
                 shuffle=True,
                 fillvalue=layer.dtype.type(layer.nodata),
             )
             variable.attrs.update(layer.attributes())
-            for rows, columns in windows(grid, side):
-                values = store.read(number, rows, columns)
-                if layer.bands:
-                    variable[:, rows, columns] = values
-                else:
-                    variable[rows, columns] = values[0]
+            write_layer(store, number, variable, layout.side)
 
 
 def _name_bands(file: Any, layer: Any) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from skgeo_embed.streaming.maps.facts import axis_attributes, reference_attributes, windows
+from skgeo_embed.streaming.maps.facts import (
+    axis_attributes,
+    layout_of,
+    reference_attributes,
+    write_layer,
+)
 from skgeo_embed.streaming.maps.store import MapStore
-
-SIDE = 512  # of chunks
 
 
 def write_zarr(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
@@ -34,29 +37,25 @@ def write_zarr(store: MapStore, facts: Mapping[str, Any], path: Path) -> None:
         _array(group, name, values, (name,), axis_attributes(name, grid))
     _array(group, "spatial_ref", np.array(0, dtype=np.int32), (), reference_attributes(grid))
     for number, layer in enumerate(store.layers):
-        dims: tuple[str, ...] = grid.dims
-        shape: tuple[int, ...] = grid.height, grid.width
+        layout = layout_of(layer, grid)
         if layer.bands:
             _array(group, "feature", np.array(layer.bands), ("feature",), {})
-            dims, shape = ("feature", *dims), (layer.n_bands, *shape)
-        side = 128 if layer.bands else SIDE
         array = group.create_array(
             layer.name,
-            shape=shape,
-            chunks=tuple(min(extent, side) for extent in shape),
+            shape=layout.shape,
+            chunks=layout.chunks,
             dtype=layer.dtype,
             fill_value=layer.dtype.type(layer.nodata),
             compressors=_compressor(),
             attributes=_plain(
-                {**layer.attributes(), "_ARRAY_DIMENSIONS": list(dims), "_CRS": {"wkt": grid.crs}}
+                {
+                    **layer.attributes(),
+                    "_ARRAY_DIMENSIONS": list(layout.dims),
+                    "_CRS": {"wkt": grid.crs},
+                }
             ),
         )
-        for rows, columns in windows(grid, side):
-            values = store.read(number, rows, columns)
-            if layer.bands:
-                array[:, rows, columns] = values
-            else:
-                array[rows, columns] = values[0]
+        write_layer(store, number, array, layout.side)
     zarr.consolidate_metadata(group.store)
 
 

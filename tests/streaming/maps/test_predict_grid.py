@@ -486,13 +486,13 @@ def test_a_run_that_is_killed_goes_on(eight_blocks, tmp_path, monkeypatch, what,
 
 def kill_at(what, times):  # pragma: no cover
     """Let the process be killed when something is called for the so-manieth time."""
-    from skgeo_embed.streaming.maps import geotiff, zarr_folder
+    from skgeo_embed.streaming.maps import facts, geotiff
     from skgeo_embed.streaming.maps.store import MapStore
 
     holders = {
         "predict": [(KNeighborsRegressor, "predict")],
         "add": [(MapStore, "add")],
-        "windows": [(geotiff, "windows"), (zarr_folder, "windows")],
+        "windows": [(geotiff, "windows"), (facts, "windows")],
         "publish": [(engine, "replace_durably"), (engine, "replace_folder")],
         "rmtree": [(engine.shutil, "rmtree")],
     }
