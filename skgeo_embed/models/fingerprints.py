@@ -94,8 +94,8 @@ def check_model(
         raise not_found(row.encoder, f"{row.name} has no address")
     if row is None and sha256 is not None:
         raise ModelNotFoundError(
-            f"{model} is none of the published files of which numbers are known: its sha256 is "
-            f"{sha256}. If it should be one, it is damaged or was changed; fetch it again."
+            f"{model} differs from every published file of which numbers are known: its sha256 is "
+            f"{sha256}. If it should be one of them, it is damaged or was changed; fetch it again."
         )
     if row is None:
         raise _unknown(str(model))

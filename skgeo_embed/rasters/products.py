@@ -71,8 +71,8 @@ class Product:
             least, largest = np.iinfo(kind).min, np.iinfo(kind).max
             if not least <= self.missing <= largest:
                 raise ValueError(
-                    f"missing={self.missing} is no number of {self.dtype}, which has {least} to "
-                    f"{largest}; pixels of product {self.name!r} cannot hold it"
+                    f"missing={self.missing} does not fit {self.dtype}, which holds {least} to "
+                    f"{largest}; correct it in the product {self.name!r}"
                 )
 
     def values(self, raw: np.ndarray, companion: Any, path: str) -> np.ndarray:

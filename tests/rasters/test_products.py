@@ -131,7 +131,7 @@ def test_a_product_that_keeps_integers_or_changes_them_in_place(tmp_path):
     [
         (("", "int8", None), "a product needs a name"),
         (("x", "int99", None), "'int99' is not a dtype of stored pixels"),
-        (("x", "int8", -999), "missing=-999 is no number of int8, which has -128 to 127"),
+        (("x", "int8", -999), "missing=-999 does not fit int8, which holds -128 to 127"),
     ],
 )
 def test_a_product_that_cannot_be(row, message):
