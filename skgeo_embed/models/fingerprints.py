@@ -87,10 +87,16 @@ def check_model(
         file = Path(loaded.info["path"])
         findings = [*_of_file(known, file), *_of_similarity(known, loaded)]
         return loaded, known["source"], findings
-    row = row_of_hash(file_sha256(path)) if path.is_file() else find_third_party(str(model))
+    sha256 = file_sha256(path) if path.is_file() else None
+    row = find_third_party(str(model)) if sha256 is None else row_of_hash(sha256)
     if row is None and str(model) in THIRD_PARTY:
         row = THIRD_PARTY[str(model)]  # it has a name and is opened by its path
         raise not_found(row.encoder, f"{row.name} has no address")
+    if row is None and sha256 is not None:
+        raise ModelNotFoundError(
+            f"{model} differs from every published file of which numbers are known: its sha256 is "
+            f"{sha256}. If it should be one of them, it is damaged or was changed; fetch it again."
+        )
     if row is None:
         raise _unknown(str(model))
     known = _numbers(row.name)

@@ -109,7 +109,9 @@ class LearnerColumns(TransformerMixin, BaseEstimator):
         taken = X[self.names_].to_numpy(np.float64)
         if self.few is None:
             return taken
-        return np.hstack([self.few(X[self.encoder_names_], self.count), taken])
+        few = self.few(X[self.encoder_names_], self.count)
+        # an encoder's last digits may depend on the order of places, and trees split on them
+        return np.hstack([few.astype(np.float32), taken])
 
 
 def first_columns(X: Any, count: int) -> np.ndarray:

@@ -130,12 +130,11 @@ def _per_pixel(said: dict[str, Any], scale: dict[str, Any], path: str) -> Produc
     if not isinstance(name, str):
         raise ImageError(f"{path}: its quantization names no array of scales.")
     try:
-        np.dtype(dtype)
         missing = float(scale.get("nodata", "inf"))
+        decode = partial(scaled, missing=missing) if np.isfinite(missing) else scaled
+        return Product("per_pixel_scale", dtype, None, name, decode)
     except (TypeError, ValueError) as error:
         raise ImageError(f"{path}: its quantization cannot be read: {error}") from error
-    decode = partial(scaled, missing=missing) if np.isfinite(missing) else scaled
-    return Product("per_pixel_scale", dtype, None, name, decode)
 
 
 def _numbers(said: Any, what: str, path: str) -> tuple[float, ...]:

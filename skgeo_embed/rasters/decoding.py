@@ -15,19 +15,13 @@ def decoded(raw: np.ndarray, tile: Tile, companion: Any) -> np.ndarray:
 
     Without a product, the scale, the offset and the missing value that the file states count.
     """
-    if isinstance(raw, np.ma.MaskedArray):
-        values = decoded(raw.filled(0), tile, companion)
-        values[np.ma.getmaskarray(raw)] = np.nan
-        return values
     if isinstance(companion, np.ma.MaskedArray):
         companion = np.ma.filled(companion.astype(np.float32), np.nan)
-    product = tile.product
-    if product is None:
-        return _as_the_file_says(raw, tile)
-    product.check_dtype(raw.dtype, tile.path)
-    values = product.decode(raw, companion)
-    if product.missing is not None:
-        values[raw == product.missing] = np.nan
+    if tile.product is not None:
+        return tile.product.values(raw, companion, tile.path)
+    values = _as_the_file_says(np.ma.filled(raw, 0), tile)
+    if isinstance(raw, np.ma.MaskedArray):
+        values[np.ma.getmaskarray(raw)] = np.nan
     return values
 
 

@@ -30,6 +30,7 @@ AT_ADDRESSES = {
     # GDAL would reuse what it has read of an address after the file there has changed
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",
 }
+HDF_BEGINNINGS = (b"CDF", b"\x89HDF")  # of NetCDF 3 and 4
 
 
 def is_address(path: str) -> bool:
@@ -70,9 +71,22 @@ def opened_raster(path: str, document: str | None = None) -> Iterator[Any]:
             check_blocks(file, path)
             yield file
     except (rasterio.errors.RasterioError, OSError, UnicodeDecodeError) as error:
-        hint = " Rasters at an address must be GeoTIFFs." if is_address(path) else ""
         shown = str(error) if document is None else str(error).replace(document, path)
-        raise ImageError(f"{path} cannot be read as a raster: {shown}.{hint}") from error
+        shown = f"{path} cannot be read as a raster: {shown.rstrip('.')}.{_hint(path)}"
+        raise ImageError(shown) from error
+
+
+def _hint(path: str) -> str:
+    """Say what to do with a raster of another kind."""
+    if is_address(path):
+        return " Rasters at an address must be GeoTIFFs."
+    with suppress(OSError), open(path, "rb") as file:
+        if file.read(4).startswith(HDF_BEGINNINGS):
+            return (
+                " It is NetCDF or HDF5; write it as Zarr, with xarray: "
+                "open_dataset(..., decode_coords='all').to_zarr(...)."
+            )
+    return ""
 
 
 def check_blocks(file: Any, path: Any) -> None:

@@ -270,15 +270,12 @@ def _decoded(
     described = described.of_bands(width, path)
     product = product or described.product
     if product is not None:
-        product.check_dtype(raw.dtype, path)
         beside = None
         if product.companion is not None:
             if product.companion not in table.column_names:
                 raise ImageError(f"{path} has no column {product.companion!r} to decode vectors.")
             beside = _numbers(table, product.companion)[present]
-        made = product.decode(raw, beside)
-        if product.missing is not None:
-            made[raw == product.missing] = np.nan
+        made = product.values(raw, beside, path)
     else:
         made = raw.astype(np.float32)
         if described.scales is not None:

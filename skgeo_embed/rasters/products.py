@@ -34,6 +34,11 @@ class Product:
         float32 values, (n, bands). It must be a function of a module, not of a line or a notebook
         cell's body, for encoders to be pickled.
 
+    Raises
+    ------
+    ValueError
+        If the name is empty, the dtype is not one of numbers, or does not have the missing one.
+
     Examples
     --------
     >>> import numpy as np
@@ -56,6 +61,48 @@ class Product:
         """The end of the name of a companion file, before its dot."""
         return None if self.companion is None else f"_{self.companion}"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a product needs a name, got {self.name!r}")
+        if not _holds_numbers(self.dtype):
+            raise ValueError(f"{self.dtype!r} is not a dtype of stored pixels")
+        kind = np.dtype(self.dtype)
+        if self.missing is not None and kind.kind in "iu":
+            least, largest = np.iinfo(kind).min, np.iinfo(kind).max
+            if not least <= self.missing <= largest:
+                raise ValueError(
+                    f"missing={self.missing} does not fit {self.dtype}, which holds {least} to "
+                    f"{largest}; correct it in the product {self.name!r}"
+                )
+
+    def values(self, raw: np.ndarray, companion: Any, path: str) -> np.ndarray:
+        """Decode the pixels of a file to new float32 values, NaN where they are missing or masked.
+
+        Raises
+        ------
+        ImageError
+            If `decode` returns something else than a number for each pixel.
+        """
+        self.check_dtype(raw.dtype, path)
+        missing = np.ma.getmaskarray(raw).copy()
+        raw = np.ma.filled(raw, 0)
+        if self.missing is not None:
+            missing |= raw == self.missing
+        try:
+            values = np.array(self.decode(raw.copy(), companion), dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ImageError(f"quantization={self.name!r} cannot decode {path}: {error}") from error
+        if values.shape != raw.shape or (np.isinf(values) & np.isfinite(raw) & ~missing).any():
+            what = "infinite values"
+            if values.shape != raw.shape:
+                what = f"values of shape {values.shape}"
+            raise ImageError(
+                f"quantization={self.name!r} decodes pixels of shape {raw.shape} in {path} to "
+                f"{what}; decode must return a float32 value for each, NaN where there is none."
+            )
+        values[missing] = np.nan
+        return values
+
     def check_dtype(self, found: Any, path: str) -> None:
         """Refuse pixels of another type than the product's."""
         if np.dtype(found) != np.dtype(self.dtype):
@@ -63,6 +110,14 @@ class Product:
                 f"{path} holds {np.dtype(found)}, but quantization={self.name!r} expects "
                 f"{self.dtype}; leave quantization out if the values were converted already."
             )
+
+
+def _holds_numbers(dtype: str) -> bool:
+    try:
+        # ml_dtypes, which onnx imports, teaches numpy more: no raster holds its int4 (kind "V")
+        return np.dtype(dtype).kind in "iuf"
+    except TypeError:
+        return False
 
 
 def _signed_squares(raw: np.ndarray, companion: None) -> np.ndarray:
@@ -102,7 +157,7 @@ def register_product(product: Product, *, overwrite: bool = False) -> None:
     Raises
     ------
     ValueError
-        If the name is taken, or the dtype is not a numeric one.
+        If the name is taken.
     TypeError
         If it is not a Product.
 
@@ -116,22 +171,12 @@ def register_product(product: Product, *, overwrite: bool = False) -> None:
     """
     if not isinstance(product, Product):
         raise TypeError(f"expected a Product, got {type(product).__name__}")
-    if not _holds_numbers(product.dtype):
-        raise ValueError(f"{product.dtype!r} is not a dtype of stored pixels")
     if product.name in PRODUCTS and not overwrite:
         raise ValueError(
             f"there is a product {product.name!r} already; choose another name, or pass "
             "overwrite=True"
         )
     PRODUCTS[product.name] = product
-
-
-def _holds_numbers(dtype: str) -> bool:
-    try:
-        # ml_dtypes, which onnx imports, teaches numpy more: no raster holds its int4 (kind "V")
-        return np.dtype(dtype).kind in "iuf"
-    except TypeError:
-        return False
 
 
 def find_product(quantization: Any) -> Product | None:

@@ -50,9 +50,9 @@ def encode_grid(
     encoder : transformer of places
         Any of this library's, fitted or not.
     output : path-like
-        A cloud-optimised GeoTIFF (.tif), a Zarr store (.zarr) or a NetCDF file (.nc), which
-        :class:`RasterEncoder` reads back; it says what made it by the ``geoemb:`` convention, with
-        the model's name, hash and licence, and an interrupted run is continued. Or a .npy file of
+        A cloud-optimised GeoTIFF (.tif), a Zarr store (.zarr) or a NetCDF file (.nc); it says what
+        made it by the ``geoemb:`` convention, with the model's name, hash and licence, and an
+        interrupted run is continued. :class:`RasterEncoder` reads the first two. Or a .npy file of
         shape (n_lat, n_lon, d) and the encoder's dtype, rows from north to south, that
         ``numpy.load(output, mmap_mode="r")`` opens. The axes of a .npy file are written beside it,
         as OUTPUT.lon.npy and OUTPUT.lat.npy. The output is created only when it is complete; it is

@@ -1,5 +1,6 @@
 """`skgeo-embed check` passes on right weights, and fails where anything about them is wrong."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -179,7 +180,16 @@ def test_a_file_of_torchspatial_is_known_by_its_hash(capsys):
     assert main(["check", str(SPACE2VEC)]) == 0
     assert "all 13 numbers agree" in capsys.readouterr().out
     assert main(["check", str(XYZ)]) == 1  # without its optimiser it is another file
-    assert "no published numbers are known" in capsys.readouterr().err
+    assert "differs from every published file" in capsys.readouterr().err
+
+
+def test_a_file_that_was_damaged_is_told_by_its_hash(tmp_path, capsys):
+    file = tmp_path / "model_fmow_xyz_inception_v3.pth.tar"
+    file.write_bytes(b"damaged")
+    assert main(["check", str(file)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    found = hashlib.sha256(b"damaged").hexdigest()
+    assert f"its sha256 is {found}. If it should be one of them, it is damaged" in said
 
 
 def test_wrong_features_fail(capsys, monkeypatch):

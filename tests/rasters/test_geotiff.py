@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from sklearn.dummy import DummyRegressor
 
-from skgeo_embed import ImageError, RasterEncoder
+from skgeo_embed import ImageError, RasterEncoder, predict_grid
 from tests.rasters.small_tiles import lonlat_of, write
 
 
@@ -27,3 +28,12 @@ def test_remote_only_when_the_user_says_so(server):
     found = encoder.transform(lonlat_of(row + 0.5, column + 0.5))
     np.testing.assert_array_equal(found, pixels[:, row, column].T)
     assert 0 < server.bytes_sent < path.stat().st_size / 2  # parts of it
+
+
+@pytest.mark.parametrize("start", [b"CDF\x01", b"\x89HDF\r\n\x1a\n"])
+def test_netcdf_is_named_with_what_to_do(tmp_path, start):
+    (tmp_path / "grid.nc").write_bytes(start + bytes(100))
+    with pytest.raises(ImageError, match=r"grid\.nc cannot .*NetCDF or HDF5; write it as Zarr"):
+        RasterEncoder(tmp_path / "grid.nc").fit()
+    with pytest.raises(ImageError, match=r"grid\.nc cannot .*NetCDF or HDF5; write it as Zarr"):
+        predict_grid(DummyRegressor().fit([[0, 0]], [0]), like=tmp_path / "grid.nc")

@@ -95,6 +95,50 @@ def test_what_cannot_be_registered(dtype, monkeypatch):
     assert "fours" not in PRODUCTS
 
 
+@pytest.mark.parametrize(
+    ("decode", "message"),
+    [
+        (lambda raw, beside: raw[:1], r"decodes pixels of shape \(\d+, 2\) .* of shape \(1, 2\)"),
+        (lambda raw, beside: None, r"to values of shape \(\)"),
+        (lambda raw, beside: "text", "'odd' cannot decode .*tile.tif: could not convert"),
+        (lambda raw, beside: np.float32(1) / (raw - raw), "to infinite values"),
+    ],
+)
+def test_a_product_that_does_not_give_a_value_for_each_pixel(tmp_path, decode, message):
+    """One row for all places would be broadcast without a word."""
+    write(tmp_path / "tile.tif", np.ones((2, 96, 96), dtype=np.uint8))
+    encoder = RasterEncoder(tmp_path, quantization=Product("odd", "uint8", 7, None, decode)).fit()
+    with np.errstate(divide="ignore"), pytest.raises(ImageError, match=message):
+        encoder.transform(CENTRES)
+
+
+def test_a_product_that_keeps_integers_or_changes_them_in_place(tmp_path):
+    def shifted(raw, beside):
+        raw += 1
+        return raw
+
+    raw = np.random.RandomState(0).randint(0, 20, (2, 96, 96)).astype(np.uint8)
+    write(tmp_path / "tile.tif", raw)
+    product = Product("shifted", "uint8", 7, None, shifted)
+    encoder = RasterEncoder(tmp_path, quantization=product, on_invalid="nan").fit()
+    expected = np.where((raw == 7).any(axis=0), np.nan, raw + 1.0)[:, ROWS, COLUMNS].T
+    with pytest.warns(UserWarning, match="no raster has a value"):
+        np.testing.assert_array_equal(encoder.transform(CENTRES), expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (("", "int8", None), "a product needs a name"),
+        (("x", "int99", None), "'int99' is not a dtype of stored pixels"),
+        (("x", "int8", -999), "missing=-999 does not fit int8, which holds -128 to 127"),
+    ],
+)
+def test_a_product_that_cannot_be(row, message):
+    with pytest.raises(ValueError, match=message):
+        Product(*row, None, halves)
+
+
 def test_products_are_documented():
     for name in PRODUCTS:
         assert f'"{name}"' in RasterEncoder.__doc__

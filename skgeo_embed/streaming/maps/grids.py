@@ -152,7 +152,10 @@ def map_grid(region: Any, resolution: Any, crs: Any, like: Any) -> MapGrid:
         return _degree_grid(rectangle or WORLD, resolution)
     system = _read_crs(crs)
     if system.is_geographic and not _is_plain_degrees(system):
-        raise UsageError(f"crs={crs!r} is not in degrees; choose EPSG:4326 or a projected one.")
+        raise UsageError(
+            f"crs={crs!r} ({system.name}) is not in degrees from Greenwich and the equator, as a "
+            "region is; choose EPSG:4326 or a projected one."
+        )
     if system.is_geographic:
         grid = _degree_grid(rectangle or WORLD, resolution)
         return MapGrid(grid.height, grid.width, grid.transform, system.to_wkt())
@@ -289,13 +292,20 @@ def _read_crs(crs: Any) -> Any:
     except ImportError as error:
         raise ImportError('maps need pyproj: pip install "skgeo-embed[maps]"') from error
     try:
-        return pyproj.CRS.from_user_input(crs)
+        system = pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:
         raise UsageError(f"crs={crs!r} cannot be read: {error}") from error
+    if not (system.is_geographic or system.is_projected):
+        raise UsageError(
+            f"crs={crs!r} is a {system.type_name} ({system.name}), and x and y in it are not those "
+            "of a map; choose EPSG:4326 or a projected one."
+        )
+    return system
 
 
 def _is_plain_degrees(system: Any) -> bool:
-    return all(
+    """Say whether x and y are degrees, from Greenwich and around the poles of the Earth."""
+    return not (system.is_derived or system.prime_meridian.longitude) and all(
         abs(axis.unit_conversion_factor - np.pi / 180) < 1e-12 for axis in system.axis_info[:2]
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import UsageError
 from skgeo_embed.encoders.shared_encodings import shared_encodings
@@ -198,6 +199,8 @@ def _checked_area(area: Any) -> Any:
             "applicability must be a fitted AreaOfApplicability or a pipeline that ends in one, "
             f"got {type(area).__name__}."
         )
+    if area is not None:
+        check_is_fitted(last)
     return area
 
 

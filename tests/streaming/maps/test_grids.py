@@ -64,3 +64,18 @@ def test_the_crs_of_a_grid_mapping_with_another_name(named):
     lon, lat = found(like)
     to_degrees = Transformer.from_crs("EPSG:4267", "EPSG:4326", always_xy=True)
     np.testing.assert_array_equal((lon[0, 0], lat[0, 0]), to_degrees.transform(-150, 60))
+
+
+@pytest.mark.parametrize(
+    ("crs", "message"),
+    [
+        ("EPSG:4807", "is not in degrees from Greenwich"),  # grads
+        ("EPSG:4803", "is not in degrees from Greenwich"),  # from Lisbon
+        ("+proj=ob_tran +o_proj=longlat +o_lat_p=39 +lon_0=180", "is not in degrees from Green"),
+        ("EPSG:4978", "is a Geocentric CRS .* are not those of a map"),
+        ("EPSG:5773", "is a Vertical CRS .* are not those of a map"),
+    ],
+)
+def test_systems_in_which_a_region_is_another_place(crs, message):
+    with pytest.raises(ValueError, match=message):
+        predict_grid(PLACE, region=(0, 40, 10, 50), resolution=1, crs=crs, verbose=False)

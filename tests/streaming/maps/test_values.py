@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
-from skgeo_embed import predict_grid
+from skgeo_embed import AreaOfApplicability, predict_grid
 from tests.streaming.maps.lonlat_model import PLACE
 
 SMALL = {"region": (0, 0, 2, 2), "resolution": 1, "verbose": False}
@@ -40,3 +42,9 @@ def test_each_class_keeps_its_probability():
     np.testing.assert_array_equal(made["probability_a_b_2"].sel(lat=0.5), [0, 1])
     with pytest.raises(ValueError, match="'probability_c' is there twice"):
         predict_grid(model, name="probability_c", probabilities=True, **SMALL)
+
+
+@pytest.mark.parametrize("around", [lambda area: area, make_pipeline])
+def test_an_area_of_applicability_that_is_not_fitted(around):
+    with pytest.raises(NotFittedError, match="AreaOfApplicability instance is not fitted yet"):
+        predict_grid(PLACE, applicability=around(AreaOfApplicability()), **SMALL)
