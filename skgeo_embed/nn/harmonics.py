@@ -244,6 +244,7 @@ def _fourier_series(count: int, form: str, device: torch.device) -> tuple[Tensor
         values = legendre[degrees * (degrees + 1) // 2 + orders.abs()]  # (L², L)
         odd = (orders % 2 == 1)[:, None]
         series = torch.cat([values @ cosines.T * ~odd, values @ sines.T * odd], dim=1)
+        series[0, 1:] = 0.0  # trees would split a constant column that differs in the last bit
         wave = orders.abs() + count * (orders < 0)
         return series.to(device), wave.to(device)
 

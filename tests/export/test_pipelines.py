@@ -322,6 +322,27 @@ def test_skl2onnx_converts_pipelines_by_itself():
     np.testing.assert_allclose(found[:, 0], pipeline.predict(places), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_skl2onnx_converts_boosting_by_itself(dtype):
+    """Its own converter fails with scikit-learn 1.9, and has no thresholds in double precision."""
+    from skl2onnx import to_onnx as theirs
+
+    places, kind = PLACES.to_numpy(), TABLE["kind"]
+    register_converters(PositionalEncoder)
+    encoder = PositionalEncoder(legendre_polys=3, dtype=dtype)
+    for model, y in ((BOOSTING, Y), (HistGradientBoostingClassifier(max_iter=5), kind)):
+        pipeline = make_pipeline(encoder, model).fit(places, y)
+        options = {"zipmap": False} if y is kind else None
+        made = theirs(pipeline, places, target_opset=20, options=options)
+        session = onnxruntime.InferenceSession(made.SerializeToString())
+        first, *others = session.run(None, {session.get_inputs()[0].name: places})
+        if others:
+            np.testing.assert_array_equal(first, pipeline.predict(places))
+            np.testing.assert_allclose(others[0], pipeline.predict_proba(places), atol=1e-6)
+        else:
+            np.testing.assert_allclose(first[:, 0], pipeline.predict(places), rtol=1e-6)
+
+
 class _Doubled(StandardScaler):
     """A step that skl2onnx does not know."""
 
