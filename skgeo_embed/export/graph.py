@@ -151,7 +151,7 @@ class Graph:
                     "fit again."
                 )
             kind = TensorProto.STRING if dtype.kind in "UO" else np_dtype_to_tensor_dtype(dtype)
-            if dtype in (np.float32, np.bool_):  # skl2onnx makes numbers of booleans
+            if kind != TensorProto.STRING:  # skl2onnx makes int64 of booleans and other numbers
                 tensor = self.Cast(tensor, to=kind)
             self.rename(tensor, name)
             results.append(make_tensor_value_info(name, kind, ["n", *shape]))

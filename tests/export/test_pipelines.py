@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -341,6 +342,30 @@ def test_skl2onnx_converts_boosting_by_itself(dtype):
             np.testing.assert_allclose(others[0], pipeline.predict_proba(places), atol=1e-6)
         else:
             np.testing.assert_allclose(first[:, 0], pipeline.predict(places), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int8, np.uint16, bool])
+@pytest.mark.parametrize("model", [LogisticRegression(), ExtraTreesClassifier(5)], ids=str)
+def test_labels_have_the_type_of_the_classes(tmp_path, model, dtype):
+    classes = (TABLE["rooms"] > 2).to_numpy().astype(dtype)
+    pipeline = make_pipeline(_encoder(), model).fit(PLACES, classes)
+    label = _exported(pipeline, tmp_path / "model.onnx")["label"]
+    assert label.dtype == dtype
+    np.testing.assert_array_equal(label, pipeline.predict(PLACES))
+
+
+def test_no_rows(tmp_path):
+    model = SpatialConformalRegressor(ResidualInterpolator(make_pipeline(_encoder(), Ridge())))
+    found = _exported(model.fit(PLACES, Y), tmp_path / "model.onnx", PLACES[:0])
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(
+        ("prediction", "lower", "upper"), (0, 1)
+    )
+
+
+def test_a_search_without_a_best_model_is_explained(tmp_path):
+    search = GridSearchCV(make_pipeline(_encoder(), Ridge()), {"ridge__alpha": [1]}, refit=False)
+    with pytest.raises(TypeError, match="refit=True"):
+        to_onnx(search.fit(PLACES, Y), tmp_path / "model.onnx")
 
 
 class _Doubled(StandardScaler):
