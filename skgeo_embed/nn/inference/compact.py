@@ -362,5 +362,5 @@ def _four(north: Tensor, west: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 def _bilinear(values: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Mix values of four boxes (keys, 2, 2, n) by the shares (n, 1) of the farther ones."""
-    upper, lower = (torch.lerp(*row.unbind(1), right[:, 0]) for row in values.unbind(1))
+    upper, lower = (torch.lerp(row[:, 0], row[:, 1], right[:, 0]) for row in values.unbind(1))
     return torch.lerp(upper, lower, down[:, 0]).T
