@@ -58,6 +58,7 @@ LAZY = {
     "utm",
     "onnx",
     "onnxruntime",
+    "onnxscript",
     "skl2onnx",
 }
 TORCH_ROOMS = {"nn", "pretraining", "models"}

@@ -8,8 +8,8 @@ import numpy as np
 
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.export.columns import Columns
-from skgeo_embed.export.graph import DOUBLE, FLOAT, OPSET, Graph
-from skgeo_embed.export.networks import encoder_model
+from skgeo_embed.export.graph import DOUBLE, FLOAT, Graph
+from skgeo_embed.export.networks import OPSET, encoder_model
 from skgeo_embed.export.packages import check_packages
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _converted(estimator: Any, columns: Columns) -> list[tuple[str, int]]:
 
     What skl2onnx or onnxruntime cannot do in double precision is done in single precision.
     """
-    check_packages("onnx", "skl2onnx")
+    check_packages("onnx", "onnxscript", "skl2onnx")
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     numbers, errors = columns.numbers(), []

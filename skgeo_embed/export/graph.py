@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skgeo_embed.export.networks import OPSET
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-OPSET = {"": 20, "ai.onnx.ml": 3}
 DOUBLE = 11  # TensorProto.DOUBLE, for Cast
 FLOAT = 1
 IR_VERSION = 10  # what onnxruntime 1.20 reads
@@ -21,7 +22,8 @@ OTHER_DOMAINS = {"TreeEnsembleRegressor": "ai.onnx.ml"}
 class Graph:
     """A graph that grows: ``graph.Add(first, second)`` adds a node and returns its output's name.
 
-    Inputs are names, or numbers and arrays, which become constants of the graph.
+    Inputs are names, or numbers and arrays, which become constants of the graph. All that is
+    computed is in double precision.
     """
 
     def __init__(self, outer: Graph | None = None) -> None:

@@ -38,7 +38,7 @@ def register_converters(*encoders: type[CoordinateTransformer]) -> None:
     rounds thresholds to single precision, knows no categories and fails with some versions of
     scikit-learn.
     """
-    check_packages("onnx", "skl2onnx")
+    check_packages("onnx", "onnxscript", "skl2onnx")
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes,

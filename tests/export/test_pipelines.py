@@ -31,7 +31,7 @@ from skgeo_embed import (
     spatial_pipeline,
     to_onnx,
 )
-from skgeo_embed.export import register_converters
+from skgeo_embed.export import networks, pipelines, register_converters
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -41,6 +41,15 @@ BOOSTING = HistGradientBoostingRegressor(max_iter=10, min_samples_leaf=5)
 
 def _encoder(**options):
     return PositionalEncoder(legendre_polys=3, dtype="float32", **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoder_in_onnx():
+    """The graph of the encoder, which all pipelines here share, is made once: it takes seconds."""
+    made = networks.encoder_model(_encoder().fit()).SerializeToString()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines, "encoder_model", lambda encoder: onnx.ModelProto.FromString(made))
+        yield
 
 
 def _table(n=120):

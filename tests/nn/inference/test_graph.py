@@ -12,7 +12,6 @@ BETWEEN = torch.cat(
 ARGUMENTS = {
     "asin": (BETWEEN,),
     "cos": (BETWEEN * 3,),
-    "tan": (BETWEEN,),
     "deg2rad": (BETWEEN * 180,),
     "log1p": ((BETWEEN + 1.1) * 100,),
     "lerp": (BETWEEN, BETWEEN.flip(0), BETWEEN.abs()),
