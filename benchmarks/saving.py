@@ -4,20 +4,28 @@ Each file is opened in a process of its own, which answers for one place and end
 seconds, from the start of Python to the answer, are printed.
 
     python saving.py
+
+How far files in ONNX are from `transform` on 10,000 places of the whole sphere, relative to the
+largest feature, for the encoders of the package and, if their paths are given, TorchSpatial's:
+
+    python saving.py --deviations [model_*.pth.tar ...]
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import joblib
+import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from skgeo_embed import SatCLIPEncoder, to_onnx
+from skgeo_embed import PositionalEncoder, SatCLIPEncoder, TorchSpatialEncoder, to_onnx
 from skgeo_embed.datasets import load_air_temperature
+from skgeo_embed.models.registry import BUNDLED, DEFAULT_MODEL
 
 PLACE = "[[2.35, 48.86]]"
 OPENED = {
@@ -75,8 +83,46 @@ def opened(path, code, rounds=3):
     return min(map(float, found))
 
 
+def print_deviation(name, encoder, folder):
+    """Print deviation, size and processor seconds of an encoder's file."""
+    from onnxruntime import InferenceSession
+
+    encoder.fit()
+    started = time.process_time()
+    to_onnx(encoder, folder / "encoder.onnx")
+    seconds = time.process_time() - started
+    random = np.random.default_rng(0)
+    lat = np.rad2deg(np.arcsin(random.uniform(-1, 1, 10_000)))
+    places = np.column_stack([random.uniform(-180, 360, 10_000), lat])
+    session = InferenceSession(folder / "encoder.onnx")
+    (found,) = session.run(None, {"lonlat": places})
+    expected = encoder.transform(places)
+    deviation = np.abs(found - expected).max() / np.abs(expected).max()
+    kilobytes = size(folder / "encoder.onnx") / 1e3
+    print(f"{name:60} {deviation:8.0e} {kilobytes:8,.0f} kB {seconds:5.1f} s")
+
+
+def deviations(paths):
+    """Print a line for each layer of each bundled encoder, and for each file."""
+    encoders = {
+        f"{model}, {layer}": SatCLIPEncoder(model, layer=layer)
+        for model in BUNDLED
+        for layer in ("hidden", "embedding", "content")
+        if layer != "content" or model == DEFAULT_MODEL
+    }
+    encoders["earth-l20, hidden, float64"] = SatCLIPEncoder(dtype="float64", layer="hidden")
+    encoders["PositionalEncoder()"] = PositionalEncoder()
+    encoders |= {Path(path).name[:60]: TorchSpatialEncoder(path) for path in paths}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, encoder in encoders.items():
+            print_deviation(name, encoder, Path(folder))
+
+
 def main():
     """Print a line for each format."""
+    if "--deviations" in sys.argv:
+        deviations(sys.argv[2:])
+        return
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         save(folder)

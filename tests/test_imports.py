@@ -63,6 +63,7 @@ LAZY = {
     "utm",
     "onnx",
     "onnxruntime",
+    "onnxscript",
     "skl2onnx",
 }
 TORCH_ROOMS = {"nn", "pretraining", "models"}

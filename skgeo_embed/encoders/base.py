@@ -27,6 +27,7 @@ from skgeo_embed.places.swapped import warn_if_swapped
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 GRID_POINTS = 16_384  # at a time, where a grid is encoded point by point
 READING_CONSTRAINTS: dict[str, Any] = {
@@ -339,14 +340,16 @@ class CoordinateTransformer(NotebookMixin, TransformerMixin, BaseEstimator, ABC)
             places = Coordinates(lonlat, np.ones(len(lonlat), dtype=bool), None)
             yield rows, slice(0, len(lon)), self.encode_places(places)
 
-    def place_function(self) -> Callable[[Tensor], Tensor]:
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
         """Return what `to_onnx` writes to a file: a function of tensors.
 
         Returns
         -------
         encode : callable
             Maps checked places, a tensor (n, 2) in float64, to their features (n, d), in
-            operations of torch alone, and the same ones whatever the places are.
+            operations of torch alone.
+        parts : torch.nn.Module
+            The modules that it runs.
 
         Raises
         ------

@@ -14,6 +14,7 @@ from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
     from skgeo_embed.nn.inference.options import EncodingOptions
 
@@ -80,9 +81,10 @@ class NetworkTransformer(ChosenDtype):
         """Run the network over a grid, whose harmonics cost less than those of its points."""
         return self._encoder.engine.encode_grid(lon, lat, self._options)
 
-    def place_function(self) -> Callable[[Tensor], Tensor]:
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
         """Return the network on the CPU as a function of tensors."""
-        return self._encoder.engine.graph(self._options)
+        engine = self._encoder.engine
+        return engine.graph(self._options), engine.module
 
     def feature_names(self) -> list[str]:
         """Number the columns after the encoder's name."""

@@ -17,6 +17,7 @@ from skgeo_embed.nn.encodings import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 
 @share_docs
@@ -154,13 +155,13 @@ class PositionalEncoder(CoordinateTransformer):
                 values = self._encoding(torch.from_numpy(lonlat[part])).to(dtype)
             yield part, values
 
-    def place_function(self) -> Callable[[Tensor], Tensor]:
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
         import torch
 
         from skgeo_embed.nn.encodings.detailed import encode_positions
 
         dtype = getattr(torch, self._dtype)
-        return partial(encode_positions, self._encoding, dtype=dtype)
+        return partial(encode_positions, self._encoding, dtype=dtype), self._encoding
 
     def feature_names(self) -> list[str]:
         return self._encoding.column_names()  # type: ignore[operator]

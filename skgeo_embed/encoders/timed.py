@@ -16,6 +16,7 @@ from skgeo_embed.places.timed import TimedReader
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 
 class TimedTransformer(CoordinateTransformer):
@@ -59,14 +60,14 @@ class TimedTransformer(CoordinateTransformer):
             lonlat = np.column_stack([lonlat, np.full(len(lonlat), self._time)])
         return super().encode(lonlat)  # type: ignore[safe-super]
 
-    def place_function(self) -> Callable[[Tensor], Tensor]:
-        encode = super().place_function()
+    def place_function(self) -> tuple[Callable[[Tensor], Tensor], Module]:
+        encode, parts = super().place_function()
         if isinstance(self._time, str):
             raise TypeError(
                 f"{type(self).__name__} cannot be exported, because it reads the column "
                 f"{self._time!r}; fit with a number for {self._time_parameter}."
             )
-        return encode if self._time is None else partial(_with_time, encode, self._time)
+        return (encode if self._time is None else partial(_with_time, encode, self._time)), parts
 
     def encode_axes(
         self, lon: np.ndarray, lat: np.ndarray

@@ -8,28 +8,16 @@ import numpy as np
 
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.export.columns import Columns
-from skgeo_embed.export.graph import DOUBLE, FLOAT, OPSET, Graph
-from skgeo_embed.export.networks import encoder_model
+from skgeo_embed.export.graph import DOUBLE, FLOAT, Graph
+from skgeo_embed.export.networks import OPSET, encoder_model
 from skgeo_embed.export.packages import check_packages
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def register_converters(*encoders: type[CoordinateTransformer]) -> None:
-    """Tell skl2onnx how encoders are converted, for its own `to_onnx` of a pipeline.
-
-    Parameters
-    ----------
-    *encoders : type
-        Classes of encoders, such as :class:`~skgeo_embed.SatCLIPEncoder`.
-
-    Raises
-    ------
-    ImportError
-        If skl2onnx is missing.
-    """
-    check_packages("onnx", "skl2onnx")
+def register_encoders(*encoders: type[CoordinateTransformer]) -> None:
+    """Tell skl2onnx how encoders are converted."""
     from skl2onnx import update_registered_converter
 
     for cls in encoders:
@@ -60,12 +48,12 @@ def _converted(estimator: Any, columns: Columns) -> list[tuple[str, int]]:
 
     What skl2onnx or onnxruntime cannot do in double precision is done in single precision.
     """
-    check_packages("onnx", "skl2onnx")
+    check_packages("onnx", "onnxscript", "skl2onnx")
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     numbers, errors = columns.numbers(), []
     nested = estimator.get_params().values()
-    register_converters(*{type(one) for one in nested if isinstance(one, CoordinateTransformer)})
+    register_encoders(*{type(one) for one in nested if isinstance(one, CoordinateTransformer)})
     for kind in (DoubleTensorType, FloatTensorType):
         try:
             model, examples = _convert_and_run(estimator, kind, columns.width)
@@ -137,12 +125,16 @@ def _set_shape(operator: Any) -> None:
 
 def _add_encoder(scope: Any, operator: Any, container: Any) -> None:
     """Add an encoder's graph to that of a pipeline."""
-    graph = Graph()
-    name = scope.get_unique_operator_name("encoder")
-    (features,) = graph.include(
-        encoder_model(operator.raw_operator), {"lonlat": operator.inputs[0].full_name}, name
-    )
+    graph, name = Graph(), scope.get_unique_operator_name("encoder")
+    degrees = operator.inputs[0].full_name
+    model = encoder_model(operator.raw_operator)
+    (features,) = graph.include(model, {"lonlat": degrees}, name)
     graph.rename(features, operator.outputs[0].full_name)
+    add_to_container(graph, container)
+
+
+def add_to_container(graph: Graph, container: Any) -> None:
+    """Add a graph, which has its own names, to what skl2onnx makes."""
     container.initializers.extend(graph.initializers)
     container.nodes.extend(graph.nodes)
-    container.node_domain_version_pair_sets.add(("", OPSET[""]))
+    container.node_domain_version_pair_sets.update(graph.domains.items())

@@ -55,7 +55,7 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str]) -> float:
     Raises
     ------
     ImportError
-        If onnx, onnxruntime or (for a model) skl2onnx is missing.
+        If onnx, onnxscript, onnxruntime or (for a model) skl2onnx is missing.
     TypeError
         If a part cannot be exported, which the message names.
     ValueError
@@ -100,7 +100,7 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str]) -> float:
     >>> deviation < 1e-5  # doctest: +SKIP
     True
     """
-    check_packages("onnx", "onnxruntime")
+    check_packages("onnx", "onnxscript", "onnxruntime")
     check_is_fitted(estimator)
     graph = Graph()
     table = input_table(graph, estimator)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skgeo_embed.export.networks import OPSET
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-OPSET = {"": 20, "ai.onnx.ml": 3}
 DOUBLE = 11  # TensorProto.DOUBLE, for Cast
 FLOAT = 1
 IR_VERSION = 10  # what onnxruntime 1.20 reads
@@ -21,7 +22,8 @@ OTHER_DOMAINS = {"TreeEnsembleRegressor": "ai.onnx.ml"}
 class Graph:
     """A graph that grows: ``graph.Add(first, second)`` adds a node and returns its output's name.
 
-    Inputs are names, or numbers and arrays, which become constants of the graph.
+    Inputs are names, or numbers and arrays, which become constants of the graph. All that is
+    computed is in double precision.
     """
 
     def __init__(self, outer: Graph | None = None) -> None:
@@ -151,7 +153,7 @@ class Graph:
                     "fit again."
                 )
             kind = TensorProto.STRING if dtype.kind in "UO" else np_dtype_to_tensor_dtype(dtype)
-            if dtype in (np.float32, np.bool_):  # skl2onnx makes numbers of booleans
+            if kind != TensorProto.STRING:  # skl2onnx makes int64 of booleans and other numbers
                 tensor = self.Cast(tensor, to=kind)
             self.rename(tensor, name)
             results.append(make_tensor_value_info(name, kind, ["n", *shape]))

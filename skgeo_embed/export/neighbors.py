@@ -50,6 +50,7 @@ def _largest_products(graph: Graph, points: str, table: str, count: int) -> str:
     n_rows = graph.Shape(points, start=0, end=1)
     at_once = graph.Max(graph.Min(n_rows, [ROWS_AT_ONCE]), [1])
     n_blocks = graph.Div(graph.Sub(graph.Add(n_rows, at_once), [1]), at_once)
+    n_blocks = graph.Max(n_blocks, [1])  # onnxruntime refuses to scan nothing
     surplus = graph.Sub(graph.Mul(n_blocks, at_once), n_rows)
     padded = graph.Pad(points, graph.Concat([0, 0], surplus, [0], axis=0))
     blocks = graph.Reshape(padded, graph.Concat(n_blocks, at_once, [3], axis=0))

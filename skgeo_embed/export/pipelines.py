@@ -111,6 +111,11 @@ def first_part(model: Any) -> Any:
     """Return what reads the table first."""
     if isinstance(model, Pipeline):
         return first_part(model.steps[0][1])
+    if isinstance(model, BaseSearchCV) and not model.refit:
+        raise TypeError(
+            f"to_onnx exports the best model of a {type(model).__name__}, and this one keeps none; "
+            "fit it with refit=True."
+        )
     for name in ("best_estimator_", "estimator_", "regressor_"):
         if hasattr(model, name):
             return first_part(getattr(model, name))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 _OF_ENCODERS = (
+    "skgeo_embed.encoders.climplicit.ClimplicitEncoder",
+    "skgeo_embed.encoders.geoclip.GeoCLIPEncoder",
+    "skgeo_embed.encoders.mind.MINDEncoder",
     "skgeo_embed.encoders.positional.PositionalEncoder",
     "skgeo_embed.encoders.satclip.SatCLIPEncoder",
+    "skgeo_embed.encoders.sinr.SINREncoder",
+    "skgeo_embed.encoders.tte.TTEEncoder",
     "skgeo_embed.models.loaded.LoadedEncoder",
     "skgeo_embed.nn.harmonics.SphericalHarmonics",
     "skgeo_embed.nn.inference.options.EncodingOptions",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from skgeo_embed._errors import ModelFormatError
@@ -98,8 +99,16 @@ class LoadedTower:
         return LoadedTower, (self.engine, self.info)
 
 
-# what skops may open, by name, since that module imports this one
-OPENERS = {"location": "open_location_encoder", "content": "open_content"}
+# what skops may open, by module and name, since these modules import this one
+OPENERS = {
+    "location": ("opening", "open_location_encoder"),
+    "content": ("opening", "open_content"),
+    "climplicit": ("third_party.climplicit", "CLIMPLICIT.open"),
+    "geoclip": ("third_party.geoclip", "GEOCLIP.open"),
+    "mind": ("third_party.mind", "MIND.open"),
+    "sinr": ("third_party.sinr", "SINR.open"),
+    "tte": ("third_party.tte", "TTE.open"),
+}
 Loaded = TypeVar("Loaded", LoadedEncoder, LoadedTower)
 
 # each partition of a cluster's table brings a pickle of its own, but a worker loads weights once
@@ -196,14 +205,14 @@ def _describe(loaded: LoadedEncoder) -> dict[str, Any]:
     """
     reopen: Any = loaded.reopen
     function = getattr(reopen, "func", None)
-    opener = next((name for name in OPENERS if function is _opener(name)), "")
+    opener = next((name for name in OPENERS if function == _opener(name)), "")
     settings = dict(reopen.keywords) if opener else {}
     if not opener or settings.pop("allow_pickle", False):
         why = "opening it needs allow_pickle=True" if opener else "it has no name that opens it"
         raise TypeError(
             f"the encoder {loaded.info['name']!r} cannot be described without its weights: {why}. "
-            "Use a bundled SatCLIP encoder or one that save_pretrained wrote and the hub has; or "
-            "write the model with pickle or to_onnx."
+            "Use a bundled encoder or one that the hub has; or write the model with pickle or "
+            "to_onnx."
         )
     options = settings.pop("options")
     return {
@@ -224,7 +233,7 @@ def _open_described(state: dict[str, Any]) -> LoadedEncoder:
     options = HubOptions(
         state["revision"], state["cache_dir"], local_files_only=state["local_files_only"]
     )
-    settings = {**state["settings"], "allow_pickle": False}
+    settings = {key: value for key, value in state["settings"].items() if key != "allow_pickle"}
 
     def reopen() -> LoadedEncoder:
         return _opener(state["opener"])(state["model"], options=options, **settings)
@@ -233,4 +242,5 @@ def _open_described(state: dict[str, Any]) -> LoadedEncoder:
 
 
 def _opener(name: str) -> Callable[..., LoadedEncoder]:
-    return getattr(import_module("skgeo_embed.models.opening"), OPENERS[name])
+    module, function = OPENERS[name]
+    return attrgetter(function)(import_module(f"skgeo_embed.models.{module}"))

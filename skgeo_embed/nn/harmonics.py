@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +17,6 @@ FORMS = ("exact", "published")
 FEW_POINTS = 256
 FEW_PRODUCTS = 2**25
 FEW_VALUES = 2**25
-# set while a graph is written, which cannot branch on the number of points
-for_a_graph: ContextVar[bool] = ContextVar("for_a_graph", default=False)
 
 
 class SphericalHarmonics(nn.Module):
@@ -98,7 +95,7 @@ class SphericalHarmonics(nn.Module):
         The result is a transposed view of the (L², n) memory in which it is computed, and which
         matrix products read without a copy. That memory may be given as `out`.
         """
-        if out is None and for_a_graph.get():
+        if out is None and torch.compiler.is_compiling():  # a graph cannot branch on the number
             return self.at_once(lonlat, dtype or lonlat.dtype)
         lon, lat = lonlat.double().unbind(-1)
         if out is None:
@@ -244,6 +241,7 @@ def _fourier_series(count: int, form: str, device: torch.device) -> tuple[Tensor
         values = legendre[degrees * (degrees + 1) // 2 + orders.abs()]  # (L², L)
         odd = (orders % 2 == 1)[:, None]
         series = torch.cat([values @ cosines.T * ~odd, values @ sines.T * odd], dim=1)
+        series[0, 1:] = 0.0  # trees would split a constant column that differs in the last bit
         wave = orders.abs() + count * (orders < 0)
         return series.to(device), wave.to(device)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -30,7 +31,7 @@ from skgeo_embed import (
     spatial_pipeline,
     to_onnx,
 )
-from skgeo_embed.export import register_converters
+from skgeo_embed.export import networks, pipelines, register_converters
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -40,6 +41,15 @@ BOOSTING = HistGradientBoostingRegressor(max_iter=10, min_samples_leaf=5)
 
 def _encoder(**options):
     return PositionalEncoder(legendre_polys=3, dtype="float32", **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoder_in_onnx():
+    """The graph of the encoder, which all pipelines here share, is made once: it takes seconds."""
+    made = networks.encoder_model(_encoder().fit()).SerializeToString()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines, "encoder_model", lambda encoder: onnx.ModelProto.FromString(made))
+        yield
 
 
 def _table(n=120):
@@ -320,6 +330,51 @@ def test_skl2onnx_converts_pipelines_by_itself():
     session = onnxruntime.InferenceSession(model.SerializeToString())
     found = session.run(None, {session.get_inputs()[0].name: places})[0]
     np.testing.assert_allclose(found[:, 0], pipeline.predict(places), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_skl2onnx_converts_boosting_by_itself(dtype):
+    """Its own converter fails with scikit-learn 1.9, and has no thresholds in double precision."""
+    from skl2onnx import to_onnx as theirs
+
+    places, kind = PLACES.to_numpy(), TABLE["kind"]
+    register_converters(PositionalEncoder)
+    encoder = PositionalEncoder(legendre_polys=3, dtype=dtype)
+    for model, y in ((BOOSTING, Y), (HistGradientBoostingClassifier(max_iter=5), kind)):
+        pipeline = make_pipeline(encoder, model).fit(places, y)
+        options = {"zipmap": False} if y is kind else None
+        made = theirs(pipeline, places, target_opset=20, options=options)
+        session = onnxruntime.InferenceSession(made.SerializeToString())
+        first, *others = session.run(None, {session.get_inputs()[0].name: places})
+        if others:
+            np.testing.assert_array_equal(first, pipeline.predict(places))
+            np.testing.assert_allclose(others[0], pipeline.predict_proba(places), atol=1e-6)
+        else:
+            np.testing.assert_allclose(first[:, 0], pipeline.predict(places), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int8, np.uint16, bool])
+@pytest.mark.parametrize("model", [LogisticRegression(), ExtraTreesClassifier(5)], ids=str)
+def test_labels_have_the_type_of_the_classes(tmp_path, model, dtype):
+    classes = (TABLE["rooms"] > 2).to_numpy().astype(dtype)
+    pipeline = make_pipeline(_encoder(), model).fit(PLACES, classes)
+    label = _exported(pipeline, tmp_path / "model.onnx")["label"]
+    assert label.dtype == dtype
+    np.testing.assert_array_equal(label, pipeline.predict(PLACES))
+
+
+def test_no_rows(tmp_path):
+    model = SpatialConformalRegressor(ResidualInterpolator(make_pipeline(_encoder(), Ridge())))
+    found = _exported(model.fit(PLACES, Y), tmp_path / "model.onnx", PLACES[:0])
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(
+        ("prediction", "lower", "upper"), (0, 1)
+    )
+
+
+def test_a_search_without_a_best_model_is_explained(tmp_path):
+    search = GridSearchCV(make_pipeline(_encoder(), Ridge()), {"ridge__alpha": [1]}, refit=False)
+    with pytest.raises(TypeError, match="refit=True"):
+        to_onnx(search.fit(PLACES, Y), tmp_path / "model.onnx")
 
 
 class _Doubled(StandardScaler):

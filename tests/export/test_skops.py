@@ -7,18 +7,27 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import save
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from skgeo_embed import (
+    ClimplicitEncoder,
+    GeoCLIPEncoder,
+    MINDEncoder,
     PositionalEncoder,
     ResidualInterpolator,
     SatCLIPEncoder,
+    SINREncoder,
     SpatialConformalClassifier,
     SpatialConformalRegressor,
+    TTEEncoder,
     spatial_pipeline,
 )
 from skgeo_embed.export import SKOPS_TYPES
+from skgeo_embed.models.registry import THIRD_PARTY
+from tests import third_party_recipe as recipe
+from tests.hub_server import Repository
 
 skops = pytest.importorskip("skops.io")
 
@@ -52,6 +61,26 @@ def _opened_again(model):
 def test_encoders_give_the_same_features(encoder, table):
     places = table[0][["lon", "lat"]]
     model = make_pipeline(encoder, Ridge()).fit(places, table[1])
+    np.testing.assert_array_equal(_opened_again(model).predict(places), model.predict(places))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "weights"),
+    [
+        (ClimplicitEncoder("climplicit"), lambda: recipe.climplicit(16, 8, 4)),
+        (GeoCLIPEncoder("taxabind"), recipe.geoclip_weights),
+        (MINDEncoder("mind"), lambda: recipe.mind(16, 2, 10)),
+        (SINREncoder("sinr"), lambda: recipe.sinr(8)),
+        (TTEEncoder("tte"), lambda: recipe.tte(20, 6, 8, 5)),
+    ],
+    ids=lambda one: getattr(one, "model", ""),
+)
+@pytest.mark.filterwarnings("ignore:the weights of")
+def test_third_party_encoders_of_the_hub(hub, table, encoder, weights):
+    known = THIRD_PARTY[encoder.model]
+    hub.repositories[known.repository] = Repository({known.file: save(weights())})
+    model = make_pipeline(encoder, Ridge()).fit(table[0][["lon", "lat"]], table[1])
+    places = table[0][["lon", "lat"]]
     np.testing.assert_array_equal(_opened_again(model).predict(places), model.predict(places))
 
 

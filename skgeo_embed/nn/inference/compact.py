@@ -188,6 +188,8 @@ class PixelAverages(nn.Module):
         beyond = [(step * half - step / 2 - pixel).clamp(0, 1) for pixel in range(step)]
         self.shares = [share.to(precision) for share in beyond]
         self.width = (2 * step * half).to(precision)
+        # made once: a graph that makes them anew cannot be folded
+        self.down, self.along = torch.arange(step)[:, None], torch.arange(-step, 3 * step)[:, None]
         self.first_value = (128 + 256 * torch.arange(len(self.keys))).int()
         self.dtype = boxes.table.dtype
 
@@ -207,8 +209,8 @@ class PixelAverages(nn.Module):
         """
         step, boxes = self.step, self.boxes
         first = step * (rows - 1).clamp(0, boxes.height - 1)  # of the row's pixels
-        down = (first[:, None] + torch.arange(step)[:, None]).flatten(0, 1)[:, None]
-        along = (step * west + torch.arange(-step, 3 * step)[:, None]) % (step * boxes.width)
+        down = (first[:, None] + self.down).flatten(0, 1)[:, None]
+        along = (step * west + self.along) % (step * boxes.width)
         codes = self.pixels.read(down, along[None]).int().movedim(-1, 0)
         codes = codes.index_select(0, self.channels)  # (keys, 2 step, 4 step, n)
         number = codes + self.first_value[:, None, None, None]
@@ -362,5 +364,5 @@ def _four(north: Tensor, west: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 def _bilinear(values: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Mix values of four boxes (keys, 2, 2, n) by the shares (n, 1) of the farther ones."""
-    upper, lower = (torch.lerp(*row.unbind(1), right[:, 0]) for row in values.unbind(1))
+    upper, lower = (torch.lerp(row[:, 0], row[:, 1], right[:, 0]) for row in values.unbind(1))
     return torch.lerp(upper, lower, down[:, 0]).T

@@ -1,4 +1,4 @@
-"""Degrees as a user has them to features, in operations that ONNX has, for files in ONNX."""
+"""A graph of torch's operations that takes degrees as a user has them, for files in ONNX."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram, export
+
+from skgeo_embed.nn.harmonics import SphericalHarmonics
+
+EXAMPLE = ((2.35, 48.86), (-122.3, 38.5), (0.0, 90.0))
 
 
 def _cos(angle: Tensor) -> Tensor:
-    return torch.sin(angle + math.pi / 2)
+    return torch.sin(angle.double() + math.pi / 2).to(angle.dtype)
 
 
 def _deg2rad(degrees: Tensor) -> Tensor:
@@ -26,10 +31,6 @@ def _log1p(x: Tensor) -> Tensor:
     return torch.log(x.double() + 1).to(x.dtype)
 
 
-def _tan(angle: Tensor) -> Tensor:
-    return torch.sin(angle) / torch.cos(angle)
-
-
 def _asin(x: Tensor) -> Tensor:
     """Solve sin y = x by Newton's method, for |x| > 0.7 at the half of the angle from π/2."""
     size = x.abs()
@@ -41,14 +42,14 @@ def _asin(x: Tensor) -> Tensor:
     return torch.where(steep, math.pi / 2 - 2 * y, y) * x.sign()
 
 
-# In double precision onnxruntime has no arcsine, and older versions no cosine.
+# The step to ONNX translates these with constants or sums in single precision, or in many steps,
+# and onnxruntime has no arcsine in double precision, and older versions no cosine.
 DECOMPOSITIONS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.asin.default: _asin,
     torch.ops.aten.cos.default: _cos,
     torch.ops.aten.deg2rad.default: _deg2rad,
     torch.ops.aten.lerp.Tensor: _lerp,
     torch.ops.aten.log1p.default: _log1p,
-    torch.ops.aten.tan.default: _tan,
 }
 
 
@@ -80,3 +81,25 @@ class DegreesToFeatures(nn.Module):
         lon = torch.where(lat.abs() == 90.0, 0.0, lon)  # a pole is one place
         features = self.encode(torch.stack([lon, lat], dim=1))
         return torch.where(valid[:, None], features, float("nan"))
+
+
+@torch.no_grad()
+def trace(module: DegreesToFeatures, parts: nn.Module) -> ExportedProgram:
+    """Trace a graph for any number of places.
+
+    Parameters
+    ----------
+    module : DegreesToFeatures
+        What is traced.
+    parts : torch.nn.Module
+        The encoding and the network that it runs; what they compute once and keep must exist
+        before a trace begins.
+    """
+    lonlat = torch.tensor(EXAMPLE, dtype=torch.float64)
+    for part in parts.modules():
+        if isinstance(part, SphericalHarmonics):
+            part.at_once(lonlat, torch.float64)
+    module(lonlat)
+    shapes = {"lonlat": {0: Dim("n")}}
+    traced = export(module.eval(), (lonlat,), dynamic_shapes=shapes, strict=False)
+    return traced.run_decompositions(DECOMPOSITIONS)

@@ -1,1 +1,0 @@
-"""Functions of torch tensors as graphs of ONNX's operators."""
