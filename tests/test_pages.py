@@ -107,6 +107,41 @@ def test_the_card_of_the_default_is_of_its_weights_of_today():
             assert found == pytest.approx(expected, abs=6e-4), (name, split)
 
 
+ROWS_OF_TABLES = {
+    "longitude, latitude": "longitude, latitude",
+    "8 nearest labels (no ridge)": "8 nearest labels",
+    "`earth-l20`": "earth-l20",
+    "all 768": "earth-l20",
+    "its first 256 components": "earth-l20, 256 columns",
+    "256": "earth-l20, 256 columns",
+    "its first 64": "earth-l20, 64 columns",
+    "64": "earth-l20, 64 columns",
+    "the same network, untrained": "earth-l20 untrained",
+    "content columns": "content columns",
+}
+
+
+@pytest.mark.parametrize(
+    ("page", "rows"), [(DOCS / "which_encoder.md", 9), (CARD, 6)], ids=["page", "card"]
+)
+def test_scores_on_users_tables_are_those_of_the_file(page, rows):
+    scores = pd.read_csv(DOCS / "benchmarks" / "tables.csv")
+    means = scores.groupby(["features", "probe", "split"])["r2"].mean()
+    compared = 0
+    for table in tables_of(page.read_text()):
+        heads = [tuple(head.strip().split(", ")) for head in table[0][1:]]
+        if heads[0] != ("ridge", "random"):
+            continue
+        for row in table[2:]:
+            name = ROWS_OF_TABLES.get(row[0].strip())
+            compared += name is not None
+            for (probe, split), cell in zip(heads, row[1:], strict=True):
+                if (name, probe, split) in means.index:
+                    value = means[name, probe, split]
+                    assert float(cell.strip(" *")) == pytest.approx(value, abs=6e-4), row[0]
+    assert compared == rows
+
+
 def test_every_example_stands_under_a_theme():
     listed = re.findall(r"\.\./examples/(\w+)\.py", (DOCS / "examples.rst").read_text())
     assert sorted(listed) == sorted(path.stem for path in DOCS.parent.glob("examples/*.py"))
