@@ -112,9 +112,8 @@ def fit_table(
         if drawn.all() or not corrected:
             return fitted.fit(X, y)
         features = fitted[:-1].fit_transform(X, y)
-    with Progress("reading neighbours", "rows", total=len(drawn), shown=verbose) as progress:
-        neighbors = _neighbors(table, target, ~drawn, fitted[:-1], progress)
-        fitted[-1].fit_with_neighbors(features, y, neighbors)
+    neighbors = _neighbors(table, target, ~drawn, fitted[:-1], verbose)
+    fitted[-1].fit_with_neighbors(features, y, neighbors)
     return fitted
 
 
@@ -203,17 +202,18 @@ def _neighbors(
     target: str,
     wanted: np.ndarray,
     steps: Pipeline,
-    progress: Progress,
+    verbose: bool,
 ) -> Iterator[tuple[Any, Any]]:
     """Yield features and labels of the wanted rows."""
-    for rows, frame in _numbered(table):
-        some = frame[wanted[rows]].reset_index(drop=True)
-        if len(some):
-            X, y = _split_off(table.typed(some), target)
-            with _named(f"rows {rows.start} to {rows.stop - 1} but those that were drawn"):
-                features = steps.transform(X)
-            yield features, y
-        progress.update(len(frame))
+    with Progress("reading neighbours", "rows", total=len(wanted), shown=verbose) as progress:
+        for rows, frame in _numbered(table):
+            some = frame[wanted[rows]].reset_index(drop=True)
+            if len(some):
+                X, y = _split_off(table.typed(some), target)
+                with _named(f"rows {rows.start} to {rows.stop - 1} but those that were drawn"):
+                    features = steps.transform(X)
+                yield features, y
+            progress.update(len(frame))
 
 
 def _split_off(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Series]:
