@@ -112,9 +112,8 @@ def fit_table(
         if drawn.all() or not corrected:
             return fitted.fit(X, y)
         features = fitted[:-1].fit_transform(X, y)
-    with Progress("reading neighbours", "rows", total=len(drawn), shown=verbose) as progress:
-        neighbors = _neighbors(table, target, ~drawn, fitted[:-1], progress)
-        fitted[-1].fit_with_neighbors(features, y, neighbors)
+    neighbors = _neighbors(table, target, ~drawn, fitted[:-1], verbose)
+    fitted[-1].fit_with_neighbors(features, y, neighbors)
     return fitted
 
 
@@ -128,19 +127,21 @@ class _FileTable:
         check_arrow(path)
         self._table, self._decimal = open_table(path, delimiter, encoding), decimal
         self.names = self._table.names
+        self._of_numbers: set[str] | None = None
 
     def frames(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         for rows, _ in self._table.batches(BATCH_ROWS, 0, columns):
             yield self._table.frame(rows, columns)
 
     def typed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return numbers where all text in a column of a CSV file stands for numbers."""
+        """Return numbers for the columns of a CSV file that hold only numbers in the first call."""
         if self._table.kind != "csv":
             return frame
-        columns = {name: to_numbers(frame[name], self._decimal) for name in frame}
-        return frame.assign(
-            **{name: numbers for name, (numbers, text) in columns.items() if not len(text)}
-        )
+        read = {str(name): to_numbers(frame[name], self._decimal) for name in frame}
+        numbers = {name: values for name, (values, text) in read.items() if not len(text)}
+        if self._of_numbers is None:
+            self._of_numbers = set(numbers)
+        return frame.assign(**{name: numbers[name] for name in self._of_numbers & set(numbers)})
 
 
 class _DaskTable:
@@ -178,10 +179,11 @@ def _draw_rows(
     table: _FileTable | _DaskTable, target: str, n_rows: int, classifier: bool
 ) -> np.ndarray:
     """Say of each row whether it is drawn; classes have at least one row that is."""
-    count, first_of_class = 0, {}
+    count = 0
+    first_of_class: dict[Any, int] = {}
     for rows, frame in _numbered(table, [target]):
         count = rows.stop
-        labels = table.typed(frame)[target]
+        labels = frame[target]
         missing = np.flatnonzero(pd.isna(labels))
         if len(missing):
             raise ValueError(
@@ -192,6 +194,8 @@ def _draw_rows(
             values, first = np.unique(read_labels(labels), return_index=True)
             for value, row in zip(values, first, strict=True):
                 first_of_class.setdefault(value, rows.start + row)
+    if not count:
+        raise ValueError("the table has no rows.")
     drawn = np.zeros(count, dtype=bool)
     drawn[np.random.RandomState(0).permutation(count)[:n_rows]] = True
     drawn[list(first_of_class.values())] = True
@@ -203,17 +207,18 @@ def _neighbors(
     target: str,
     wanted: np.ndarray,
     steps: Pipeline,
-    progress: Progress,
+    verbose: bool,
 ) -> Iterator[tuple[Any, Any]]:
     """Yield features and labels of the wanted rows."""
-    for rows, frame in _numbered(table):
-        some = frame[wanted[rows]].reset_index(drop=True)
-        if len(some):
-            X, y = _split_off(table.typed(some), target)
-            with _named(f"rows {rows.start} to {rows.stop - 1} but those that were drawn"):
-                features = steps.transform(X)
-            yield features, y
-        progress.update(len(frame))
+    with Progress("reading neighbours", "rows", total=len(wanted), shown=verbose) as progress:
+        for rows, frame in _numbered(table):
+            some = frame[wanted[rows]].reset_index(drop=True)
+            if len(some):
+                X, y = _split_off(table.typed(some), target)
+                with _named(f"rows {rows.start} to {rows.stop - 1} but those that were drawn"):
+                    features = steps.transform(X)
+                yield features, y
+            progress.update(len(frame))
 
 
 def _split_off(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Series]:

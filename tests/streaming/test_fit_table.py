@@ -148,3 +148,17 @@ def test_dask_predicts_partition_by_partition():
     assert list(added.columns) == [*X, "prediction"]  # known before anything is computed
     computed = added.compute(scheduler="sync")
     np.testing.assert_allclose(computed["prediction"], model.predict(X), rtol=1e-12)
+
+
+def test_words_of_a_csv_file_stay_words_in_a_batch_of_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_ROWS", 150)
+    kind = np.where(np.arange(400) < 150, "a", np.where(X["lon"] > 5, "1", "02"))
+    path = stored(X.assign(kind=kind), "csv", tmp_path)
+    model = fit_table(place_model(LogisticRegression()), path, "kind", n_rows=60, verbose=False)
+    assert model.classes_.tolist() == ["02", "1", "a"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_without_rows_is_refused(tmp_path, kind):
+    with pytest.raises(ValueError, match="the table has no rows"):
+        fit_table(place_model(LinearRegression()), stored(TABLE[:0], kind, tmp_path), "price")
