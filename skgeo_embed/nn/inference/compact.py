@@ -41,11 +41,11 @@ class PackedTable(nn.Module):
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()
-        sizes = {side: _packed_size(values, side) for side in TILE_SIDES}
-        side = min(sizes, key=sizes.__getitem__)
+        cut = {side: _tiles(values, side) for side in TILE_SIDES}
+        side = min(cut, key=lambda side: _packed_size(side, cut[side][2]))
         _, width, channels = values.shape
         self.tile_bytes = side * side // 8  # per bit
-        tiles, lowest, bits = _tiles(values, side)
+        tiles, lowest, bits = cut.pop(side)
         ends = np.cumsum(bits.reshape(-1).astype(np.int64)) * self.tile_bytes
         self.payload = torch.from_numpy(_pack_bits(tiles - lowest, bits.reshape(-1), ends))
         pairs = np.pad(bits.reshape(-1), (0, bits.size % 2)).reshape(-1, 2)
@@ -307,14 +307,13 @@ def _tiles(values: Tensor, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     padding = (0, -height % side), (0, -width % side), (0, 0)
     whole = np.pad(values.numpy(), padding, mode="edge")
     parts = whole.reshape(whole.shape[0] // side, side, whole.shape[1] // side, side, -1)
-    tiles = parts.transpose(0, 2, 4, 1, 3).reshape(-1, side * side)
-    lowest = tiles.min(axis=1, keepdims=True)
-    reach = (tiles.max(axis=1, keepdims=True) - lowest).view(np.uint8)  # bytes wrap
-    return tiles, lowest, BITS[reach]
+    tiles = parts.transpose(1, 3, 0, 2, 4).reshape(side * side, -1)
+    lowest = tiles.min(axis=0)  # along the first axis, which is faster than along a short last one
+    reach = (tiles.max(axis=0) - lowest).view(np.uint8)  # bytes wrap
+    return tiles.T, lowest[:, None], BITS[reach][:, None]
 
 
-def _packed_size(values: Tensor, side: int) -> float:
-    bits = _tiles(values, side)[2]
+def _packed_size(side: int, bits: np.ndarray) -> float:
     return int(bits.sum(dtype=np.int64)) * (side * side / 8) + 1.5 * bits.size
 
 
