@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +18,9 @@ from skgeo_embed.prediction.calibration import (
     RemotenessBands,
 )
 from skgeo_embed.prediction.corrections import NeighborCorrection
-from skgeo_embed.prediction.shares import FAR
 
 ROWS_AT_ONCE = 64  # so that distances to tens of thousands of places take 10 MB or so
 SPARE = 8  # more candidates than neighbours: products order places that are 0.1 m apart by chance
-
-
-class Neighbors(NamedTuple):
-    """Angles to the known places around each place, (n, most), the nearest first; their rows."""
-
-    distance: str
-    neighbor: str
-    most: int
 
 
 def unit_vectors(graph: Graph, lonlat: str) -> str:
@@ -84,34 +75,19 @@ def arcs(graph: Graph, chords: str) -> str:
     return graph.Mul(graph.Where(steep, graph.Sub(np.pi / 2, graph.Mul(angle, 2.0)), angle), 2.0)
 
 
-def neighbors_of(graph: Graph, correction: NeighborCorrection, lonlat: str) -> Neighbors:
-    """Return the places that a correction reads around each place, at least the nearest."""
-    weighting, known = correction.weighting, correction._known
-    most = 1
-    if weighting is not None:
-        most = min(weighting.n_neighbors + (correction._own is not None), len(known.lonlat))
+def neighbor_correction(
+    graph: Graph, correction: NeighborCorrection, lonlat: str, predicted: str
+) -> str | None:
+    """Return what neighbours add to predictions (n, k), as `NeighborCorrection.correct` does."""
+    weighting, own, known = correction.weighting, correction._own, correction._known
+    if weighting is None and own is None:
+        return None
+    most = 1 if weighting is None else weighting.n_neighbors + (own is not None)
+    most = min(most, len(known.lonlat))
     graph.known_places.append(known.lonlat)
     points = unit_vectors(graph, lonlat)
     chords, neighbor = nearest(graph, points, unit_vectors_of(known.lonlat), most)
-    return Neighbors(arcs(graph, chords), neighbor, most)
-
-
-def nearness_shares(graph: Graph, correction: NeighborCorrection, around: Neighbors) -> str:
-    """Return how much the shares at training places count, and those far from them, (n, 2)."""
-    first = graph.Gather(around.distance, [0], axis=1)
-    scale = -EARTH_RADIUS_KM / correction._known.spacing_km / FAR
-    near = graph.Exp(graph.Mul(first, scale))
-    return graph.Concat(near, graph.Sub(1.0, near), axis=1)
-
-
-def neighbor_correction(
-    graph: Graph, correction: NeighborCorrection, around: Neighbors, predicted: str
-) -> str | None:
-    """Return what neighbours add to predictions (n, k), as `NeighborCorrection.correct` does."""
-    weighting, own = correction.weighting, correction._own
-    distance, neighbor, most = around
-    if weighting is None and own is None:
-        return None
+    distance = arcs(graph, chords)
     if own is None:
         return _of_neighbors(graph, correction, distance, neighbor, predicted)
     first = graph.Gather(distance, [0], axis=1)

@@ -18,14 +18,7 @@ from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.export.columns import DOUBLE_ROUNDING, SINGLE, Columns, beside
 from skgeo_embed.export.converters import predict_by_skl2onnx, transform_by_skl2onnx
 from skgeo_embed.export.graph import DOUBLE, Graph
-from skgeo_embed.export.neighbors import (
-    Neighbors,
-    error_bounds,
-    nearness_shares,
-    neighbor_correction,
-    neighbors_of,
-    unit_vectors,
-)
+from skgeo_embed.export.neighbors import error_bounds, neighbor_correction, unit_vectors
 from skgeo_embed.export.networks import encoder_model
 from skgeo_embed.export.tables import (
     CATEGORY_ENCODERS,
@@ -45,6 +38,7 @@ from skgeo_embed.prediction.ensemble import SpatialEnsemble
 from skgeo_embed.prediction.intervals import SpatialConformalRegressor
 from skgeo_embed.prediction.learners import LearnerColumns
 from skgeo_embed.prediction.pipeline import FeatureTable, PlaceColumns, TableReader
+from skgeo_embed.prediction.residuals import ResidualInterpolator
 from skgeo_embed.prediction.ridge_path import RidgePath
 from skgeo_embed.prediction.sets import SpatialConformalClassifier
 from skgeo_embed.prediction.trend import TrendRegressor
@@ -184,16 +178,15 @@ def _forest(model: Any, columns: Columns) -> Outputs:
 
 
 def _ridge_path(model: RidgePath, columns: Columns) -> Outputs:
-    share = np.zeros((1, len(model.alphas)))
-    share[0, len(model.alphas) // 2] = 1
+    share = np.zeros(len(model.alphas))
+    share[len(model.alphas) // 2] = 1
     return {"prediction": _ridges(model, share, columns)}
 
 
 def _ridges(model: RidgePath, shares: np.ndarray, columns: Columns) -> str:
-    """Return means of the ridges' predictions by each row of shares, (n, rows)."""
-    weights, intercepts = (shares @ model.coef_).T, shares @ model.intercept_
+    weights, intercept = shares @ model.coef_, shares @ model.intercept_
     graph = columns.graph
-    return graph.Add(graph.MatMul(columns.numbers(), weights), intercepts)
+    return graph.Add(graph.MatMul(columns.numbers(), weights[:, None]), intercept)
 
 
 def _trend(model: TrendRegressor, columns: Columns) -> Outputs:
@@ -227,12 +220,10 @@ def _corrected(model: CorrectedEstimator, columns: Columns) -> Outputs:
     """Add a model whose predictions its neighbours correct."""
     graph, name = columns.graph, _name_of(model)
     if isinstance(model, SpatialEnsemble):
-        around = neighbors_of(graph, model._correction, _places_of(model, columns))
-        blend = _blend(model, columns, around)
-        change = neighbor_correction(graph, model._correction, around, blend)
+        blend = _blend(model, columns)
     else:
         blend = predict(model.estimator_, columns)[name]
-        change = _correction(model, columns, blend)
+    change = _correction(model, columns, blend)
     found = blend if change is None else graph.Add(blend, change)
     if name == "prediction":
         return {name: found}
@@ -240,10 +231,9 @@ def _corrected(model: CorrectedEstimator, columns: Columns) -> Outputs:
     return {name: graph.Div(positive, graph.ReduceSum(positive, [1]))}
 
 
-def _blend(model: SpatialEnsemble, columns: Columns, around: Neighbors) -> str:
-    """Return the weighted mean of the learners, whose shares change with the distance."""
+def _blend(model: SpatialEnsemble, columns: Columns) -> str:
+    """Return the weighted mean of the learners."""
     graph, parts = columns.graph, []
-    shares_at = nearness_shares(graph, model._correction, around)
     for name, learner in model.learners_:
         shares = model.shares_[name]
         if not shares.any():
@@ -251,13 +241,12 @@ def _blend(model: SpatialEnsemble, columns: Columns, around: Neighbors) -> str:
         last = learner[-1] if isinstance(learner, Pipeline) else learner
         if isinstance(last, RidgePath):
             before = learner.steps[:-1] if isinstance(learner, Pipeline) else []
-            both = _ridges(last, shares, _through(before, columns))
-            parts.append(graph.ReduceSum(graph.Mul(both, shares_at), [1]))
+            parts.append(_ridges(last, shares, _through(before, columns)))
             continue
         found = predict(learner, columns)[_name_of(model)]
         if hasattr(model, "classes_"):
             found = _of_classes(graph, found, learner.classes_, model.classes_)
-        parts.append(graph.Mul(found, graph.MatMul(shares_at, shares)))
+        parts.append(graph.Mul(found, shares[0]))
     return parts[0] if len(parts) == 1 else graph.Sum(*parts)
 
 
@@ -270,12 +259,13 @@ def _of_classes(graph: Graph, found: str, some: np.ndarray, classes: np.ndarray)
 
 def _correction(model: Any, columns: Columns, predicted: str) -> str | None:
     graph = columns.graph
-    correction = model._correction.__self__  # it keeps the method
+    correction = model._correction
+    if isinstance(model, ResidualInterpolator):  # it keeps the method
+        correction = correction.__self__
     if isinstance(correction, NeighborCorrection):
         if correction.weighting is None and correction._own is None:
             return None
-        around = neighbors_of(graph, correction, _places_of(model, columns))
-        return neighbor_correction(graph, correction, around, predicted)
+        return neighbor_correction(graph, correction, _places_of(model, columns), predicted)
     if correction.regressor is None:
         return None
     points = graph.Mul(unit_vectors(graph, _places_of(model, columns)), correction.scale)

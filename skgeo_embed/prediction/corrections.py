@@ -58,7 +58,9 @@ class KnownPlaces:
         self.residuals = self.sums(self.row_residuals) / self.counts[:, None]
         self.predicted = self.sums(predicted) / self.counts[:, None]
         self._tree = SphereTree(self.lonlat)
-        self.spacing_km = spacing_km(self.lonlat, self._tree)
+        to_nearest = self.others(1)[0]
+        spacing = float(np.median(to_nearest)) if to_nearest.size else 0.0
+        self.spacing_km = max(spacing, MIN_DISTANCE_KM)
 
     def nearest(self, lonlat: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return km to the nearest known places of each of n places, and their numbers.
@@ -82,13 +84,6 @@ class KnownPlaces:
     def tell_more_than_chance(self, gain: np.ndarray) -> bool:
         """Say whether the mean of the places' gains exceeds its standard error."""
         return _tells_more_than_chance(gain, self.counts)
-
-
-def spacing_km(lonlat: np.ndarray, tree: SphereTree) -> float:
-    """Return the median distance of distinct places, which the tree holds, to the nearest other."""
-    chord, _ = tree.nearest(lonlat, 2)
-    spacing = float(np.median(arc_km(chord[:, 1]))) if len(lonlat) > 1 else 0.0
-    return max(spacing, MIN_DISTANCE_KM)
 
 
 class NeighborCorrection:
@@ -139,10 +134,6 @@ class NeighborCorrection:
         if self.reach == 0:
             self.weighting = None
         self._own = self._own_effects()
-
-    def distance(self, lonlat: np.ndarray) -> np.ndarray:
-        """Return distances to the nearest known place, (n,), in typical distances between them."""
-        return self._known.nearest(lonlat, 1)[0][:, 0] / self._known.spacing_km
 
     def correct_held_out(
         self,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from joblib import delayed
+from scipy.optimize import nnls
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
@@ -13,20 +14,19 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, gen_batches, indexable
 from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed._sphere import SphereTree, arc_km
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.prediction.base import CorrectedEstimator, as_probabilities, probabilities_of
-from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, spacing_km
+from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection
 from skgeo_embed.prediction.ridge_path import RidgePath
 from skgeo_embed.prediction.rows import Fold, HeldOutPredictions, deal_rows, order_of_rows
 from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
-from skgeo_embed.prediction.shares import HeldOut, blend, choose_shares, nearness_of
 
 N_SPLITS = 3
 ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
 TREES_IN_FOLDS = 20  # where a forest has more
 LEAVES_IN_FOLDS = 15  # where boosted trees have more
 ROWS_AT_ONCE = 16_384  # of a prediction: learners copy what they read
+EQUAL_SHARES = 0.02  # strength of the penalty that draws shares towards equal ones
 
 
 class SpatialEnsemble(CorrectedEstimator):
@@ -35,9 +35,7 @@ class SpatialEnsemble(CorrectedEstimator):
     The weights of learners, and how far neighbours are followed, are chosen on rows that are held
     out in two ways: at random, which measures predictions among training places, and in whole
     blocks, which measures predictions far from them. Each kind counts half, so that
-    neither is improved at the cost of the other. Learners have one set of weights at training
-    places and another far from them. In between, at a distance d from the nearest training place,
-    the first counts exp(-d / s) and the second the rest; s is ten typical distances between places.
+    neither is improved at the cost of the other.
 
     Parameters
     ----------
@@ -55,9 +53,8 @@ class SpatialEnsemble(CorrectedEstimator):
     ----------
     learners_ : list of (str, estimator)
         Fitted on all rows.
-    shares_ : dict of str to ndarray of shape (2, n_candidates)
-        Weights of each learner's candidates, at training places and far from them. Each row adds up
-        to 1 over all learners. Both are the same if places are too few for blocks.
+    shares_ : dict of str to ndarray
+        Weights of each learner's candidates; the weights of all learners add up to 1.
     weighting_ : Weighting or None
         How neighbours correct a prediction; None if they do not improve it.
     reach_ : float
@@ -84,8 +81,8 @@ class SpatialEnsemble(CorrectedEstimator):
     >>> model = SpatialEnsemble(learners).fit(X[::3], y[::3])
     >>> bool(model.score(X[1::3], y[1::3]) > 0.9)
     True
-    >>> sum(share.sum(axis=1) for share in model.shares_.values()).round(9).tolist()
-    [1.0, 1.0]
+    >>> float(sum(share.sum() for share in model.shares_.values()))
+    1.0
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -125,14 +122,10 @@ class SpatialEnsemble(CorrectedEstimator):
         known = Rows(lonlat, target, weights).chosen(order)
         splits = self._split(y[order], known.lonlat)
         predicted, fitted = self._fit_learners(X, y, weights, order, splits)
-        near_folds = _nearness_in_folds(known, splits)
-        shares = choose_shares(
-            [
-                HeldOut(*known.chosen(rows)[1:], near_folds[kind], predicted[kind])
-                for kind, (rows, _) in splits.items()
-            ]
+        shares = _choose_shares(
+            [(known.chosen(split.rows), predicted[kind]) for kind, split in splits.items()]
         )
-        blends = {kind: blend(shares, parts, near_folds[kind]) for kind, parts in predicted.items()}
+        blends = {kind: np.tensordot(shares, parts, 1) for kind, parts in predicted.items()}
         near = blends["random"]
         self._correction = NeighborCorrection(
             KnownPlaces(known.lonlat, known.target, near, known.weights)
@@ -150,7 +143,7 @@ class SpatialEnsemble(CorrectedEstimator):
         names = [name for name, _ in self.learners]
         self.learners_ = list(zip(names, fitted, strict=True))
         sizes = [_n_candidates(model) for model in fitted]
-        parts = np.split(shares, np.cumsum(sizes)[:-1], axis=1)
+        parts = np.split(shares, np.cumsum(sizes)[:-1])
         self.shares_ = dict(zip(names, parts, strict=True))
         self.estimator_ = fitted[0]
 
@@ -158,17 +151,14 @@ class SpatialEnsemble(CorrectedEstimator):
         places = self._places(X, coords)
         (X,) = indexable(X)
         batches = gen_batches(max(1, len(places)), ROWS_AT_ONCE)  # learners refuse an empty table
-        nearness = nearness_of(self._correction.distance(places))
-        found = np.concatenate(
-            [self._blend(_safe_indexing(X, rows), nearness[rows]) for rows in batches]
-        )
-        return found + self._correction.correct(places, found)
+        blend = np.concatenate([self._blend(_safe_indexing(X, rows)) for rows in batches])
+        return blend + self._correction.correct(places, blend)
 
-    def _blend(self, X: Any, nearness: np.ndarray) -> np.ndarray:
+    def _blend(self, X: Any) -> np.ndarray:
         """Return the weighted mean of the learners, (n, 1) or (n, n_classes)."""
         classes = getattr(self, "classes_", None)
         parts = [
-            blend(self.shares_[name], _candidates(model, X, classes), nearness)
+            np.tensordot(self.shares_[name], _candidates(model, X, classes), 1)
             for name, model in self.learners_
             if self.shares_[name].any()
         ]
@@ -260,31 +250,12 @@ class Rows(NamedTuple):
         weights = None if self.weights is None else self.weights[rows]
         return Rows(self.lonlat[rows], self.target[rows], weights)
 
-    def with_weight(self) -> np.ndarray:
-        """Return the places of the rows that count."""
-        return self.lonlat if self.weights is None else self.lonlat[self.weights > 0]
-
 
 class Split(NamedTuple):
     """Rows that are dealt to folds, and the folds, which number these rows."""
 
     rows: np.ndarray
     folds: list[Fold]
-
-
-def _nearness_in_folds(known: Rows, splits: dict[str, Split]) -> dict[str, np.ndarray]:
-    """Return how near held-out rows are to the places of their folds, (n,) of each kind."""
-    places = np.unique(known.with_weight(), axis=0)
-    spacing, found = spacing_km(places, SphereTree(places)), {}
-    for kind, (rows, folds) in splits.items():
-        some = known.chosen(rows)
-        found[kind] = np.zeros(len(rows))
-        for train, test in folds:
-            near = some.chosen(train).with_weight()
-            if len(near):
-                chord, _ = SphereTree(near).nearest(some.lonlat[test], 1)
-                found[kind][test] = nearness_of(arc_km(chord[:, 0]) / spacing)
-    return found
 
 
 def _fit_and_predict(
@@ -333,3 +304,27 @@ def _some_rows(n_rows: int) -> np.ndarray:
     if n_rows <= ROWS_IN_BLOCKS:
         return np.arange(n_rows)
     return np.sort(np.random.RandomState(0).permutation(n_rows)[:ROWS_IN_BLOCKS])
+
+
+def _choose_shares(held_out: list[tuple[Rows, np.ndarray]]) -> np.ndarray:
+    """Choose shares of the candidates, none negative and 1 in sum, of least error in all folds.
+
+    Each kind of folds has rows and the candidates' predictions of them, (candidates, n, columns);
+    its errors count relative to those of its best candidate.
+    """
+    n_candidates = len(held_out[0][1])
+    gram = np.zeros((n_candidates, n_candidates))
+    for rows, predicted in held_out:
+        errors = rows.target - predicted
+        if rows.weights is not None:
+            errors *= np.sqrt(rows.weights)[:, None]
+        errors = errors.reshape(n_candidates, -1)
+        products = errors @ errors.T  # with shares of sum 1, the blend's error is their product
+        gram += products / max(products.diagonal().min(), 1e-300)
+    gram += EQUAL_SHARES * np.eye(n_candidates)
+    values, vectors = np.linalg.eigh(gram)
+    root = np.sqrt(values.clip(0))[:, None] * vectors.T
+    sum_to_one = 1e3 * np.sqrt(values.max())
+    left = np.vstack([root, np.full((1, n_candidates), sum_to_one)])
+    shares, _ = nnls(left, np.append(np.zeros(n_candidates), sum_to_one))
+    return shares / shares.sum()

@@ -85,8 +85,8 @@ def spatial_pipeline(
       with the rare ones in one column;
     - "model" is a :class:`~skgeo_embed.prediction.ensemble.SpatialEnsemble`: a linear model on the
       encoder's mixed columns, gradient boosting and extra trees on the columns of content. Their
-      weights near training places and far from them, the strength of the linear model, and how far
-      neighbours are followed are chosen on rows held out at random and in whole blocks.
+      weights, the strength of the linear model, and how far neighbours are followed are chosen on
+      rows held out at random and in whole blocks.
 
     Parameters
     ----------
