@@ -46,8 +46,9 @@ def encoder_model(encoder: CoordinateTransformer) -> ModelProto:
 
 def _translations() -> dict[Any, Any]:
     """Return operations that torch translates inexactly, or not at all."""
-    from torch.ops import aten
+    import torch
 
+    aten = torch.ops.aten
     return {
         aten.scalar_tensor.default: _exact_scalar,
         aten.__rshift__.Tensor: _shift_right,
@@ -70,8 +71,10 @@ def _shift(direction: str, shifted: Any, by: Any) -> Any:
     from onnx import TensorProto
     from onnxscript import opset20
 
-    parts = (opset20.Cast(part, to=TensorProto.UINT32) for part in (shifted, by))
-    return opset20.Cast(opset20.BitShift(*parts, direction=direction), to=TensorProto.INT32)
+    operations: Any = opset20  # its types allow constants only
+    parts = (operations.Cast(part, to=TensorProto.UINT32) for part in (shifted, by))
+    found = operations.BitShift(*parts, direction=direction)
+    return operations.Cast(found, to=TensorProto.INT32)
 
 
 def _exact_scalar(value: Any, dtype: int = 1, **_: Any) -> Any:
