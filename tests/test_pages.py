@@ -12,22 +12,7 @@ import pytest
 import skgeo_embed
 
 DOCS = Path(__file__).parent.parent / "docs"
-SHORT_PAGES = (
-    "index",
-    "getting_started",
-    "how_it_works",
-    "how_do_i",
-    "which_features",
-    "which_encoder",
-    "other_encoders",
-    "location_and_leakage",
-    "comparison",
-    "licences",
-    "roadmap",
-    "cite",
-    "glossary",
-    "tutorial",
-)
+PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
 CARD = DOCS.parent / "skgeo_embed" / "weights" / "earth-l20" / "README.md"
 WHERE = {
     "random folds": "random",
@@ -59,7 +44,7 @@ def tables_of(text):
     return [[re.split(r"(?<!\\)\|", row)[1:-1] for row in table.splitlines()] for table in found]
 
 
-@pytest.mark.parametrize("name", SHORT_PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_tables_fit_on_a_page(name):
     """What is longer stands behind a fold."""
     text = (DOCS / f"{name}.md").read_text()
