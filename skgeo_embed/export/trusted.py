@@ -9,7 +9,6 @@ _OF_ENCODERS = (
     "skgeo_embed.encoders.satclip.SatCLIPEncoder",
     *(f"skgeo_embed.encoders.{module}.{name}" for module, name in hub_encoders().items()),
     "skgeo_embed.models.loaded.LoadedEncoder",
-    "skgeo_embed.nn.harmonics.SphericalHarmonics",
     "skgeo_embed.nn.inference.options.EncodingOptions",
     "skgeo_embed.places.areas.AreaSampling",
     "skgeo_embed.places.reading.Reader",

@@ -24,6 +24,7 @@ from skgeo_embed import (
 )
 from skgeo_embed.export import SKOPS_TYPES
 from skgeo_embed.models.registry import THIRD_PARTY
+from skgeo_embed.nn.encodings import KINDS
 from tests.encoders.zoo import MAKERS
 from tests.hub_server import Repository
 
@@ -63,6 +64,15 @@ def test_encoders_give_the_same_features(encoder, table):
     places = table[0][["lon", "lat"]]
     model = make_pipeline(encoder, Ridge()).fit(places, table[1])
     np.testing.assert_array_equal(_opened_again(model).predict(places), model.predict(places))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_positional_encoding(kind):
+    """Only harmonics could be opened: the others' types were not trusted, "rff" holds tensors."""
+    encoder = PositionalEncoder(kind, n_frequencies=3, legendre_polys=4).fit()
+    expected = encoder.transform([[7.8, 46.9]])
+    again = _opened_again(encoder.set_params(n_frequencies=5, kind="direct"))  # the next fit's
+    np.testing.assert_array_equal(again.transform([[7.8, 46.9]]), expected)
 
 
 @pytest.mark.parametrize("row", HUB_ROWS.values(), ids=lambda row: row.name)
