@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
@@ -25,8 +24,8 @@ from skgeo_embed import (
 from skgeo_embed.export import SKOPS_TYPES
 from skgeo_embed.models.registry import THIRD_PARTY
 from skgeo_embed.nn.encodings import KINDS
-from tests.encoders.zoo import MAKERS
 from tests.hub_server import Repository
+from tests.third_party_recipe import SMALL
 
 skops = pytest.importorskip("skops.io")
 HUB_ROWS = {  # one for each class
@@ -79,10 +78,9 @@ def test_every_positional_encoding(kind):
 @pytest.mark.filterwarnings("ignore:the weights of")
 def test_third_party_encoders_of_the_hub(hub, table, row):
     """Every class of the registry, with no list of what skops may open and trust to forget."""
-    path = MAKERS[row.encoder.removesuffix("Encoder").lower()]().model
-    tensors = torch.load(path) if path.suffix == ".pth" else load_file(path)
-    hub.repositories[row.repository] = Repository({row.file: save(tensors)})
     encoder = getattr(skgeo_embed, row.encoder)(row.name)
+    weights = SMALL[row.encoder.removesuffix("Encoder").lower()]()
+    hub.repositories[row.repository] = Repository({row.file: save(weights)})
     places = table[0][["lon", "lat"]]
     model = make_pipeline(encoder, Ridge()).fit(places, table[1])
     np.testing.assert_array_equal(_opened_again(model).predict(places), model.predict(places))
