@@ -8,6 +8,7 @@ import json
 import math
 import re
 import zlib
+from functools import partial
 
 import numpy as np
 import torch
@@ -173,6 +174,16 @@ def geoclip_weights(seed=0):
             tensor(7),
         )
     return weights
+
+
+# weights of a small network of each class that the hub has, by the name of its module
+SMALL = {
+    "climplicit": partial(climplicit, 8, 4, 3),
+    "sinr": partial(sinr, 8),
+    "tte": partial(tte, 20, 6, 8, 5),
+    "mind": partial(mind, 16, 2, 10),
+    "geoclip": geoclip_weights,
+}
 
 
 def csp_checkpoint(path, dataset, **changes):

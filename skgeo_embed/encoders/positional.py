@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+# parameters that say which encoding it is
+SETTINGS = (
+    "kind",
+    "legendre_polys",
+    "harmonics_calculation",
+    "n_frequencies",
+    "min_radius",
+    "max_radius",
+)
+
 
 @share_docs
 class PositionalEncoder(CoordinateTransformer):
@@ -133,17 +143,22 @@ class PositionalEncoder(CoordinateTransformer):
         self.area_statistic = area_statistic
 
     def prepare(self) -> None:
+        self._settings = {name: getattr(self, name) for name in SETTINGS}
+        self._build()
+        self._dtype, self._batch_size = self.dtype, self.batch_size
+
+    def _build(self) -> None:
         from skgeo_embed.nn.encodings.building import make_encoding
 
-        self._encoding = make_encoding(
-            self.kind,
-            legendre_polys=self.legendre_polys,
-            harmonics_calculation=self.harmonics_calculation,
-            n_frequencies=self.n_frequencies,
-            min_radius=self.min_radius,
-            max_radius=self.max_radius,
-        )
-        self._dtype, self._batch_size = self.dtype, self.batch_size
+        self._encoding = make_encoding(**self._settings)
+
+    def __getstate__(self) -> dict[str, Any]:  # skops writes no modules of torch
+        return {k: v for k, v in super().__getstate__().items() if k != "_encoding"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_settings" in state:
+            self._build()
 
     def encode(self, lonlat: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
         import torch

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from skgeo_embed.models.registry import hub_encoders
+
 _OF_ENCODERS = (
-    "skgeo_embed.encoders.climplicit.ClimplicitEncoder",
-    "skgeo_embed.encoders.geoclip.GeoCLIPEncoder",
-    "skgeo_embed.encoders.mind.MINDEncoder",
     "skgeo_embed.encoders.positional.PositionalEncoder",
     "skgeo_embed.encoders.satclip.SatCLIPEncoder",
-    "skgeo_embed.encoders.sinr.SINREncoder",
-    "skgeo_embed.encoders.tte.TTEEncoder",
+    *(f"skgeo_embed.encoders.{module}.{name}" for module, name in hub_encoders().items()),
     "skgeo_embed.models.loaded.LoadedEncoder",
-    "skgeo_embed.nn.harmonics.SphericalHarmonics",
     "skgeo_embed.nn.inference.options.EncodingOptions",
     "skgeo_embed.places.areas.AreaSampling",
     "skgeo_embed.places.reading.Reader",

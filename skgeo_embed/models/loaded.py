@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.hub import HubOptions
 from skgeo_embed.models.model_file import ModelFile, Origin
+from skgeo_embed.models.registry import hub_encoders
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.inference.engine import InferenceEngine
 from skgeo_embed.nn.inference.images import ImageEngine
@@ -103,11 +104,7 @@ class LoadedTower:
 OPENERS = {
     "location": ("opening", "open_location_encoder"),
     "content": ("opening", "open_content"),
-    "climplicit": ("third_party.climplicit", "CLIMPLICIT.open"),
-    "geoclip": ("third_party.geoclip", "GEOCLIP.open"),
-    "mind": ("third_party.mind", "MIND.open"),
-    "sinr": ("third_party.sinr", "SINR.open"),
-    "tte": ("third_party.tte", "TTE.open"),
+    **{name: (f"third_party.{name}", f"{name.upper()}.open") for name in hub_encoders()},
 }
 Loaded = TypeVar("Loaded", LoadedEncoder, LoadedTower)
 

@@ -279,6 +279,16 @@ def third_party_rows(encoder: str) -> list[ThirdPartyRow]:
     return [row for row in THIRD_PARTY.values() if row.encoder == encoder]
 
 
+def hub_encoders() -> dict[str, str]:
+    """Return the classes that open files of tensors on the hub, by the name of their modules.
+
+    ``{"tte": "TTEEncoder"}`` stands for `skgeo_embed/encoders/tte.py`, which holds the class, and
+    `skgeo_embed/models/third_party/tte.py`, which holds ``TTE``, the layout of its files.
+    """
+    rows = (row for row in THIRD_PARTY.values() if row.repository and row.repo_type is None)
+    return {row.encoder.removesuffix("Encoder").lower(): row.encoder for row in rows}
+
+
 def row_of_hash(sha256: str) -> ThirdPartyRow | None:
     """Find the row of a file by its content."""
     return next((row for row in THIRD_PARTY.values() if row.sha256 == sha256), None)

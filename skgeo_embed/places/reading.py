@@ -18,10 +18,9 @@ from skgeo_embed.places.columns import (
     classify_column,
     find_lonlat,
 )
-from skgeo_embed.places.kinds import PlaceInput, Table, recognise
+from skgeo_embed.places.kinds import Cells, PlaceInput, Table, recognise
 from skgeo_embed.places.kinds.boxes import box_columns
 from skgeo_embed.places.kinds.geometries import lonlat_of_points
-from skgeo_embed.places.kinds.h3 import Cells
 from skgeo_embed.places.kinds.lazy import refuse_what_holds_no_rows
 from skgeo_embed.places.numbers import comes_from_package, is_dask, to_float64, to_numpy
 from skgeo_embed.places.outlines import doubtful_edges, mixed_kinds
@@ -223,7 +222,7 @@ def area_columns(table: Table) -> list[Any]:
 def _holds_cells(frame: Any, name: Any) -> bool:
     column = frame[[name]]
     known = column.dropna() if hasattr(column, "dropna") else column.drop_nulls()
-    return Cells.recognise(known[:1]) is not None
+    return isinstance(recognise(known[:1]), Cells)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
 from skgeo_embed.places.columns import classify_column, find_lonlat, unclear_columns
-from skgeo_embed.places.kinds import Table, recognise
+from skgeo_embed.places.kinds import Cells, Table, recognise
 from skgeo_embed.places.kinds.frames import XarrayColumns
 from skgeo_embed.places.kinds.geometries import GeoTable, ShapelyGeometries
-from skgeo_embed.places.kinds.h3 import Cells
 from skgeo_embed.places.numbers import (
     as_array,
     plain_column,
@@ -296,7 +295,7 @@ class TableReader(  # type: ignore[call-arg]
         source = recognise(frame, columns_are_named=named)
         if isinstance(source, GeoTable):
             return [frame.geometry.name]
-        if not isinstance(source, Table):  # H3 cells alone
+        if not isinstance(source, Table):  # cells alone
             return list(frame)
         areas = [] if named else area_columns(source)
         if areas:

@@ -12,7 +12,7 @@ import pandas as pd
 from skgeo_embed._errors import CoordinateError, UsageError
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.places.columns import find_lonlat, unclear_columns
-from skgeo_embed.places.kinds.h3 import Cells
+from skgeo_embed.places.kinds import Cells, recognise
 from skgeo_embed.places.reading import Coordinates, read_coordinates
 from skgeo_embed.streaming.sources import TableFile
 
@@ -115,11 +115,11 @@ class PlacesOfTable:
         values = rows[self.geometry].reset_index(drop=True)
         first = next(iter(values[values.notna()]), b"")
         time = None if self.time is None else to_numbers(rows[self.time], self.decimal)[0]
-        # H3 cells as numbers, in a CSV file; all hexadecimal ones have an f in them
+        # cells as numbers, in a CSV file; all hexadecimal ones of H3 have an f in them
         if isinstance(first, str) and first.isdigit() and len(first) <= DIGITS_OF_A_CELL:
             numbers = [int(v) if isinstance(v, str) and v.isdigit() else v for v in values]
             values = pd.Series(numbers, dtype=object)
-        if Cells.recognise(values) is not None:
+        if isinstance(recognise(values), Cells):
             return values if time is None else pd.DataFrame({"cell": values, self.time: time})
         try:
             from geopandas import GeoDataFrame, GeoSeries

@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
+import skgeo_embed
 from skgeo_embed import (
     ClimplicitEncoder,
     CoordinateError,
@@ -212,15 +213,12 @@ def test_databases_that_are_none(tmp_path):
 
 def small(name):
     """(class, weights) of a small network in each layout."""
-    return {
-        "climplicit": (ClimplicitEncoder, lambda: third_party_recipe.climplicit(8, 4, 3)),
-        "sinr": (SINREncoder, lambda: third_party_recipe.sinr(8)),
-        "tte": (TTEEncoder, lambda: third_party_recipe.tte(20, 6, 8, 5)),
-        "mind": (MINDEncoder, lambda: third_party_recipe.mind(16, 2, 10)),
-    }[name]
+    return getattr(skgeo_embed, THIRD_PARTY[name].encoder), third_party_recipe.SMALL[name]
 
 
-every = pytest.mark.parametrize("name", ["climplicit", "sinr", "tte", "mind"])
+every = pytest.mark.parametrize(  # GeoCLIP's default is in a package
+    "name", [name for name in third_party_recipe.SMALL if THIRD_PARTY[name].repository]
+)
 
 
 @every

@@ -2,36 +2,27 @@
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+import skgeo_embed
 from skgeo_embed import (
-    ClimplicitEncoder,
     CSPEncoder,
-    GeoCLIPEncoder,
     GPS2VecEncoder,
-    MINDEncoder,
     PositionalEncoder,
     RANGEEncoder,
     SatCLIPEncoder,
-    SINREncoder,
     TorchSpatialEncoder,
-    TTEEncoder,
 )
+from skgeo_embed.models.registry import hub_encoders
 from skgeo_embed.nn.location import LocationEncoder
 from tests import third_party_recipe as recipe
-from tests.third_party_recipe import SPACE2VEC, XYZ, geoclip_weights, write_zone
+from tests.third_party_recipe import SPACE2VEC, XYZ, write_zone
 
 _FOLDER = tempfile.TemporaryDirectory(prefix=f"skgeo-embed-zoo-{os.getpid()}-")
-
-
-def _geoclip():
-    path = Path(_FOLDER.name) / "geoclip.pth"
-    if not path.exists():
-        torch.save(geoclip_weights(), path)
-    return path
 
 
 def _zones():
@@ -52,15 +43,16 @@ def _own_network():
     return LocationEncoder(6, 8, 16, positional_encoding="grid", network="fcnet")
 
 
-def _file(name, weights):
+def weights_file(name):
+    """A small file in the layout of the one that the hub has."""
     path = Path(_FOLDER.name) / f"{name}.safetensors"
     if not path.exists():
-        save_file(weights(), path)
+        save_file(recipe.SMALL[name](), path)
     return path
 
 
-def _climplicit():
-    return _file("climplicit", lambda: recipe.climplicit(16, 8, 4))
+def _of_the_hub(name, **parameters):
+    return getattr(skgeo_embed, hub_encoders()[name])(weights_file(name), **parameters)
 
 
 def _database():
@@ -79,14 +71,10 @@ MAKERS = {
     "module": lambda **kw: SatCLIPEncoder(_module(), **kw),
     "fcnet": lambda **kw: SatCLIPEncoder(_own_network(), **kw),
     "positional": lambda **kw: PositionalEncoder(legendre_polys=4, **kw),
-    "geoclip": lambda **kw: GeoCLIPEncoder(_geoclip(), **kw),
     "csp": lambda **kw: CSPEncoder(SPACE2VEC, **kw),
     "torchspatial": lambda **kw: TorchSpatialEncoder(XYZ, **kw),
-    "climplicit": lambda **kw: ClimplicitEncoder(_climplicit(), **kw),
-    "july": lambda **kw: ClimplicitEncoder(_climplicit(), month=7, **kw),
-    "sinr": lambda **kw: SINREncoder(_file("sinr", lambda: recipe.sinr(8)), **kw),
-    "tte": lambda **kw: TTEEncoder(_file("tte", lambda: recipe.tte(20, 6, 8, 5)), **kw),
-    "mind": lambda **kw: MINDEncoder(_file("mind", lambda: recipe.mind(16, 2, 10)), **kw),
+    **{name: partial(_of_the_hub, name) for name in hub_encoders()},
+    "july": partial(_of_the_hub, "climplicit", month=7),
     "range": lambda **kw: RANGEEncoder(
         _database(), location_encoder=_small_satclip(layer="embedding", dtype="float64"), **kw
     ),

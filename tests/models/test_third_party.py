@@ -9,18 +9,18 @@ from skgeo_embed import ClimplicitEncoder, GeoCLIPEncoder, MINDEncoder, SINREnco
 from skgeo_embed._errors import ModelFormatError
 from skgeo_embed.models.checks import as_format_error
 from tests import third_party_recipe
-from tests.third_party_recipe import geoclip_weights
+from tests.third_party_recipe import SMALL
 
 LAYOUTS = {  # class, weights, the first of them
     "climplicit": (
         ClimplicitEncoder,
-        lambda: third_party_recipe.climplicit(8, 4, 3),
+        SMALL["climplicit"],
         "location_encoder.layers.0.weight",
     ),
-    "sinr": (SINREncoder, lambda: third_party_recipe.sinr(8), "feats.0.weight"),
-    "tte": (TTEEncoder, lambda: third_party_recipe.tte(20, 6, 8, 5), "location._directions"),
-    "mind": (MINDEncoder, lambda: third_party_recipe.mind(16, 2, 10), "first.linear.weight"),
-    "taxabind": (GeoCLIPEncoder, geoclip_weights, "LocEnc0.capsule.0.b"),
+    "sinr": (SINREncoder, SMALL["sinr"], "feats.0.weight"),
+    "tte": (TTEEncoder, SMALL["tte"], "location._directions"),
+    "mind": (MINDEncoder, SMALL["mind"], "first.linear.weight"),
+    "taxabind": (GeoCLIPEncoder, SMALL["geoclip"], "LocEnc0.capsule.0.b"),
 }
 every = pytest.mark.parametrize("name", LAYOUTS)
 

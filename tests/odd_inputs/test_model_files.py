@@ -43,7 +43,9 @@ def csp_content():
 
 
 FIRST_OF_CSP = next(key for key in csp_content()["state_dict"] if "ffn.layers.0.linear.w" in key)
-CLIMPLICIT, SINR, TTE, MIND, GEOCLIP = OF_ONE_FILE.values()
+CLIMPLICIT, SINR, TTE, MIND = (
+    OF_ONE_FILE[f"{name}Encoder"] for name in ("Climplicit", "SINR", "TTE", "MIND")
+)
 KINDS = {  # class, suffix, content, its first weight, and what the encoder is made with
     "SatCLIP": (SatCLIPEncoder, ".ckpt", checkpoint, "model.location.nnet.layers.0.weight", {}),
     "CSP": (CSPEncoder, ".pth.tar", csp_content, FIRST_OF_CSP, {}),

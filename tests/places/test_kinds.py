@@ -1,15 +1,19 @@
 """An input is asked once what it is, and every kind reads the same places."""
 
+import re
+
 import geopandas
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import shapely
 import torch
 import xarray as xr
+from sklearn.linear_model import Ridge
 
-from skgeo_embed import PositionalEncoder, SatCLIPEncoder
+from skgeo_embed import PositionalEncoder, SatCLIPEncoder, encode_table, spatial_pipeline
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.encoders.base import CoordinateTransformer
 from skgeo_embed.model_selection import SpatialBlockKFold
@@ -145,3 +149,60 @@ def test_the_answer_travels_with_the_coordinates():
     places = encoder.reader_.read(FRAME)
     assert places.source.X is FRAME
     np.testing.assert_array_equal(encoder.encode_places(places), encoder.transform(FRAME))
+
+
+class Locators(kinds.Cells):
+    """Maidenhead locators of four symbols: two degrees of longitude, one of latitude."""
+
+    @staticmethod
+    def is_cell(value):
+        return isinstance(value, str) and re.fullmatch(r"[A-R]{2}\d{2}", value) is not None
+
+    def areas(self):
+        return np.array([None if v is None else outline(v) for v in self.values()])
+
+
+def outline(locator):
+    field, square = np.frombuffer(locator.encode(), np.uint8).reshape(2, 2).astype(float)
+    west, south = (10 * (field - ord("A")) + square - ord("0")) * [2, 1] - [180, 90]
+    return shapely.box(west, south, west + 2, south + 1)
+
+
+@pytest.fixture
+def locators(monkeypatch):
+    """A kind of cells that the library does not have: one class and one entry of a list."""
+    monkeypatch.setattr(kinds, "KINDS", (Locators, *kinds.KINDS))
+    return ["JN58", "PM95", "RE78"] * 10
+
+
+@pytest.mark.parametrize(
+    "made", [list, np.array, pd.Series, pl.Series, lambda cells: pd.DataFrame({"where": cells})]
+)
+def test_a_new_kind_of_cells_is_read_by_encoders(locators, made):
+    """It had to repeat what H3's cells did about lists, columns and frames."""
+    assert outline("JN58").covers(shapely.Point(11.6, 48.1))  # Munich
+    encoder = PositionalEncoder(legendre_polys=4)
+    expected = encoder.fit_transform([outline(locator) for locator in locators])
+    np.testing.assert_array_equal(encoder.fit_transform(made(locators)), expected)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_new_kind_of_cells_is_found_beside_other_columns(locators, frame):
+    """Tables, splitters and the pipeline knew H3's cells alone."""
+    table = frame({"rooms": np.arange(30.0), "where": locators})
+    lonlat = find_coordinates(table)
+    assert shapely.contains_xy(list(map(outline, locators)), *lonlat.T).all()
+    model = spatial_pipeline(Ridge(), encoder=PositionalEncoder(legendre_polys=4))
+    features = model.fit(table, np.arange(30.0))[:-1].transform(table)
+    expected = PositionalEncoder(legendre_polys=4).fit_transform(locators)
+    np.testing.assert_allclose(features.filter(like="encoder__"), expected)
+    assert model.fit(locators, np.arange(30.0)).predict(locators[:2]).shape == (2,)
+
+
+def test_a_new_kind_of_cells_is_read_from_files(locators, tmp_path):
+    """encode_table said that they are neither geometries nor H3 cells."""
+    pd.DataFrame({"where": locators}).to_csv(tmp_path / "in.csv")
+    encoder = PositionalEncoder(legendre_polys=4)
+    encode_table(encoder, tmp_path / "in.csv", tmp_path / "out.parquet", geometry="where")
+    found = pd.read_parquet(tmp_path / "out.parquet").filter(like="sh_l")
+    np.testing.assert_allclose(found, encoder.fit_transform(locators))

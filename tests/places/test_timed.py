@@ -10,7 +10,7 @@ import xarray as xr
 from skgeo_embed import ClimplicitEncoder
 from skgeo_embed._errors import CoordinateError
 from skgeo_embed.places.timed import TimedReader
-from tests.encoders.zoo import _climplicit
+from tests.encoders.zoo import weights_file
 
 TIMED = np.array([[7.8, 36.8, 1.0], [-122.3, 38.5, 7.0], [100.0, -33.0, 12.0]])
 FRAME = pd.DataFrame(TIMED[:, [1, 2, 0]], columns=["lat", "month", "lon"])
@@ -53,7 +53,7 @@ def test_what_cannot_be_read(X, words):
 def test_dask_collections_with_months():
     dask = pytest.importorskip("dask")
     dd, da = pytest.importorskip("dask.dataframe"), pytest.importorskip("dask.array")
-    encoder = ClimplicitEncoder(_climplicit(), month="month").fit()
+    encoder = ClimplicitEncoder(weights_file("climplicit"), month="month").fit()
     expected = encoder.transform(FRAME)
     frame = dd.from_pandas(FRAME, npartitions=2)
     array = da.from_array(TIMED, chunks=(2, 3))
@@ -61,7 +61,7 @@ def test_dask_collections_with_months():
         for lazy, how in (
             (frame, encoder.transform),
             (array, encoder.transform),
-            (frame, ClimplicitEncoder(_climplicit(), month="month").fit_transform),
+            (frame, ClimplicitEncoder(weights_file("climplicit"), month="month").fit_transform),
         ):
             np.testing.assert_allclose(np.asarray(how(lazy).compute()), expected, atol=1e-6)
         wrong = dd.from_pandas(FRAME.assign(month=[1, 13, 7]), npartitions=1)
@@ -80,4 +80,4 @@ NO_MONTHS = {"True": True, "13": 13, "1e400": 10**400, "-1e400": -(10**400), "1e
 @pytest.mark.parametrize("month", NO_MONTHS.values(), ids=NO_MONTHS)
 def test_numbers_that_are_no_month(month):
     with pytest.raises(ValueError, match=r"month must be .*from 1 to 12"):
-        ClimplicitEncoder(_climplicit(), month=month).fit()
+        ClimplicitEncoder(weights_file("climplicit"), month=month).fit()

@@ -14,7 +14,7 @@ from skgeo_embed import ClimplicitEncoder, PositionalEncoder, RasterEncoder, spa
 from skgeo_embed.places.times import year_cycles
 from skgeo_embed.prediction.learners import day_columns, regressors
 from skgeo_embed.prediction.trend import TrendRegressor
-from tests.encoders.zoo import _climplicit
+from tests.encoders.zoo import weights_file
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_slope_is_that_of_the_trend_and_not_of_what_came_later():
 @pytest.mark.parametrize("inside", [False, True])
 def test_an_encoder_takes_its_month_from_the_dates(sales, inside):
     table, y = sales
-    encoder = ClimplicitEncoder(_climplicit(), month="month")
+    encoder = ClimplicitEncoder(weights_file("climplicit"), month="month")
     encoder = make_pipeline(encoder, PCA(3)) if inside else encoder
     features = spatial_pipeline(Ridge(), encoder=encoder)[:-1].fit(table, y).transform(table)
     numbers = table.assign(month=table["month"].dt.month)
@@ -122,7 +122,7 @@ def test_an_encoder_takes_its_month_from_the_dates(sales, inside):
 def test_an_encoder_without_a_time_of_the_table_gets_places_alone(sales):
     table, y = sales
     for month in (None, 7):
-        encoder = ClimplicitEncoder(_climplicit(), month=month)
+        encoder = ClimplicitEncoder(weights_file("climplicit"), month=month)
         assert encoder.time_column is None
         assert len(spatial_pipeline(Ridge(), encoder=encoder)[:-1].fit_transform(table, y))
     assert (RasterEncoder("x.tif", year="sold").time_column, encoder.time_part) == ("sold", "month")

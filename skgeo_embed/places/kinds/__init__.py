@@ -7,6 +7,7 @@ from typing import Any
 from skgeo_embed.places.kinds.arrays import Array
 from skgeo_embed.places.kinds.base import PlaceInput, Table
 from skgeo_embed.places.kinds.boxes import Boxes
+from skgeo_embed.places.kinds.cells import Cells
 from skgeo_embed.places.kinds.frames import (
     ArrowTable,
     Frame,
@@ -15,7 +16,7 @@ from skgeo_embed.places.kinds.frames import (
     XarrayDataset,
 )
 from skgeo_embed.places.kinds.geometries import GeoTable, ShapelyGeometries
-from skgeo_embed.places.kinds.h3 import Cells
+from skgeo_embed.places.kinds.h3 import H3Cells
 from skgeo_embed.places.kinds.lazy import DaskCollection, refuse_what_holds_no_rows
 from skgeo_embed.places.numbers import is_dask
 
@@ -23,7 +24,7 @@ KINDS: tuple[type[PlaceInput], ...] = (
     DaskCollection,
     GeoTable,
     ShapelyGeometries,
-    Cells,
+    H3Cells,
     Boxes,
     ArrowTable,
     XarrayDataset,
@@ -67,4 +68,4 @@ def recognise(X: Any, *, columns_are_named: bool = False) -> PlaceInput:
     raise AssertionError("the last kind takes anything")
 
 
-__all__ = ["KINDS", "PlaceInput", "Table", "recognise"]
+__all__ = ["KINDS", "Cells", "PlaceInput", "Table", "recognise"]
