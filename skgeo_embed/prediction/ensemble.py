@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from joblib import delayed
 from sklearn.base import is_classifier
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import (
+    _safe_indexing,
+    assert_all_finite,
+    check_consistent_length,
+    indexable,
+)
 from sklearn.utils.validation import _num_samples, column_or_1d
 
 from skgeo_embed._shared_docs import share_docs
@@ -46,8 +52,8 @@ class SpatialEnsemble(CorrectedEstimator):
     blocks, which measures predictions far from them. Each kind counts half, so that
     neither is improved at the cost of the other.
 
-    Of more than 200,000 rows, learners are fitted on 200,000 that are drawn evenly. All rows are
-    neighbours that correct predictions.
+    Of more than 200,000 rows, learners are fitted on 200,000 that are drawn evenly, but at least
+    three of each class that has so many. All rows are neighbours that correct predictions.
 
     Parameters
     ----------
@@ -137,7 +143,8 @@ class SpatialEnsemble(CorrectedEstimator):
         Raises
         ------
         ValueError
-            If a class of the further rows is not in `y`; or as `fit` does.
+            If a class of the further rows is not in `y`, or one of their labels is missing or
+            infinite; or as `fit` does.
         """
         return self._fit_whole(X, y, None, None, None, neighbors=neighbors)
 
@@ -153,7 +160,7 @@ class SpatialEnsemble(CorrectedEstimator):
         self._check_learners()
         target = self._read_target(y)
         every, order = Rows(lonlat, target, self._row_weights), order_of_rows(X, target, lonlat)
-        learnt = _drawn(order, every.weights)
+        learnt = _drawn(order, every.weights, self._numbers(y))
         known = every.chosen(learnt)
         splits = self._split(y[learnt], known.lonlat)
         predicted, fitted = self._fit_learners(X, y, every.weights, learnt, splits)
@@ -166,7 +173,7 @@ class SpatialEnsemble(CorrectedEstimator):
         others = order[~np.isin(order, learnt)]
         parts = [(known, near), (every.chosen(others), self._blend_in_parts(X, others))]
         self._correction = NeighborCorrection(
-            known_places([*parts, *(self._predicted_part(*part) for part in neighbors)])
+            known_places([*parts, *self._predicted_parts(neighbors)])
         )
         if "blocks" in splits:
             some, blocks = splits["blocks"]
@@ -179,20 +186,27 @@ class SpatialEnsemble(CorrectedEstimator):
             self.held_out_[kind] = self._numbered(learnt[rows], folds, corrected, len(y))
         self.weighting_, self.reach_ = self._correction.weighting, self._correction.reach
 
-    def _predicted_part(self, X: Any, y: Any) -> tuple[Rows, np.ndarray]:
-        """Return rows that no learner was fitted on, and their predictions."""
-        labels = read_labels(y)
-        if hasattr(self, "classes_"):
-            strange = labels[~np.isin(labels, self.classes_)]
-            if len(strange):
-                raise ValueError(
-                    f"the class {strange[0]} is among the further rows, and y lacks it; put at "
-                    "least one row of each class into y."
-                )
-            target = (labels[:, None] == self.classes_).astype(np.float64)
-        else:
-            target = column_or_1d(labels, dtype=np.float64)[:, None]
-        return Rows(self._places(X, None), target, None), self._blend_in_parts(X)
+    def _predicted_parts(
+        self, neighbors: Iterable[tuple[Any, Any]]
+    ) -> Iterator[tuple[Rows, np.ndarray]]:
+        """Yield rows that no learner was fitted on, and their predictions."""
+        for X, y in neighbors:
+            labels = read_labels(y)
+            check_consistent_length(X, labels)
+            if not len(labels):
+                continue
+            if hasattr(self, "classes_"):
+                strange = labels[~np.isin(labels, self.classes_)]
+                if len(strange):
+                    raise ValueError(
+                        f"the class {strange[0]} is among the further rows, and y lacks it; put at "
+                        "least one row of each class into y."
+                    )
+                target = (labels[:, None] == self.classes_).astype(np.float64)
+            else:
+                target = column_or_1d(labels, dtype=np.float64)[:, None]
+                assert_all_finite(target, input_name="y")
+            yield Rows(self._places(X, None), target, None), self._blend_in_parts(X)
 
     def _keep_learners(self, fitted: list[Any], shares: np.ndarray) -> None:
         names = [name for name, _ in self.learners]
@@ -313,13 +327,17 @@ class Split(NamedTuple):
     folds: list[Fold]
 
 
-def _drawn(order: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+def _drawn(order: np.ndarray, weights: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
     """Draw the rows of a large table that learners are fitted on, or take all of a small one."""
     if len(order) <= ROWS_OF_LEARNERS:
         return order
     shuffled = np.random.RandomState(0).permutation(len(order))
     if weights is not None:  # rows that count for nothing last
         shuffled = shuffled[np.argsort(weights[order[shuffled]] == 0, kind="stable")]
+    if classes is not None:  # first of each class, for learners to know it in all folds
+        number = pd.Series(classes[order[shuffled]])
+        many = number.groupby(number).cumcount() >= N_SPLITS
+        shuffled = shuffled[np.argsort(many, kind="stable")]
     return order[np.sort(shuffled[:ROWS_OF_LEARNERS])]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 
 from skgeo_embed._errors import CoordinateError, UsageError
@@ -20,8 +22,10 @@ from skgeo_embed.streaming.columns import to_numbers
 from skgeo_embed.streaming.files import check_arrow, check_source
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.sources import open_table
+from skgeo_embed.streaming.text_columns import TextColumns, kind_of_text
 
 BATCH_ROWS = 20_000
+UNNAMED_INDEX = re.compile(r"__index_level_\d+__")  # as pandas writes it into Parquet files
 
 
 def fit_table(
@@ -48,11 +52,13 @@ def fit_table(
         Such as ``spatial_pipeline()``. It is cloned, and stays unfitted.
     source : path-like or dask DataFrame
         A .parquet, .csv, .csv.gz or .csv.zst file, or a dask DataFrame, whose partitions are
-        computed one at a time, three times in all. All columns but `target` are the model's.
+        computed one at a time, three times in all. All columns but `target` are the model's. Those
+        of a CSV file are numbers, True and False, or words, as the drawn rows hold them.
     target : str
         The column to predict.
     n_rows : int, default=200_000
-        How many rows are drawn; of a classifier, one row of each class more if these lack it.
+        How many rows are drawn, at least 2; of a classifier, one row of each class more if these
+        lack it.
     delimiter : str, default=None
         Between the columns of a CSV file; None takes the comma, semicolon or tab that its first
         line has most of.
@@ -71,7 +77,8 @@ def fit_table(
     Raises
     ------
     ValueError
-        If there is no such column, or a label is missing; the message names the first row.
+        If there is no such column, columns have the same name, a label is missing or infinite, or
+        text stands where the drawn rows have numbers; the message names the first row.
     CoordinateError
         If coordinates are missing or impossible; a ValueError.
 
@@ -94,27 +101,38 @@ def fit_table(
     """
     if decimal not in (".", ","):
         raise UsageError(f'decimal must be "." or ",", got {decimal!r}.')
+    if isinstance(n_rows, bool) or not isinstance(n_rows, Integral) or n_rows < 2:
+        raise UsageError(f"n_rows must be an integer of at least 2, got {n_rows!r}.")
     table: _DaskTable | _FileTable
     if is_dask(source):
         table = _DaskTable(source)
     else:
         table = _FileTable(source, delimiter, decimal, encoding)
-    if target not in table.names:
-        raise UsageError(
-            f"there is no column {target!r}; there are {', '.join(map(repr, table.names))}."
-        )
-    drawn = _draw_rows(table, target, n_rows, is_classifier(model))
+    _check_names(table.names, target)
+    drawn = _draw_rows(table, target, int(n_rows), model)
     sample = pd.concat([frame[drawn[rows]] for rows, frame in _numbered(table)], ignore_index=True)
     X, y = _split_off(table.typed(sample), target)
+    if is_classifier(model):
+        y = table.classes(y)
     fitted = clone(model)
     corrected = isinstance(fitted, Pipeline) and isinstance(fitted[-1], SpatialEnsemble)
     with _named("the rows that were drawn"):
         if drawn.all() or not corrected:
             return fitted.fit(X, y)
-        features = fitted[:-1].fit_transform(X, y)
-    neighbors = _neighbors(table, target, ~drawn, fitted[:-1], verbose)
-    fitted[-1].fit_with_neighbors(features, y, neighbors)
+        steps = fitted[:-1]
+        features = steps.fit_transform(X, y)
+    fitted.steps[:-1] = steps.steps  # a pipeline with a memory fits copies of its steps
+    fitted[-1].fit_with_neighbors(features, y, _neighbors(table, target, ~drawn, steps, verbose))
     return fitted
+
+
+def _check_names(names: list[Any], target: str) -> None:
+    """Raise if the target is not a column, or columns have the same name."""
+    if target not in names:
+        raise UsageError(f"there is no column {target!r}; there are {', '.join(map(repr, names))}.")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"there are several columns {twice[0]!r}; rename all but one.")
 
 
 class _FileTable:
@@ -123,46 +141,69 @@ class _FileTable:
     def __init__(
         self, source: str | PathLike[str], delimiter: str | None, decimal: str, encoding: str
     ) -> None:
+        if hasattr(source, "columns"):
+            raise UsageError(
+                f"got a {type(source).__name__}; pass the path of a file or a dask DataFrame, or "
+                "call model.fit(X, y) for a table that is in memory."
+            )
         path = check_source(source)
         check_arrow(path)
-        self._table, self._decimal = open_table(path, delimiter, encoding), decimal
-        self.names = self._table.names
-        self._of_numbers: set[str] | None = None
+        self._table, self.decimal = open_table(path, delimiter, encoding), decimal
+        self._is_text = self._table.kind == "csv"
+        self._text: TextColumns | None = None
+        self.names = [name for name in self._table.names if not UNNAMED_INDEX.fullmatch(name)]
+        if b"geo" in self._table.metadata():
+            raise UsageError(
+                f"{path} holds geometries (GeoParquet); write longitude and latitude into columns "
+                "lon and lat of a plain Parquet file, or read it with geopandas and call model.fit."
+            )
 
     def frames(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         for rows, _ in self._table.batches(BATCH_ROWS, 0, columns):
             yield self._table.frame(rows, columns)
 
-    def typed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return numbers for the columns of a CSV file that hold only numbers in the first call."""
-        if self._table.kind != "csv":
+    def typed(self, frame: pd.DataFrame, first_row: int = 0) -> pd.DataFrame:
+        """Return what the text of a CSV file stands for; the first call decides on each column."""
+        if not self._is_text:
             return frame
-        read = {str(name): to_numbers(frame[name], self._decimal) for name in frame}
-        numbers = {name: values for name, (values, text) in read.items() if not len(text)}
-        if self._of_numbers is None:
-            self._of_numbers = set(numbers)
-        return frame.assign(**{name: numbers[name] for name in self._of_numbers & set(numbers)})
+        if self._text is None:
+            kinds = {name: kind_of_text(frame[name], self.decimal) for name in self.names}
+            seen = "in the rows that were drawn"
+            self._text = TextColumns(self._table, self.names, kinds, self.decimal, seen)
+        read = {str(name): self._text.read(frame[name], first_row) for name in frame}
+        return frame.assign(**read)
+
+    def classes(self, y: pd.Series) -> pd.Series:
+        """Return classes; those that are whole numbers in a CSV file are integers."""
+        if not self._is_text or y.dtype.kind != "f":
+            return y
+        whole = (y == y.round()).all() and (y.abs() < 2**53).all()
+        return y.astype(np.int64) if whole else y
 
 
 class _DaskTable:
     """A dask DataFrame, a partition at a time."""
 
     def __init__(self, source: Any) -> None:
-        if not hasattr(source, "columns"):
+        if getattr(source, "ndim", 0) != 2 or not hasattr(source, "columns"):
             raise UsageError(
                 f"got a dask {type(source).__name__}; pass a dask DataFrame, whose columns have "
                 "names, or the path of a file."
             )
-        self._source = source
+        self._source, self.decimal = source, "."
         self.names = list(source.columns)
 
     def frames(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         for part in self._source[columns].partitions:
             yield part.compute()
 
-    def typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def typed(self, frame: pd.DataFrame, first_row: int = 0) -> pd.DataFrame:
         """Return the frame, whose columns have types."""
         return frame
+
+    def classes(self, y: pd.Series) -> pd.Series:
+        """Return classes as they are."""
+        return y
 
 
 def _numbered(
@@ -175,9 +216,7 @@ def _numbered(
         start += len(frame)
 
 
-def _draw_rows(
-    table: _FileTable | _DaskTable, target: str, n_rows: int, classifier: bool
-) -> np.ndarray:
+def _draw_rows(table: _FileTable | _DaskTable, target: str, n_rows: int, model: Any) -> np.ndarray:
     """Say of each row whether it is drawn; classes have at least one row that is."""
     count = 0
     first_of_class: dict[Any, int] = {}
@@ -190,7 +229,9 @@ def _draw_rows(
                 f"the column {target!r} is missing in row {rows.start + missing[0]}, and perhaps "
                 "in others; drop such rows. The first row is 0."
             )
-        if classifier:
+        if is_regressor(model):
+            _check_numbers(labels, table.decimal, rows.start)
+        if is_classifier(model):
             values, first = np.unique(read_labels(labels), return_index=True)
             for value, row in zip(values, first, strict=True):
                 first_of_class.setdefault(value, rows.start + row)
@@ -200,6 +241,17 @@ def _draw_rows(
     drawn[np.random.RandomState(0).permutation(count)[:n_rows]] = True
     drawn[list(first_of_class.values())] = True
     return drawn
+
+
+def _check_numbers(labels: pd.Series, decimal: str, first_row: int) -> None:
+    """Raise if a label is text or infinite."""
+    numbers = to_numbers(labels, decimal)[0]
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        raise ValueError(
+            f"the column {labels.name!r} must hold finite numbers, got {labels.iloc[wrong[0]]!r} "
+            f"in row {first_row + wrong[0]}; correct it. The first row is 0."
+        )
 
 
 def _neighbors(
@@ -212,9 +264,9 @@ def _neighbors(
     """Yield features and labels of the wanted rows."""
     with Progress("reading neighbours", "rows", total=len(wanted), shown=verbose) as progress:
         for rows, frame in _numbered(table):
-            some = frame[wanted[rows]].reset_index(drop=True)
-            if len(some):
-                X, y = _split_off(table.typed(some), target)
+            if wanted[rows].any():
+                some = table.typed(frame, rows.start)[wanted[rows]].reset_index(drop=True)
+                X, y = _split_off(some, target)
                 with _named(f"rows {rows.start} to {rows.stop - 1} but those that were drawn"):
                     features = steps.transform(X)
                 yield features, y

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 from sklearn.base import clone
@@ -19,6 +21,12 @@ NO_EFFECT_ON_FEATURES = {
     "local_files_only",
     "cache_bytes",
 }
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function, another one in each process
+
+
+def digest_of(value: Any) -> str:
+    """Return a digest of what a value is, the same in each process."""
+    return hashlib.sha256(ADDRESS.sub("", repr(value)).encode()).hexdigest()[:32]
 
 
 def fitted(encoder: Any) -> CoordinateTransformer:

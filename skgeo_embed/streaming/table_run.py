@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from skgeo_embed.streaming.files import (
     check_source,
     only_writer,
 )
+from skgeo_embed.streaming.fitted import digest_of
 from skgeo_embed.streaming.parts import Parts
 from skgeo_embed.streaming.sources import TableFile, check_decimal, open_table
 
@@ -92,7 +92,4 @@ def resumable(parts: Parts) -> Iterator[None]:
 
 def digests_of(described: dict[str, Any]) -> dict[str, str]:
     """Return a digest of each setting, since a setting may be secret."""
-    return {
-        name: hashlib.sha256(repr(value).encode()).hexdigest()[:32]
-        for name, value in described.items()
-    }
+    return {name: digest_of(value) for name, value in described.items()}

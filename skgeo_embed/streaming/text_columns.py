@@ -30,22 +30,29 @@ class TextColumns:
     names : sequence of str
         The columns.
     kinds : dict of str to str
-        What columns held in `fit`, as far as it is known: "numbers", "dates", "durations" or
-        "words", which stay as they are written: 01 is not 1. Any other column holds numbers, or
-        True and False, if the whole file has nothing else in it.
+        What columns held in `fit`, as far as it is known: "numbers", "truth" (True and False),
+        "dates", "durations" or "words", which stay as they are written: 01 is not 1. Any other
+        column holds numbers, or True and False, if the whole file has nothing else in it.
     decimal : {".", ","}
         Decimal mark of numbers.
+    seen : str, default="in fit"
+        Where columns held values of these kinds, for messages.
     """
 
     def __init__(
-        self, table: TableFile, names: Sequence[str], kinds: Mapping[Any, str], decimal: str
+        self,
+        table: TableFile,
+        names: Sequence[str],
+        kinds: Mapping[Any, str],
+        decimal: str,
+        seen: str = "in fit",
     ) -> None:
-        self._path, self._decimal = table.path, decimal
+        self._path, self._decimal, self._seen = table.path, decimal, seen
         self._kinds = {name: kinds.get(name, "unknown") for name in names}
         unknown = {
             name: {"numbers", "truth"}
             for name, kind in self._kinds.items()
-            if kind not in ("numbers", "words", *FROM_TEXT)
+            if kind not in ("numbers", "truth", "words", *FROM_TEXT)
         }
         for rows, _ in table.batches(BATCH_ROWS, skip=0) if unknown else ():
             for name, possible in unknown.items():
@@ -66,11 +73,13 @@ class TextColumns:
             text = text[np.isnan(numbers[text])]
         if len(text):
             raise ValueError(
-                f"column {column.name!r} of {self._path} held numbers in fit, and holds "
+                f"column {column.name!r} of {self._path} held numbers {self._seen}, and holds "
                 f"{column.iloc[text[0]]!r} in row {first_row + text[0]} (the first row is 0); "
                 "correct it, or leave it empty if it is missing."
             )
-        return pd.Series(numbers.astype(bool) if kind == "truth" else numbers, index=column.index)
+        if kind == "truth" and not np.isnan(numbers).any():
+            numbers = numbers.astype(bool)
+        return pd.Series(numbers, index=column.index)
 
     def _possible(self, column: pd.Series) -> set[str]:
         """Say what a column of a batch may be beside words."""
@@ -89,11 +98,23 @@ class TextColumns:
                     convert(pd.Series([value], dtype=object))
                 except (ValueError, OverflowError) as error:
                     raise ValueError(
-                        f"column {column.name!r} of {self._path} held {kind} in fit, and holds "
-                        f"{value!r} in row {first_row + row} (the first row is 0); write {kind} "
-                        f"such as {example}."
+                        f"column {column.name!r} of {self._path} held {kind} {self._seen}, and "
+                        f"holds {value!r} in row {first_row + row} (the first row is 0); write "
+                        f"{kind} such as {example}."
                     ) from error
             raise
+
+
+def kind_of_text(column: pd.Series, decimal: str) -> str:
+    """Say what a column of text holds, as pandas would read it: numbers, truth or words."""
+    present = column.dropna()
+    if not len(present):
+        return "words"  # a missing value stays one
+    if not len(to_numbers(present, decimal)[1]):
+        return "numbers"
+    if not present.str.strip().str.lower().isin(list(TRUTH)).all():
+        return "words"
+    return "truth" if len(present) == len(column) else "numbers"
 
 
 def constant_of(text: str, kind: str) -> Any:

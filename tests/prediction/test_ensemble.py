@@ -142,6 +142,40 @@ def test_rows_without_weight_are_drawn_last(places, trend, monkeypatch):
     assert (weights[model.held_out_["random"].fold >= 0] == 1).all()
 
 
+def test_rows_of_a_rare_class_are_drawn_from_a_large_table(places, monkeypatch):
+    monkeypatch.setattr(ensemble, "ROWS_OF_LEARNERS", 100)
+    model = SpatialEnsemble([("linear", LogisticRegression())])
+    order = np.lexsort(places.T)
+    drawn = order[np.random.RandomState(0).permutation(400)[:100]]
+    rare = np.setdiff1d(order, drawn)[[0, 100, 200]]
+    kinds = np.where(np.isin(np.arange(400), rare), "b", "a")
+    model.fit(places, kinds)
+    assert model.learners_[0][1].classes_.tolist() == ["a", "b"]
+    assert (model.held_out_["random"].fold >= 0).sum() == 100
+    assert (model.held_out_["random"].fold[rare] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "message"), [(np.inf, "y contains infinity"), (np.nan, "y is missing")]
+)
+def test_labels_of_neighbours_are_checked(places, trend, label, message):
+    further = trend[100:].copy()
+    further[3] = label
+    model = SpatialEnsemble([("linear", LinearRegression())])
+    with pytest.raises(ValueError, match=message):
+        model.fit_with_neighbors(places[:100], trend[:100], [(places[100:], further)])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit_with_neighbors(places[:100], trend[:100], [(places[100:], trend[:9])])
+
+
+def test_parts_of_neighbours_without_rows(places, trend):
+    model = SpatialEnsemble([("linear", LinearRegression())])
+    parts = [(places[:0], trend[:0]), (places[100:], trend[100:])]
+    found = clone(model).fit_with_neighbors(places[:100], trend[:100], parts)
+    expected = clone(model).fit_with_neighbors(places[:100], trend[:100], parts[1:])
+    np.testing.assert_array_equal(found.predict(places), expected.predict(places))
+
+
 def test_held_out_predictions_know_nothing_of_their_labels(places):
     rng = np.random.RandomState(0)
     X, noise = np.repeat(places[:100], 4, axis=0), rng.randn(400)

@@ -162,3 +162,92 @@ def test_words_of_a_csv_file_stay_words_in_a_batch_of_numbers(tmp_path, monkeypa
 def test_a_table_without_rows_is_refused(tmp_path, kind):
     with pytest.raises(ValueError, match="the table has no rows"):
         fit_table(place_model(LinearRegression()), stored(TABLE[:0], kind, tmp_path), "price")
+
+
+@pytest.mark.parametrize("n_rows", [0, -5, 1, 2.5, True])
+def test_a_number_of_rows_that_cannot_be_drawn(tmp_path, n_rows):
+    path = stored(TABLE, "csv", tmp_path)
+    with pytest.raises(ValueError, match="n_rows must be an integer of at least 2, got "):
+        fit_table(place_model(LinearRegression()), path, "price", n_rows=n_rows)
+
+
+@pytest.mark.parametrize("target", ["price", "code"])
+def test_columns_of_one_name_are_refused(tmp_path, target):
+    path = tmp_path / "table.csv"
+    pd.concat([TABLE, TABLE["code"]], axis=1).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="several columns 'code'; rename all but one"):
+        fit_table(place_model(LinearRegression()), path, target)
+
+
+@pytest.mark.parametrize("column", ["price", "lon"])
+def test_text_among_numbers_is_said_with_its_row(tmp_path, monkeypatch, column):
+    monkeypatch.setattr(module, "BATCH_ROWS", 150)
+    row = np.flatnonzero(~DRAWN)[-3]
+    table = TABLE.astype({column: object})
+    table.loc[row, column] = "about 5"
+    path = stored(table, "csv", tmp_path)
+    with pytest.raises(ValueError, match=f"column '{column}' .* 'about 5' in row {row}"):
+        fit_table(place_model(LinearRegression()), path, "price", n_rows=60, verbose=False)
+
+
+@pytest.mark.parametrize("classes", [(1, 2), (False, True)])
+def test_classes_of_a_csv_file_have_the_type_that_pandas_reads(tmp_path, monkeypatch, classes):
+    monkeypatch.setattr(module, "BATCH_ROWS", 150)
+    kind = np.where(X["lon"] > 5, *classes)
+    path = stored(X.assign(kind=kind), "csv", tmp_path)
+    model = fit_table(place_model(LogisticRegression()), path, "kind", n_rows=60, verbose=False)
+    assert model.classes_.dtype == pd.read_csv(path)["kind"].dtype
+    assert model.score(X, kind) > 0.95
+
+
+def test_true_and_false_of_a_csv_file_are_no_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_ROWS", 150)
+    table = TABLE.assign(
+        whole=TABLE["lon"] > 5,
+        most=(TABLE["lon"] > 5).astype(object).where(TABLE["lat"] > 42),
+        late=(TABLE["lon"] > 5).astype(object).where(DRAWN | (TABLE["lat"] > 42)),
+    )
+    path = stored(table, "csv", tmp_path)
+    model = fit_table(place_model(LinearRegression()), path, "price", n_rows=60, verbose=False)
+    kinds = {"code": "numbers", "whole": "numbers", "most": "numbers", "late": "numbers"}
+    assert model[0].kinds_ == kinds
+    model.predict(pd.read_csv(path).drop(columns="price"))
+
+
+def test_an_index_without_a_name_is_no_column(tmp_path):
+    path = stored(TABLE[TABLE["lon"] > 3], "parquet", tmp_path)
+    model = fit_table(place_model(LinearRegression()), path, "price", n_rows=60, verbose=False)
+    assert model[0].columns_ == ["code"]
+
+
+def test_a_pipeline_with_a_memory(source, tmp_path):
+    options = {"n_rows": 60, "verbose": False}
+    expected = fit_table(place_model(LinearRegression()), source, "price", **options)
+    cached = place_model(LinearRegression()).set_params(memory=str(tmp_path / "memory"))
+    found = fit_table(cached, source, "price", **options)
+    np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+
+
+def test_what_is_no_file_of_columns_is_refused(tmp_path):
+    model = place_model(LinearRegression())
+    with pytest.raises(ValueError, match=r"got a DataFrame; .* call model.fit\(X, y\)"):
+        fit_table(model, TABLE, "price")
+    series = pytest.importorskip("dask.dataframe").from_pandas(TABLE["price"], npartitions=2)
+    with pytest.raises(ValueError, match="got a dask Series; pass a dask DataFrame"):
+        fit_table(model, series, "price")
+    geopandas = pytest.importorskip("geopandas")
+    points = geopandas.points_from_xy(TABLE["lon"], TABLE["lat"])
+    geopandas.GeoDataFrame(TABLE[["price"]], geometry=points).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"holds geometries .*; write longitude and latitude"):
+        fit_table(model, tmp_path / "t.parquet", "price")
+
+
+def test_an_infinite_label_is_said_with_its_row(source, tmp_path):
+    row = np.flatnonzero(~DRAWN)[-3]
+    table = TABLE.copy()
+    table.loc[row, "price"] = np.inf
+    kind = "dask" if hasattr(source, "columns") else source.suffix[1:]
+    with pytest.raises(ValueError, match=f"'price' must hold finite numbers, .* in row {row}"):
+        fit_table(
+            place_model(LinearRegression()), stored(table, kind, tmp_path), "price", n_rows=60
+        )

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skgeo_embed import (
     AreaOfApplicability,
@@ -13,6 +14,7 @@ from skgeo_embed import (
     predict_table,
     spatial_pipeline,
 )
+from skgeo_embed.streaming import parts as parts_module
 from skgeo_embed.streaming import predict_table as module
 from skgeo_embed.streaming.maps.values import ModelValues
 
@@ -145,6 +147,30 @@ def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
     assert calls[0] == before + 1 + 2  # a sample, and the two batches that were not there
     found = pd.read_csv(tmp_path / "o.csv")["prediction"]
     np.testing.assert_allclose(found, MODEL.predict(TABLE[COLUMNS]))
+
+
+def with_a_function():
+    """Return a model with a function that has another address in each of them."""
+
+    def doubled(features):
+        return 2 * features
+
+    return make_pipeline(ENCODER, FunctionTransformer(doubled), Ridge())
+
+
+def test_another_process_continues_a_run_whose_model_has_functions(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_ROWS", 30)
+    begun, again = (with_a_function().fit(TABLE[["lon", "lat"]], TARGET) for _ in range(2))
+    assert repr(begun) != repr(again)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts_module.Parts, "join", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt, match="90 rows are kept"):
+            predict_table(begun, source, tmp_path / "o.csv", verbose=False)
+    assert predict_table(again, source, tmp_path / "o.csv", verbose=False).rows == 90
+
+
+def raise_interrupt(*args, **options):
+    raise KeyboardInterrupt
 
 
 def test_what_a_table_lacks_is_named(tmp_path):

@@ -25,6 +25,7 @@ TILE_SIDES = 4, 8  # their squares are multiples of 8, so that every tile begins
 RUNS = 1, 8, 16, 32, 64  # powers of two: boxes of a row that are left out together where they are 0
 PIXELS_HIGH = 1, 2  # boxes that are averaged anew for each place
 REACH = 1.5  # heights of a box: how far it may reach to the east for that
+BYTES_IN_32_BITS = 2**27  # whose numbers fit beside the four bits of a tile's count
 WORTH_A_STEP = 2**18  # bytes that a table must save to be read in two steps
 Key = tuple[str, str, float]
 BITS = np.array([number.bit_length() for number in range(256)], dtype=np.uint8)
@@ -57,7 +58,8 @@ class PackedTable(nn.Module):
         """Return the integers at rows and columns that fit, (..., channels), as float32."""
         pairs = self.pairs.int()  # this and the next lines are done when a file is opened
         bits = torch.stack([pairs % 16, pairs // 16], dim=1).flatten()[: self.lowest.numel()]
-        starts = (bits.cumsum(0, dtype=torch.int32) - bits) * self.tile_bytes
+        wide = torch.int32 if len(self.payload) < BYTES_IN_32_BITS else torch.int64
+        starts = (bits.cumsum(0, dtype=wide) - bits) * self.tile_bytes
         starts_and_bits = (starts * 16 + bits).view_as(self.lowest)
         rows, columns, within = rows.int(), columns.int(), 2**self.side_bits - 1
         tile = (rows >> self.side_bits) * self.across + (columns >> self.side_bits)
@@ -66,9 +68,10 @@ class PackedTable(nn.Module):
         is_one = self.lowest.shape[1] == 1
         found = _take(starts_and_bits.flatten(), tile) if is_one else _rows(starts_and_bits, tile)
         lowest = _take(self.lowest.flatten(), tile) if is_one else _rows(self.lowest, tile)
-        count = found & 15
+        count = (found & 15).int()
         first = (inside if is_one else inside[..., None]) * count  # the first bit in the tile
-        byte = (found >> 4) + (first >> 3)
+        start = found >> 4 if wide is torch.int32 else found // 16  # files shift only 32 bits
+        byte = start + (first >> 3)
         word = _take(self.payload, byte).int() + 256 * _take(self.payload, byte + 1).int()
         above = (word >> (first & 7)) & ((1 << count) - 1)
         values = (above + lowest.int()).float()

@@ -272,10 +272,13 @@ def _grid_of_xarray(like: Any) -> MapGrid:
     crs = crs_of(data, array, names, "like")
     y, x = (values_of(array, name, crs, "like") for name in names)
     for attributes in mappings(data, array):
-        if "GeoTransform" in attributes:
-            c, a, b, f, d, e = map(float, str(attributes["GeoTransform"]).split())
-            if _is_of_axis(c, a, x) and _is_of_axis(f, e, y):  # to the bit, if it is still right
-                return MapGrid(len(y), len(x), (a, b, c, d, e, f), crs.to_wkt())
+        numbers = str(attributes.get("GeoTransform", "")).split()
+        try:
+            c, a, b, f, d, e = map(float, numbers)
+        except ValueError:
+            continue  # the axes say the same
+        if _is_of_axis(c, a, x) and _is_of_axis(f, e, y):  # to the bit, if it is still right
+            return MapGrid(len(y), len(x), (a, b, c, d, e, f), crs.to_wkt())
     (a, c), (e, f) = steps_of(array, names, crs, "like")
     return MapGrid(len(y), len(x), (a, 0.0, c, 0.0, e, f), crs.to_wkt())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from skgeo_embed._files import errors_name, new_array_file, write_atomically
+from skgeo_embed.streaming.fitted import digest_of
 from skgeo_embed.streaming.maps import grids
 from skgeo_embed.streaming.maps.grids import Block, MapGrid
 from skgeo_embed.streaming.maps.layers import Layer
@@ -73,7 +73,7 @@ class MapStore:
         if self._folder is None:
             self._arrays = [np.empty(self._shape(layer), layer.dtype) for layer in self.layers]
             return 0
-        digests = {name: _digest(value) for name, value in of.items()}
+        digests = {name: digest_of(value) for name, value in of.items()}
         known = self._known()
         if known is not None and not restart:
             other = [name for name in digests if known["of"].get(name) != digests[name]]
@@ -224,7 +224,3 @@ def _are_close(known: list[Any], values: np.ndarray) -> bool:
     return len(known) == len(found) and np.allclose(
         np.array(known, dtype=float), found, equal_nan=True, **CLOSE
     )
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:32]

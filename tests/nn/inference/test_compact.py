@@ -126,3 +126,16 @@ def test_components_are_mixed_in_the_graph(content, columns, places):
     expected, found = (network._columns_of(1, columns) for network in networks)
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-12)
+
+
+def test_a_table_of_more_than_128_mb():
+    """The starts of tiles and their counts of bits need more than 32 bits together."""
+    table = PackedTable(torch.zeros(8, 8, 1, dtype=torch.int8))
+    n_tiles = 2**21 + 2
+    table.tile_bytes, table.across, table.side_bits = 8, n_tiles, 3
+    table.pairs = torch.full((n_tiles // 2,), 8 + 16 * 8, dtype=torch.uint8)
+    table.lowest = torch.full((n_tiles, 1), -100, dtype=torch.int8)
+    table.payload = torch.zeros(64 * n_tiles + 1, dtype=torch.uint8)
+    table.payload[-2] = 120
+    last = torch.tensor([7]), torch.tensor([8 * n_tiles - 1])
+    assert table.read(*last).tolist() == [[20.0]]

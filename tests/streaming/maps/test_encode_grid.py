@@ -7,6 +7,8 @@ import xarray
 from pyproj import Transformer
 
 from skgeo_embed import PositionalEncoder, RasterEncoder, SatCLIPEncoder, encode_grid
+from skgeo_embed.rasters.products import Product
+from skgeo_embed.streaming.fitted import digest_of
 from skgeo_embed.streaming.maps import grids
 
 EUROPE = (-10, 35, 30, 60)
@@ -60,6 +62,18 @@ def test_an_array_file_holds_no_crs(tmp_path):
     for options in ({"crs": "EPSG:3035"}, {"mask": "land"}, {"like": "other.tif"}):
         with pytest.raises(ValueError, match=r"a \.npy file holds no .*; name a \.tif"):
             encode_grid(ENCODER, tmp_path / "g.npy", **options)
+
+
+def test_functions_of_another_process_are_the_same_identity():
+    def product():
+        def decode(raw, companion):
+            return raw.astype(np.float32)
+
+        return Product("own", "int8", None, None, decode)
+
+    begun, again = product(), product()
+    assert repr(begun) != repr(again)
+    assert digest_of(begun) == digest_of(again)
 
 
 def test_an_interrupted_grid_is_continued(tmp_path, monkeypatch):

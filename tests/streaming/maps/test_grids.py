@@ -6,6 +6,7 @@ import xarray
 from pyproj import CRS, Transformer
 
 from skgeo_embed import predict_grid
+from skgeo_embed.streaming.maps.grids import map_grid
 from tests.streaming.maps.lonlat_model import PLACE
 
 
@@ -79,3 +80,11 @@ def test_the_crs_of_a_grid_mapping_with_another_name(named):
 def test_systems_in_which_a_region_is_another_place(crs, message):
     with pytest.raises(ValueError, match=message):
         predict_grid(PLACE, region=(0, 40, 10, 50), resolution=1, crs=crs, verbose=False)
+
+
+@pytest.mark.parametrize("transform", ["nonsense", "1 2", None])
+def test_axes_count_where_a_transform_cannot_be_read(transform):
+    position = {"crs_wkt": CRS.from_epsg(4326).to_wkt(), "GeoTransform": transform}
+    axes = {"y": [50.0, 49.0], "x": [3.0, 4.0, 5.0], "spatial_ref": ((), 0, position)}
+    like = xarray.DataArray(np.zeros((2, 3)), dims=("y", "x"), coords=axes)
+    assert map_grid(None, None, None, like).transform == (1.0, 0.0, 2.5, 0.0, -1.0, 50.5)
