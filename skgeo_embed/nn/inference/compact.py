@@ -25,7 +25,7 @@ TILE_SIDES = 4, 8  # their squares are multiples of 8, so that every tile begins
 RUNS = 1, 8, 16, 32, 64  # powers of two: boxes of a row that are left out together where they are 0
 PIXELS_HIGH = 1, 2  # boxes that are averaged anew for each place
 REACH = 1.5  # heights of a box: how far it may reach to the east for that
-BYTES_IN_32_BITS = 2**27  # whose numbers fit beside the four bits of a tile's count
+BYTES_IN_32_BITS = 2**27  # starts up to this fit in 32 bits, beside the four bits of a count
 WORTH_A_STEP = 2**18  # bytes that a table must save to be read in two steps
 Key = tuple[str, str, float]
 BITS = np.array([number.bit_length() for number in range(256)], dtype=np.uint8)
