@@ -120,20 +120,20 @@ class BoxesOfSizes:
     def read(self, lonlat: Tensor) -> Tensor:
         """Read the four boxes around each of (n, 2) degrees bilinearly, (keys, n)."""
         corner, share = self._corners.around(lonlat)
-        west, north = corner[:, :, None].unbind()
+        west, north = corner.unsqueeze(2).unbind()
         first = (north + self._next) * self._width + self._start  # (sizes, 2, n), of two rows
         columns = (west + self._next).remainder(self._width)
-        cells = (first[:, :, None] + columns[:, None]).long()  # (sizes, 2, 2, n)
-        right, down = share[..., None].unbind()
-        found, start = [], 0
-        for table, count in zip(self.tables, self._counts, strict=True):
-            some = slice(start, start + count)
-            start += count
-            around = table.index_select(0, cells[some].flatten()).float()
-            around = around.view(count, 2, 2, len(lonlat), -1)
-            upper_lower = torch.lerp(around[:, :, 0], around[:, :, 1], right[some, None])
-            mixed = torch.lerp(upper_lower[:, 0], upper_lower[:, 1], down[some])
-            found.append(mixed.permute(2, 0, 1).flatten(0, 1))
+        cells = (first.unsqueeze(2) + columns.unsqueeze(1)).long()  # (sizes, 2, 2, n)
+        right, down = share.unsqueeze(3).unbind()
+        counts, found = self._counts, []
+        for table, some, east, south in zip(
+            self.tables, cells.split(counts), right.unsqueeze(1).split(counts), down.split(counts),
+            strict=True,
+        ):  # fmt: skip
+            around = table.index_select(0, some.flatten()).float().view(*some.shape, -1)
+            western, eastern = around.unbind(2)
+            upper, lower = torch.lerp(western, eastern, east).unbind(1)
+            found.append(torch.lerp(upper, lower, south).permute(2, 0, 1).flatten(0, 1))
         return torch.cat(found)
 
 
