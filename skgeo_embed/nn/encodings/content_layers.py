@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.encodings.content_boxes import BoxGrids, average_layer
+from skgeo_embed.nn.encodings.content_boxes import BoxesOfSizes, Key, average_layer
+from skgeo_embed.nn.encodings.content_columns import ContentColumns
 
 HALF_MERIDIAN_KM = 20_015.1
 CODES = 256
@@ -124,15 +125,6 @@ class ContentLayer:
         }
 
 
-class AveragesReader(Protocol):
-    """Reads averages over boxes at places, (n, 2) degrees to (n, keys)."""
-
-    keys: tuple[tuple[str, str, float], ...]
-
-    def read(self, lonlat: Tensor) -> Tensor:
-        """Return the averages."""
-
-
 class ContentLayers(nn.Module):
     """Means and deviations of global layers over boxes around a place.
 
@@ -164,7 +156,7 @@ class ContentLayers(nn.Module):
             shape = layer.height, 2 * layer.height, 1
             self.register_buffer(f"codes_{layer.name}", torch.zeros(shape, dtype=torch.int8))
             self.register_buffer(f"meaning_{layer.name}", torch.zeros(CODES))
-        self._boxes: list[BoxGrids] | None = None
+        self._boxes: tuple[BoxesOfSizes, ContentColumns] | None = None
         self._centres: dict[str, float] = {}
         self.embedding_dim = len(self.column_names())
 
@@ -186,7 +178,10 @@ class ContentLayers(nn.Module):
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_boxes": None}  # computed in a second, and larger than the rest
+        return {
+            **self.__dict__,
+            "_boxes": None,
+        }  # computed in a second, and larger than the rest
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ContentLayers:
         """Stay in main memory and single precision: only the averages move with the places."""
@@ -262,55 +257,28 @@ class ContentLayers(nn.Module):
 
     def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Read (n, 2) degrees to (n, columns); positions are computed in float64."""
-        return self.columns_of(self.boxes_on(lonlat.device), lonlat).to(dtype or lonlat.dtype)
+        boxes, columns = self._prepared_on(lonlat.device)
+        return columns.of(boxes.read(lonlat)).to(dtype or lonlat.dtype)
 
-    def columns_of(self, all_boxes: Sequence[AveragesReader], lonlat: Tensor) -> Tensor:
-        """Compute the columns (n, columns) of averages, whoever reads these."""
-        read = torch.cat([boxes.read(lonlat) for boxes in all_boxes], dim=1).T
-        row_of = {key: row for row, key in enumerate(k for boxes in all_boxes for k in boxes.keys)}
-        columns = list(self._keys())
-        means = _rows(read, [row_of[layer.name, "mean", km] for layer, _, km in columns])
-        deviate = [(row, *key) for row, key in enumerate(columns) if key[1] == "std"]
-        order, parts = list(range(len(columns))), [means]
-        if deviate:
-            shifts = means.new_tensor([self._centres[layer.name] for _, layer, *_ in deviate])
-            square = _rows(read, [row_of[layer.name, "square", km] for _, layer, _, km in deviate])
-            apart = _rows(means, [row for row, *_ in deviate]) - shifts[:, None]
-            parts.append((square - apart**2).clamp_min(0).sqrt())
-            for number, (row, *_) in enumerate(deviate):
-                order[row] = len(columns) + number
-        logarithms = [row for row, (layer, *_) in enumerate(columns) if layer.logarithm]
-        if logarithms:
-            start = sum(map(len, parts))
-            parts.append(_rows(torch.cat(parts), [order[row] for row in logarithms]).log1p())
-            for number, row in enumerate(logarithms):
-                order[row] = start + number
-        pairs = [((a, "mean", km), (b, "mean", km)) for a, b in self.contrasts.values()
-                 for km in self._layer(a).means_km]  # fmt: skip
-        if pairs:
-            a, b = (_rows(read, [row_of[key] for key in keys]) for keys in zip(*pairs, strict=True))
-            order += range(sum(map(len, parts)), sum(map(len, parts)) + len(pairs))
-            parts.append((a - b) / (a + b).clamp_min(1.0))
-        return _rows(torch.cat(parts), order).T
+    def columns_of(self, keys: Sequence[Key], device: torch.device) -> ContentColumns:
+        """Return the computation of the columns from averages that are read in an order."""
+        return ContentColumns(self.layers, self.contrasts, self._centres, keys, device)
 
     def _layer(self, name: str) -> ContentLayer:
         return next(layer for layer in self.layers if layer.name == name)
 
-    def _keys(self) -> Iterator[tuple[ContentLayer, str, float]]:
-        for layer in self.layers:
-            for _, statistic, km in layer.columns():
-                yield layer, statistic, km
-
-    def boxes_on(self, device: torch.device) -> list[BoxGrids]:
+    def boxes_on(self, device: torch.device) -> BoxesOfSizes:
         """Return the averages of all layers on a device; they are computed once."""
-        boxes = self._boxes
-        if boxes is None:
-            with torch.device("cpu"):
-                boxes = self._average()
-        if boxes[0].table.device != device:
-            boxes = [some.to(device) for some in boxes]
-        self._boxes = boxes
-        return boxes
+        return self._prepared_on(device)[0]
+
+    def _prepared_on(self, device: torch.device) -> tuple[BoxesOfSizes, ContentColumns]:
+        prepared = self._boxes
+        if prepared is None or prepared[0].tables[0].device != device:
+            with torch.inference_mode(False), torch.device("cpu"):  # gradients need them too
+                boxes = (self._average() if prepared is None else prepared[0]).to(device)
+                prepared = boxes, self.columns_of(boxes.keys, device)
+        self._boxes = prepared
+        return prepared
 
     def averaged(self, name: str, statistic: str) -> Tensor:
         """Return what the codes -128 to 127 of a layer mean: values, or squared deviations."""
@@ -318,33 +286,34 @@ class ContentLayers(nn.Module):
         return meaning if statistic == "mean" else (meaning - self._centres[name]) ** 2
 
     @torch.no_grad()
-    def _average(self) -> list[BoxGrids]:
+    def _average(self) -> BoxesOfSizes:
         """Average all layers over boxes, and put grids of one size side by side."""
         self._centres = {layer.name: _nearest_to_zero(self.pixels(layer.name)[1])
                          for layer in self.layers}  # fmt: skip
-        keys: dict[int, list[tuple[str, str, float]]] = {}
+        keys: dict[int, list[Key]] = {}
         for layer in self.layers:
             for statistic, sides in layer.averages():
                 for km in sides:
                     height = layer.height >> layer.level(km)
                     keys.setdefault(height, []).append((layer.name, statistic, km))
-        boxes = {}
-        for height, members in keys.items():
-            largest = max(float(self.pixels(name)[1].abs().max()) for name, *_ in members)
-            boxes[height] = BoxGrids(tuple(members), height, largest)
+        members = {height: tuple(some) for height, some in keys.items()}
+        largest = {height: max(float(self.pixels(name)[1].abs().max()) for name, *_ in some)
+                   for height, some in members.items()}  # fmt: skip
+        boxes = BoxesOfSizes(members, largest)
+        grids = {some.height: some for some in boxes.sizes}
         for layer in self.layers:
             codes = self.pixels(layer.name)[0].cpu()
             for statistic, sides in layer.averages():
                 targets = {
-                    layer.level(km): boxes[layer.height >> layer.level(km)].grid(
+                    layer.level(km): grids[layer.height >> layer.level(km)].grid(
                         (layer.name, statistic, km)
                     )
                     for km in sides
                 }
                 average_layer(codes[..., 0], self.averaged(layer.name, statistic), targets)
-        for some in boxes.values():
+        for some in boxes.sizes:
             some.close()
-        return list(boxes.values())
+        return boxes
 
 
 def _nearest_to_zero(values: Tensor) -> float:
@@ -354,7 +323,3 @@ def _nearest_to_zero(values: Tensor) -> float:
     lose the digits that they need.
     """
     return float(values.min().clamp(min=0) + values.max().clamp(max=0))
-
-
-def _rows(table: Tensor, numbers: Sequence[int]) -> Tensor:
-    return table.index_select(0, torch.tensor(numbers, device=table.device))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skgeo_embed.nn.encodings.content_boxes import BoxGrids
+from skgeo_embed.nn.encodings.content_boxes import BoxGrids, Key
 from skgeo_embed.nn.encodings.content_layers import ContentLayers
 from skgeo_embed.nn.encodings.detailed import DetailedEncoding
 from skgeo_embed.nn.encodings.feature_grid import FeatureGrid
@@ -27,7 +27,6 @@ PIXELS_HIGH = 1, 2  # boxes that are averaged anew for each place
 REACH = 1.5  # heights of a box: how far it may reach to the east for that
 BYTES_IN_32_BITS = 2**27  # starts up to this fit in 32 bits, beside the four bits of a count
 WORTH_A_STEP = 2**18  # bytes that a table must save to be read in two steps
-Key = tuple[str, str, float]
 BITS = np.array([number.bit_length() for number in range(256)], dtype=np.uint8)
 
 
@@ -141,7 +140,7 @@ class StoredAverages(nn.Module):
         self.rows = SparseRows(boxes.padded_rows())
 
     def read(self, lonlat: Tensor) -> Tensor:
-        """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
+        """Read the four boxes around each of (n, 2) degrees bilinearly, (keys, n)."""
         north, west, down, right = self.boxes.corners(lonlat)
         rows, columns = _four(north, west, self.boxes.width)
         return _bilinear(self.rows.read(rows, columns).movedim(-1, 0), down, right)
@@ -197,7 +196,7 @@ class PixelAverages(nn.Module):
         self.dtype = boxes.table.dtype
 
     def read(self, lonlat: Tensor) -> Tensor:
-        """Read the four boxes around each of (n, 2) degrees bilinearly, (n, keys)."""
+        """Read the four boxes around each of (n, 2) degrees bilinearly, (keys, n)."""
         north, west, down, right = self.boxes.corners(lonlat)
         rows, columns = _four(north, west, self.boxes.width)
         polar = self.polar.read(_take(self.polar_row, rows), columns).movedim(-1, 0)
@@ -241,9 +240,10 @@ class CompactContent(nn.Module):
 
     def __init__(self, content: ContentLayers) -> None:
         super().__init__()
-        self.content, self.embedding_dim = content, content.embedding_dim
+        self.embedding_dim = content.embedding_dim
         layers = {layer.name: layer for layer in content.layers}
-        all_boxes = content.boxes_on(torch.device("cpu"))
+        cpu = torch.device("cpu")
+        all_boxes = content.boxes_on(cpu).sizes
         packed = self._pack_pixels(content, all_boxes)
         self.readers = nn.ModuleList()
         for boxes in all_boxes:
@@ -259,10 +259,13 @@ class CompactContent(nn.Module):
                 averaged = torch.stack([content.averaged(name, which) for name, which, _ in keys])
                 channels = [names.index(name) for name, *_ in keys]
                 self.readers.append(PixelAverages(some, pixels, channels, averaged, step))
+        keys = [key for reader in self.readers for key in reader.keys]  # type: ignore[union-attr]
+        self.columns = content.columns_of(keys, cpu)
 
     def forward(self, lonlat: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Read (n, 2) degrees to (n, columns)."""
-        return self.content.columns_of(self.readers, lonlat).to(dtype or lonlat.dtype)  # type: ignore[arg-type]
+        read = torch.cat([reader.read(lonlat) for reader in self.readers])  # type: ignore[operator]
+        return self.columns.of(read).to(dtype or lonlat.dtype)
 
     @staticmethod
     def _pack_pixels(
@@ -365,6 +368,6 @@ def _four(north: Tensor, west: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _bilinear(values: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Mix values of four boxes (keys, 2, 2, n) by the shares (n, 1) of the farther ones."""
-    upper, lower = (torch.lerp(row[:, 0], row[:, 1], right[:, 0]) for row in values.unbind(1))
-    return torch.lerp(upper, lower, down[:, 0]).T
+    """Mix values of four boxes (keys, 2, 2, n) by the shares (n,) of the farther ones."""
+    upper, lower = (torch.lerp(row[:, 0], row[:, 1], right) for row in values.unbind(1))
+    return torch.lerp(upper, lower, down)

@@ -245,3 +245,16 @@ def test_no_other_network_has_a_layer_of_content():
         LocationEncoder(3, 4, 4).output_dim("content")
     with pytest.raises(ValueError, match='the only layer is "content"'):
         ContentNetwork(content).output_dim("hidden")
+
+
+def test_what_inference_prepared_serves_training():
+    """Row numbers and tables are made at the first read, and gradients by places need them."""
+    content, _ = filled([layer("a"), layer("b", logarithm=True)], EVEN, {"a_or_b": ["a", "b"]})
+    points = torch.tensor([[13.4, 52.5], [-74.0, 40.7]], dtype=torch.float64)
+    with torch.inference_mode():
+        expected = content(points)
+    points.requires_grad_()
+    found = content(points)
+    found.sum().backward()
+    np.testing.assert_array_equal(found.detach(), expected)
+    assert (points.grad != 0).all()

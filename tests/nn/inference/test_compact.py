@@ -101,7 +101,7 @@ def test_averages_that_are_stored_in_half_precision_are_rounded_likewise(monkeyp
     content.fill("rain", torch.from_numpy(codes), torch.arange(256.0))
     found = compacted(ContentNetwork(content)).posenc(places, dtype=torch.float32)
     expected = content(places, dtype=torch.float32)
-    assert content.boxes_on(torch.device("cpu"))[0].table.dtype == torch.float16
+    assert content.boxes_on(torch.device("cpu")).sizes[0].table.dtype == torch.float16
     assert (found - expected).abs().max() < 1e-4
 
 
