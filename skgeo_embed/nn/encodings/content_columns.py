@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from skgeo_embed.nn.encodings.content_boxes import Key
-
-if TYPE_CHECKING:
-    from skgeo_embed.nn.encodings.content_layers import ContentLayer
+from skgeo_embed.nn.encodings.content_layer import ContentLayer
 
 
 class ContentColumns:

@@ -10,7 +10,8 @@ import torch
 
 from skgeo_embed.datasets import land_mask
 from skgeo_embed.datasets._blue_marble import read_band
-from skgeo_embed.nn.encodings.content_layers import CODES, LARGEST, ContentLayer, ContentLayers
+from skgeo_embed.nn.encodings.content_layer import ContentLayer
+from skgeo_embed.nn.encodings.content_layers import CODES, LARGEST, ContentLayers
 from skgeo_embed.pretraining.content.summaries import read_between, running_sums
 
 MEANS_KM = (40.0, 160.0, 640.0)
