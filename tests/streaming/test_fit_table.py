@@ -77,7 +77,7 @@ def test_another_model_learns_from_the_drawn_rows(source):
 def test_a_file_of_few_rows_is_fitted_whole(source):
     found = fit_table(place_model(LinearRegression()), source, "price", verbose=False)
     expected = place_model(LinearRegression()).fit(X, Y)
-    np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+    np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-9)
 
 
 def test_codes_of_a_parquet_file_stay_text(tmp_path):
@@ -93,7 +93,7 @@ def test_numbers_with_a_decimal_comma(tmp_path):
     found = fit_table(place_model(LinearRegression()), path, "price", decimal=",", **options)
     plain = stored(TABLE, "csv", tmp_path)
     expected = fit_table(place_model(LinearRegression()), plain, "price", **options)
-    np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+    np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-9)
 
 
 def test_a_class_that_is_rare_is_drawn(tmp_path):
@@ -225,7 +225,7 @@ def test_a_pipeline_with_a_memory(source, tmp_path):
     expected = fit_table(place_model(LinearRegression()), source, "price", **options)
     cached = place_model(LinearRegression()).set_params(memory=str(tmp_path / "memory"))
     found = fit_table(cached, source, "price", **options)
-    np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+    np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-9)
 
 
 def test_what_is_no_file_of_columns_is_refused(tmp_path):
