@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import product
 from typing import Any, ClassVar
 
 from sklearn.utils import estimator_html_repr
@@ -64,10 +65,10 @@ class NotebookMixin:
         """
         # whatever prints an estimator, or one around it, takes the values from here
         params: dict[str, Any] = super().get_params(deep=deep)  # type: ignore[misc]
-        for name, value in params.items():
-            for kind, hiding in _HIDING.items() if name.rpartition("__")[2] == "token" else ():
-                if isinstance(value, kind) and not isinstance(value, hiding):
-                    params[name] = hiding(value)
+        tokens = [name for name in params if name.rpartition("__")[2] == "token"]
+        for name, (kind, hiding) in product(tokens, _HIDING.items()):
+            if isinstance(params[name], kind) and not isinstance(params[name], hiding):
+                params[name] = hiding(params[name])
         return params
 
     def __sklearn_clone__(self) -> Any:

@@ -22,7 +22,6 @@ RANK = {
     "_fitting": 0,
     "_html": 0,
     "_region": 0,
-    "_shared_docs": 0,
     "_sphere": 0,
     "nn": 1,
     "places": 2,

@@ -44,7 +44,7 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
         "--n-components",
         type=int,
         help="number of columns to keep: 256 score almost as well as the default's 768, and 64 "
-        "suit trees (default: all)",
+        "lose more (default: all)",
     )
     parser.add_argument("--device", help="cuda, mps or cpu (default: the first that is available)")
 

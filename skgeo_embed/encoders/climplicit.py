@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.third_party import ThirdPartyEncoder, store_parameters
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 

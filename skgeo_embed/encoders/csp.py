@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.torchspatial import TorchSpatialEncoder
 
 

@@ -15,9 +15,9 @@ from skgeo_embed._errors import (
     InvalidCoordinateWarning,
     warn_caller,
 )
-from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.base import READING_CONSTRAINTS
 from skgeo_embed.encoders.network import ChosenDtype, numbered_names
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.third_party import store_parameters
 from skgeo_embed.places.reading import Coordinates
 from skgeo_embed.places.utm import distance_grid, zone_names

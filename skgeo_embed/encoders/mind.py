@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.third_party import ThirdPartyEncoder, store_parameters
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.nn.encodings import KINDS
 
 if TYPE_CHECKING:

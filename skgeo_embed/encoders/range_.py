@@ -12,13 +12,13 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skgeo_embed._errors import CoordinateError, ModelFormatError
-from skgeo_embed._shared_docs import share_docs
 from skgeo_embed._sphere import unit_vectors
 from skgeo_embed.encoders.base import READING_CONSTRAINTS
 from skgeo_embed.encoders.image_features import features_of_images
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.network import ChosenDtype, numbered_names
 from skgeo_embed.encoders.satclip import SatCLIPEncoder
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.third_party import store_parameters
 from skgeo_embed.places.reading import read_coordinates
 

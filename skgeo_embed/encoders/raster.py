@@ -12,9 +12,9 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning, warn_caller
-from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.base import READING_CONSTRAINTS, CoordinateTransformer
 from skgeo_embed.encoders.network import numbered_names
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.encoders.timed import TIME_CONSTRAINT, TimedTransformer
 from skgeo_embed.places.reading import Coordinates
 from skgeo_embed.rasters.products import Product, find_product

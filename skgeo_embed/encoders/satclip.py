@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin, PushMixin
 from skgeo_embed.encoders.network import NETWORK_CONSTRAINTS, NetworkTransformer
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class SatCLIPEncoder(ModelMixin, PushMixin, NetworkTransformer):
     n_components : int, default=None
         Number of columns; None takes all. The columns of the default encoder's hidden layer are
         768 principal components, rotated so that all columns matter equally; fewer columns are
-        the first components, rotated in the same way. 256 columns score almost as well as 768; use
-        64 for trees (the guide's page "Which encoder" has the figures). Other layers return their
+        the first components, rotated in the same way. 256 columns score almost as well as 768, and
+        64 lose more (the guide's page "Which encoder" has the figures). Other layers return their
         first columns.
     harmonics : {"auto", "exact", "published"}, default="auto"
         "published" reproduces the rounding of SatCLIP's own harmonics, which its L = 40 weights

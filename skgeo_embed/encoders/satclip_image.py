@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from skgeo_embed._errors import ImageError
 from skgeo_embed._fitting import whole_fit
 from skgeo_embed._html import NotebookMixin
-from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.model_mixin import HUB_CONSTRAINTS, ModelMixin
 from skgeo_embed.encoders.network import numbered_names
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.images.files import image_batches, is_path_list
 from skgeo_embed.images.pixels import (
     check_image_array,

@@ -241,9 +241,8 @@ def _explained(repository: str, filename: str, options: HubOptions) -> Iterator[
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise _missing_locally(what, options, error, by_hand) from error
-    except (
-        errors.EntryNotFoundError
-    ) as error:  # base of LocalEntryNotFoundError, so it comes second
+    # after LocalEntryNotFoundError, which is derived from it
+    except errors.EntryNotFoundError as error:
         raise ModelNotFoundError(
             f"{repository} has no file {filename!r}; it is not a repository that skgeo_embed can "
             f"read. {by_hand}"

@@ -17,7 +17,7 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import _num_samples, column_or_1d
 
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.model_selection._spatial import SpatialBlockKFold
 from skgeo_embed.prediction.base import CorrectedEstimator, as_probabilities
 from skgeo_embed.prediction.candidates import (
@@ -38,8 +38,8 @@ from skgeo_embed.prediction.rows import (
 from skgeo_embed.prediction.several_fits import Fit, fit_rows, run_fits
 
 N_SPLITS = 3
-ROWS_OF_LEARNERS = 200_000  # of a larger table so many are learnt from; all rows are neighbours
-ROWS_IN_BLOCKS = 4000  # of a larger table so many are held out in blocks
+ROWS_OF_LEARNERS = 200_000  # learners see so many of a larger table; all are neighbours
+ROWS_IN_BLOCKS = 4000  # so many of a larger table are held out in blocks
 ROWS_AT_ONCE = 16_384  # of a prediction: learners copy what they read
 
 
@@ -126,7 +126,7 @@ class SpatialEnsemble(CorrectedEstimator):
     def fit_with_neighbors(self, X: Any, y: Any, neighbors: Iterable[tuple[Any, Any]]) -> Self:
         """Fit learners on some rows, and correct predictions by these and by further ones.
 
-        So a table that is larger than memory is fitted: :func:`~skgeo_embed.fit_table` calls this.
+        :func:`~skgeo_embed.fit_table` calls this for tables that are larger than memory.
 
         Parameters
         ----------

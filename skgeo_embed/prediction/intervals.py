@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.model_selection._spatial import taken_by
 from skgeo_embed.places.numbers import without_mask
 from skgeo_embed.prediction.conformal import SpatialConformal

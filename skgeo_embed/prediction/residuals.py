@@ -12,7 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import column_or_1d
 
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.prediction.base import CorrectedEstimator, probabilities_of
 from skgeo_embed.prediction.corrections import KnownPlaces, NeighborCorrection, SurfaceCorrection
 from skgeo_embed.prediction.rows import (

@@ -68,9 +68,7 @@ def read_labels(values: Any, what: str = "y") -> np.ndarray:
 def order_of_rows(X: Any, target: np.ndarray, lonlat: np.ndarray) -> np.ndarray:
     """Sort rows by place, target and other columns, so that their given order does not matter."""
     if lonlat.size and len(np.unique(lonlat, axis=0)) == len(lonlat):
-        return np.lexsort(
-            lonlat.T
-        )  # places are distinct, so other columns (maybe hundreds) are not needed
+        return np.lexsort(lonlat.T)  # without the other columns, which may be hundreds
     return np.lexsort([*_columns(X), *target.T, *lonlat.T])
 
 

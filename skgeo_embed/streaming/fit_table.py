@@ -22,6 +22,7 @@ from skgeo_embed.streaming.columns import to_numbers
 from skgeo_embed.streaming.files import check_arrow, check_source
 from skgeo_embed.streaming.progress import Progress
 from skgeo_embed.streaming.sources import open_table
+from skgeo_embed.streaming.table_run import Unchanged
 from skgeo_embed.streaming.text_columns import TextColumns, kind_of_text
 
 BATCH_ROWS = 20_000
@@ -81,6 +82,8 @@ def fit_table(
         text stands where the drawn rows have numbers; the message names the first row.
     CoordinateError
         If coordinates are missing or impossible; a ValueError.
+    RuntimeError
+        If the file changes while it is read.
 
     See Also
     --------
@@ -148,6 +151,7 @@ class _FileTable:
             )
         path = check_source(source)
         check_arrow(path)
+        self._as_begun = Unchanged(path, "nothing was fitted. Repeat the call")
         self._table, self.decimal = open_table(path, delimiter, encoding), decimal
         self._is_text = self._table.kind == "csv"
         self._text: TextColumns | None = None
@@ -160,7 +164,9 @@ class _FileTable:
 
     def frames(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         for rows, _ in self._table.batches(BATCH_ROWS, 0, columns):
+            self._as_begun.check()
             yield self._table.frame(rows, columns)
+        self._as_begun.check()  # a table that was cut has fewer batches
 
     def typed(self, frame: pd.DataFrame, first_row: int = 0) -> pd.DataFrame:
         """Return what the text of a CSV file stands for; the first call decides on each column."""
@@ -279,7 +285,7 @@ def _split_off(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Serie
 
 @contextmanager
 def _named(rows: str) -> Iterator[None]:
-    """Say of which rows of a table an error is, whose message counts from the first of them."""
+    """Add to an error which rows of a table it is about; its message counts these from 0."""
     try:
         yield
     except CoordinateError as error:

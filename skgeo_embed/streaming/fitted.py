@@ -1,4 +1,4 @@
-"""Encoders as users hand them over: ready to encode, and what an interrupted run knows them by."""
+"""Encoders that users pass: fitted if need be, and described so that a resumed run knows them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import UsageError
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.streaming.maps.engine import check_map_output, check_room, make_map
 from skgeo_embed.streaming.maps.facts import facts_of
 from skgeo_embed.streaming.maps.grids import map_grid

@@ -13,14 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgeo_embed._errors import CoordinateError, UsageError
 from skgeo_embed._files import replace_durably
-from skgeo_embed._shared_docs import share_docs
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.places.columns import find_lonlat, unclear_columns
 from skgeo_embed.places.reading import read_coordinates, read_places
 from skgeo_embed.places.swapped import warn_if_swapped
 from skgeo_embed.streaming.columns import NAME_THEM, to_numbers
-from skgeo_embed.streaming.files import (
-    check_output,
-)
+from skgeo_embed.streaming.files import check_output
 from skgeo_embed.streaming.maps.inputs import wanted_columns
 from skgeo_embed.streaming.maps.layers import Layer
 from skgeo_embed.streaming.maps.values import ModelValues

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from skgeo_embed._errors import CoordinateError, InvalidCoordinateWarning
-from skgeo_embed._shared_docs import share_docs
 from skgeo_embed.encoders.base import CoordinateTransformer
+from skgeo_embed.encoders.shared_docs import share_docs
 from skgeo_embed.places.swapped import warn_if_swapped
 from skgeo_embed.rasters.patches import OWN
 from skgeo_embed.streaming.columns import NULL_HINT, PlacesOfTable, to_numbers

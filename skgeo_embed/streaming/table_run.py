@@ -28,18 +28,20 @@ class Unchanged:
     ----------
     path : Path
         The file, as it is now.
+    else_what : str
+        What follows from a change and what to do about it, for the message.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._state = path, file_state(path)
+    def __init__(self, path: Path, else_what: str) -> None:
+        self._path, self._state, self._else_what = path, file_state(path), else_what
         self.size_and_time = list(self._state[1:3])  # of a copy, too
 
     def check(self) -> None:
         """Say that it has changed, if it has."""
         if not self._path.is_file() or file_state(self._path) != self._state:
             raise RuntimeError(
-                f"{self._path}: the table changed while it was read, so no output was created. "
-                "Repeat the call with restart=True (--restart) when no program writes to the table."
+                f"{self._path}: the table changed while it was read, so {self._else_what} when no "
+                "program writes to the table."
             )
 
 
@@ -66,7 +68,8 @@ def begin(
     if path.resolve() == target.resolve():
         raise UsageError(f"{output} is the input; choose another name for the output.")
     check_arrow(path, target)
-    as_begun = Unchanged(path)
+    again = "no output was created. Repeat the call with restart=True (--restart)"
+    as_begun = Unchanged(path, again)
     table = open_table(path, delimiter, encoding)
     check_decimal(decimal, table, target)
     parts = Parts(target, table.delimiter, decimal, table.written_encoding)

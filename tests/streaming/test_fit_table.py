@@ -251,3 +251,18 @@ def test_an_infinite_label_is_said_with_its_row(source, tmp_path):
         fit_table(
             place_model(LinearRegression()), stored(table, kind, tmp_path), "price", n_rows=60
         )
+
+
+@pytest.mark.parametrize("rows", [100, 500])
+def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, rows):
+    path = stored(TABLE, "csv", tmp_path)
+    draw = module._draw_rows
+
+    def and_change(*arguments):
+        drawn = draw(*arguments)
+        stored(pd.concat([TABLE, TABLE])[:rows], "csv", tmp_path)
+        return drawn
+
+    monkeypatch.setattr(module, "_draw_rows", and_change)
+    with pytest.raises(RuntimeError, match="changed while it was read, so nothing was fitted"):
+        fit_table(place_model(LinearRegression()), path, "price", n_rows=60, verbose=False)
